@@ -1,0 +1,1 @@
+"""HL7 v2 reading and writing: lossless, lazy, tolerant, pure."""

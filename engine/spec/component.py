@@ -1,0 +1,146 @@
+"""A component is declared once: a pydantic model with a docstring, an example and a `build` method.
+
+From that one declaration come validation, lint, JSON Schema, the reference page, the masking of secrets and
+a runnable example. A component is one file in `listeners/`, `transforms/` or `destinations/`, or comes from
+another package through the entry point group `isthmus.components` (a module that registers on import).
+
+    @component("filter", "message_type", example="message_type: {allow: [ADT^A01]}")
+    class MessageType(Settings):
+        "Lets only the named messages pass."
+        allow: list[str] = Field(default=[], description="...", examples=[["ADT^A01"]])
+
+        def build(self, context: BuildContext) -> Filter: ...
+
+`build` runs once, when the configuration is loaded; what it returns runs per message and is pure.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from engine.errors import ConfigError
+
+Kind = Literal["listener", "filter", "transformer", "destination"]
+PACKAGES: dict[Kind, str] = {
+    "listener": "listeners",
+    "filter": "transforms",
+    "transformer": "transforms",
+    "destination": "destinations",
+}
+ENTRY_POINTS = "isthmus.components"
+
+
+class Settings(BaseModel):
+    """Base of every component's settings: unknown keys are errors, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    def build(self, context: BuildContext) -> Any:
+        """Make what runs: a Filter, a Transformer, a listener or a destination."""
+        raise NotImplementedError
+
+
+S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True)
+class Component:
+    """One registered component: its kind, its name in YAML, its settings and a runnable example."""
+
+    kind: Kind
+    name: str
+    settings: type[Settings]
+    example: str
+
+    @property
+    def summary(self) -> str:
+        """The first line of the description."""
+        return (self.settings.__doc__ or "").strip().split("\n")[0]
+
+    @property
+    def example_settings(self) -> Any:
+        """The example's settings as plain data."""
+        return yaml.safe_load(self.example)[self.name]
+
+
+@dataclass
+class BuildContext:
+    """What a component may use while it is built. `reactor` is for listeners and destinations alone."""
+
+    channel: str = ""
+    base: Path = field(default_factory=Path)  # folder of the YAML file that names the component
+    data_dir: Path | None = None  # where the engine keeps its files; None when nothing is to be run
+    tables: dict[str, Any] = field(default_factory=dict)  # code tables by name
+    connections: dict[str, Any] = field(default_factory=dict)  # built connections by name
+    options: dict[str, Any] = field(
+        default_factory=dict
+    )  # channel options a component may read (time zone …)
+    reactor: Any = None
+
+
+class Registry:
+    """All components by kind and name."""
+
+    def __init__(self) -> None:
+        self._components: dict[tuple[Kind, str], Component] = {}
+        self._loaded = False
+
+    def add(self, item: Component) -> None:
+        """Register a component; a name can be taken once."""
+        known = self._components.get((item.kind, item.name))
+        if known is not None and known.settings.__qualname__ != item.settings.__qualname__:
+            raise ConfigError(
+                f"two components are called {item.name!r} ({item.kind})", code="component.twice"
+            )
+        self._components[item.kind, item.name] = item
+
+    def load(self) -> Registry:
+        """Import every module of the component packages and of the entry points, once."""
+        if not self._loaded:
+            self._loaded = True
+            for package in dict.fromkeys(PACKAGES.values()):
+                import_all(importlib.import_module(package))
+            for entry in entry_points(group=ENTRY_POINTS):
+                entry.load()
+        return self
+
+    def get(self, kind: Kind, name: str) -> Component | None:
+        """The component, or None."""
+        return self.load()._components.get((kind, name))
+
+    def names(self, kind: Kind) -> list[str]:
+        """The names of all components of a kind, sorted."""
+        return sorted(name for known, name in self.load()._components if known == kind)
+
+    def __iter__(self) -> Iterator[Component]:
+        return iter(sorted(self.load()._components.values(), key=lambda item: (item.kind, item.name)))
+
+
+registry = Registry()
+
+
+def component(kind: Kind, name: str, *, example: str) -> Callable[[type[S]], type[S]]:
+    """Register a settings class as the component `name` of `kind`."""
+
+    def register(settings: type[S]) -> type[S]:
+        registry.add(Component(kind, name, settings, example))
+        return settings
+
+    return register
+
+
+def import_all(package: ModuleType) -> None:
+    """Import the direct modules of a package, so that they register themselves."""
+    for found in pkgutil.iter_modules(package.__path__):
+        if not found.ispkg:
+            importlib.import_module(f"{package.__name__}.{found.name}")

@@ -1,0 +1,1 @@
+"""What happens to a message: one file a filter or transformer; all pure functions."""
