@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from engine.model import Delivery, Outcome, Scope
+from engine.model import Delivery, Scope
 
 
 class Destination(Protocol):

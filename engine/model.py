@@ -137,7 +137,8 @@ class Incoming:
 
     `error` is set when the bytes could not be framed or decoded as the protocol wants: they are stored as
     ERROR and answered with AR/AE. `answer(data)` may come at any later time, from the reactor thread; the
-    listener puts answers into the order of arrival. `answer(None)` means: send nothing.
+    listener puts answers into the order of arrival. `answer(None)` means: send nothing; a list means: several
+    answers, each framed on its own.
     """
 
     __slots__ = ("error", "peer", "raw", "received_at")
@@ -148,7 +149,7 @@ class Incoming:
         self.received_at = received_at
         self.error = error  # an errors.HL7Error, or None
 
-    def answer(self, data: bytes | None) -> None:
+    def answer(self, data: bytes | list[bytes] | None) -> None:
         """Send `data` back to who sent the message."""
         raise NotImplementedError
 

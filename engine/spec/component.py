@@ -82,9 +82,7 @@ class BuildContext:
     data_dir: Path | None = None  # where the engine keeps its files; None when nothing is to be run
     tables: dict[str, Any] = field(default_factory=dict)  # code tables by name
     connections: dict[str, Any] = field(default_factory=dict)  # built connections by name
-    options: dict[str, Any] = field(
-        default_factory=dict
-    )  # channel options a component may read (time zone …)
+    options: dict[str, Any] = field(default_factory=dict)  # channel options that a component reads
     reactor: Any = None
 
 
