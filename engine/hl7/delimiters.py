@@ -1,0 +1,90 @@
+r"""Where the header begins and which characters separate what: MSH-1 and MSH-2 (HL7 v2.5.1 chapter 2.5.4).
+
+Guarantees: any MSH-2 gives usable delimiters; what had to be assumed is said in `warning`. A separator that
+cannot be known is `NEVER`, a character that no message has. Refuses: a header whose fourth byte cannot be a
+separator (a letter, digit, blank, quote, control or non-ASCII byte): that is text, not HL7.
+
+| MSH-2        | read as                                                  |
+|--------------|----------------------------------------------------------|
+| `^~\&`       | component, repetition, escape, subcomponent              |
+| `^~\&#`      | the same; `#` is the truncation character (HL7 2.7)      |
+| `^~\\&`      | the same; the doubled backslash is taken once            |
+| `^~` `~\&`   | only standard characters, but too few: the standard four |
+| `@`          | by position; the rest from the standard four             |
+| empty, text  | the standard four                                        |
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+STANDARD = "^~\\&"
+NEVER = "\uffff"
+BLANK = b" \t\r\n\x0b\x0c\x1c"
+BOM = b"\xef\xbb\xbf"
+LEADING = " \t\x0b\x0c\x1c\ufeff"
+_HEADER = re.compile(rb"(?:^|[\r\n\x0b\x1c])(?:\xef\xbb\xbf|[ \t\x0b\x0c\x1c])*MSH([!#-/:-@\[-`{-~])")
+
+
+class Delimiters(NamedTuple):
+    """The separators of one message, each one character."""
+
+    field: str
+    component: str
+    repetition: str
+    escape: str
+    subcomponent: str
+    truncation: str = ""
+    warning: str = ""
+
+    @property
+    def encoding_characters(self) -> str:
+        """MSH-2 as it should have been written."""
+        four = self.component + self.repetition + self.escape + self.subcomponent
+        return (four + self.truncation).replace(NEVER, "")
+
+
+def locate(raw: bytes) -> int:
+    """The offset of the first `MSH` with a plausible separator at the start of a line, or -1."""
+    if raw[:3] == b"MSH" and _HEADER.match(raw):
+        return 0
+    found = _HEADER.search(raw)
+    return found.start(1) - 3 if found else -1
+
+
+_known: dict[tuple[str, str], Delimiters] = {}
+
+
+def delimiters(field: str, encoding: str) -> Delimiters:
+    """The delimiters that MSH-1 `field` and MSH-2 `encoding` mean."""
+    found = _known.get((field, encoding))
+    if found is None:
+        found = _read(field, encoding)
+        if len(_known) < 1000:  # senders are few; hostile ones must not fill the memory
+            _known[field, encoding] = found
+    return found
+
+
+def _read(field: str, encoding: str) -> Delimiters:
+    text = encoding.replace("\\\\", "\\") if len(encoding) > 4 else encoding
+    warning = ""
+    if text != encoding:
+        warning = "MSH-2 has its backslash doubled; it is taken once"
+    if not text or len(text) > 6 or any(c.isalnum() or c.isspace() for c in text):
+        return _complete(field, "", "MSH-2 has no encoding characters; the standard ones are assumed")
+    if len(text) < 4:
+        given = "" if set(text) <= set(STANDARD) else text
+        return _complete(field, given, "MSH-2 has fewer than 4 characters; the standard ones are assumed")
+    if len({field, *text[:4]}) < 5:
+        return _complete(field, text[:4], "MSH-2 uses one character for two purposes")
+    return Delimiters(field, *text[:4], truncation=text[4:5], warning=warning)
+
+
+def _complete(field: str, given: str, warning: str) -> Delimiters:
+    four: list[str] = []
+    for place, standard in enumerate(STANDARD):
+        wanted = given[place : place + 1]
+        free = [c for c in (wanted, standard) if c and c != field and c not in four]
+        four.append(free[0] if free else NEVER)
+    return Delimiters(field, four[0], four[1], four[2], four[3], warning=warning)
