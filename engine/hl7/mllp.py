@@ -100,15 +100,9 @@ class Framer:
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that end with `data`, in order."""
-        if (
-            not self._inside
-            and not self._buffer
-            and data[:1] == VT
-            and data[-1:] == CR
-            and data.find(FS) == len(data) - 2
-        ):
+        if not self._buffer and not self._inside and data[:1] == VT and data.find(FS) == len(data) - 2:
             raw = data[1:-2]
-            if VT not in raw:  # the common case: one whole frame
+            if data[-1] == _CR and VT not in raw:  # the common case: one whole frame
                 self._skip_junk = False
                 return [self._ended(raw)]
         self._buffer += data
