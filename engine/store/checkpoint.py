@@ -1,0 +1,70 @@
+"""Keeps the write-ahead log small without making a commit wait for it.
+
+SQLite's own checkpoint runs inside a COMMIT and shows as a p99 spike. Here a thread with a connection of its
+own copies the log into the database (PASSIVE: it blocks nobody). While commits keep coming it never catches
+up with the end of the log, and only a log that was copied to its end is begun anew; so once it is close and
+the log is long, the rest is copied right after a COMMIT, in the commit thread, where it is only a few pages.
+A reader that stays in a transaction keeps the log from being begun anew: it grows, and nothing else happens.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Thread
+
+FRAMES_A_COMMIT = 8  # estimate of log pages: a commit touches about so many pages of indexes ...
+FRAMES_A_WORK = 1  # ... and a body takes its part of a page
+START_AT = 2000  # estimated frames (4 KB each) after which the thread copies
+RESTART_AT = 4000  # frames in the log beyond which it is begun anew
+
+
+class Checkpointer:
+    """One for a writer; `committed` is called after every COMMIT, by whoever made it."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connect = connect
+        self._pokes: SimpleQueue[bool] = SimpleQueue()
+        self._estimate = 0
+        self._running = False
+        self._restart = False
+        self.frames = 0  # in the log, when last looked at
+        self.failures = 0
+        self._thread = Thread(target=self._run, name="isthmus-checkpoint", daemon=True)
+        self._thread.start()
+
+    def committed(self, db: sqlite3.Connection, works: int) -> None:
+        """Count what was written; now and then start the thread or finish what it began."""
+        self._estimate += FRAMES_A_COMMIT + FRAMES_A_WORK * works
+        if self._restart:
+            self._restart = False
+            self._checkpoint(db)
+        elif self._estimate > START_AT and not self._running:
+            self._estimate = 0
+            self._running = True
+            self._pokes.put(True)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._pokes.put(False)
+        self._thread.join()
+
+    def _run(self) -> None:
+        db = self._connect()
+        try:
+            while self._pokes.get():
+                copied = self._checkpoint(db)
+                self._restart = self.frames > RESTART_AT and copied
+                self._running = False
+        finally:
+            db.close()
+
+    def _checkpoint(self, db: sqlite3.Connection) -> bool:
+        try:
+            busy, frames, copied = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error:  # the writer meets the same fault and says so
+            self.failures += 1
+            return False
+        self.frames = frames
+        return not busy and copied > 0

@@ -1,0 +1,235 @@
+"""A message from its bytes to its routing: C1 `receive`, C2 `route`, and what recovery reads.
+
+Guarantees: the same bytes under the same control id make one row, however often they are sent and however
+closely together; a message is routed once; what is counted is committed with what it counts.
+Refuses nothing that has bytes: a message that cannot be read arrives in state ERROR.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from engine.clock import Micros
+from engine.states import DeliveryState, MessageState
+from engine.store import crashpoints
+from engine.store.bodies import MAX_SLOT, Kind
+from engine.store.tx import Q, Tx
+
+ID_REUSED = 1
+"""Flag: the control id had been used before with other bytes."""
+REUSED_CODE = "duplicate.control_id"
+DEFAULT_WINDOW: Micros = 7 * 86_400_000_000
+"""How long a control id is remembered: a week, in microseconds."""
+
+
+class NewMessage(msgspec.Struct):
+    """What C1 stores. `mrn` and `visit` are text here and blind numbers in the database."""
+
+    channel: str
+    raw: bytes
+    received_at: Micros
+    control_id: str = ""
+    type: str = ""
+    sender: str = ""
+    peer: str = ""
+    ordering_key: int = 0  # keyring.blind(text)
+    also_keys: tuple[int, ...] = ()
+    mrn: str = ""
+    visit: str = ""
+    ack: bytes | None = None  # the answer, when it is known at C1
+    ack_code: str | None = None
+    state: str = MessageState.RECEIVED  # or ERROR
+    error_code: str | None = None
+    error_text: str | None = None
+    error_place: str | None = None
+    parent_id: int | None = None
+    config_version: str | None = None
+
+
+class Received(msgspec.Struct):
+    """What became of it. `duplicate_of` is 0 for a new message.
+
+    `ack` is what to answer: the new message's own, or the stored one of the message it duplicates; None when
+    that is not known yet (`routed` mode: answer when the first one is routed) or was never given.
+    `differs`: the control id was used before with other bytes.
+    """
+
+    id: int
+    duplicate_of: int = 0
+    ack: bytes | None = None
+    ack_code: str | None = None
+    differs: bool = False
+    state: str = MessageState.RECEIVED
+
+
+class NewDelivery(msgspec.Struct):
+    """One destination of a routed message, and what is to be sent there."""
+
+    destination: str
+    payload: bytes
+    next_at: Micros = 0
+
+
+class Routed(msgspec.Struct):
+    """What C2 stores: FILTERED(reason) | ERROR(code, text, place) | TRANSFORMED with deliveries."""
+
+    id: int
+    state: str
+    at: Micros
+    deliveries: list[NewDelivery] = []
+    reason: str | None = None
+    error_code: str | None = None
+    error_text: str | None = None
+    error_place: str | None = None
+    ack: bytes | None = None  # in `routed` mode: the answer, known only now
+    ack_code: str | None = None
+    config_version: str | None = None
+
+
+class Unrouted(msgspec.Struct):
+    """A RECEIVED message as the router needs it."""
+
+    id: int
+    received_at: Micros
+    control_id: str
+    type: str
+    sender: str
+    peer: str
+    ordering_keys: tuple[int, ...]
+    attempts: int
+    raw: bytes
+
+
+def receive(
+    tx: Tx,
+    new: NewMessage,
+    *,
+    window: Micros = DEFAULT_WINDOW,
+    on_reuse: Literal["accept", "reject"] = "accept",
+    reuse_ack: bytes | None = None,
+    reuse_ack_code: str | None = None,
+) -> Received:
+    """C1: store one message, or find that it is stored already.
+
+    `on_reuse`: what to do with other bytes under a control id that was seen within `window` microseconds:
+    `accept` it with a flag, or `reject`: store it as ERROR, answered with `reuse_ack`.
+    """
+    if crashpoints.ARMED:
+        tx.marks.add("c1")
+    digest = tx.digest(new.raw)
+    flags = 0
+    control_id = new.control_id
+    if control_id:
+        earlier = tx.rows(
+            Q["same_control_id"], (control_id, new.channel, new.sender, new.received_at - window)
+        )
+        if earlier:
+            for known, known_digest, _, state in earlier:
+                if known_digest == digest:
+                    tx.count(new.channel, "duplicate")
+                    ack, code = ack_of(tx, known)
+                    return Received(known, known, ack, code, False, state)
+            flags = ID_REUSED
+    state, ack, code = new.state, new.ack, new.ack_code
+    error = (new.error_code, new.error_text, new.error_place)
+    if flags:
+        tx.count(new.channel, "id_reused")
+        if on_reuse == "reject":
+            state, ack, code = MessageState.ERROR, reuse_ack, reuse_ack_code
+            error = (REUSED_CODE, "this control id was used before with other content", "MSH-10")
+    also = new.also_keys
+    message_id = tx.execute(
+        Q["insert_message"],
+        (
+            new.channel, state, new.received_at, new.received_at if state == "ERROR" else None, control_id,
+            new.type, new.sender, new.peer, digest, len(new.raw), new.ordering_key,
+            pack_keys(also) if also else None,
+            tx.blind(new.mrn) if new.mrn else None,
+            tx.blind(new.visit) if new.visit else None,
+            new.parent_id, flags, *error, code, new.config_version,
+        ),
+    ).lastrowid  # fmt: skip
+    assert message_id is not None
+    tx.put(message_id, Kind.RAW, new.raw, channel=new.channel, second=ack)
+    tx.count(new.channel, "received")
+    if state == "ERROR":
+        tx.count(new.channel, "error")
+        tx.event("error", message_id=message_id, detail=error[0] or "", at=new.received_at)
+    return Received(message_id, 0, ack, code, flags != 0, state)
+
+
+def route(tx: Tx, done: Routed) -> bool:
+    """C2: write what the steps made of a message. False (and no change) when it is not RECEIVED any more."""
+    if crashpoints.ARMED:
+        tx.marks.add("c2")
+    changed = tx.execute(
+        Q["route_message"],
+        (
+            done.state, done.at, done.reason, done.error_code, done.error_text, done.error_place,
+            done.ack_code, done.config_version, done.id,
+        ),
+    ).fetchall()  # fmt: skip
+    if not changed:
+        return False
+    channel = changed[0][0]
+    assert len(done.deliveries) <= MAX_SLOT
+    for slot, delivery in enumerate(done.deliveries, 1):
+        tx.execute(
+            Q["insert_delivery"],
+            (done.id, delivery.destination, channel, slot, DeliveryState.QUEUED, delivery.next_at),
+        )
+        tx.put(done.id, Kind.PAYLOAD, delivery.payload, slot=slot, channel=channel)
+        tx.count(channel, "queued", delivery.destination)
+    if done.ack is not None:
+        tx.put(done.id, Kind.ACK, done.ack, channel=channel)
+    tx.count(channel, done.state.lower())
+    if done.state == "ERROR":
+        tx.event("error", message_id=done.id, detail=done.error_code or "", at=done.at)
+    return True
+
+
+def unrouted(tx: Tx, channel: str, after_id: int = 0, limit: int = 500) -> list[Unrouted]:
+    """RECEIVED messages of a channel in order of receipt, with their bytes."""
+    found = []
+    for row in tx.rows(Q["unrouted"], (channel, after_id, limit)):
+        message_id, received_at, control_id, kind, sender, peer, key, also, attempts, blob = row
+        raw = tx.codec.open(message_id << 12, blob)[0]
+        keys = unpack_keys(key, also)
+        found.append(Unrouted(message_id, received_at, control_id, kind, sender, peer, keys, attempts, raw))
+    return found
+
+
+def mark_attempt(tx: Tx, ids: Iterable[int]) -> None:
+    """Count that the engine found these unrouted at its start: two such starts mean `poison`."""
+    tx.executemany(Q["mark_attempt"], [(message_id,) for message_id in ids])
+
+
+def raw(tx: Tx, message_id: int) -> bytes | None:
+    """The message byte for byte; None when there is no such message or its content is not kept."""
+    found = tx.get(message_id, Kind.RAW)
+    return None if found is None else found[0]
+
+
+def ack_of(tx: Tx, message_id: int) -> tuple[bytes | None, str | None]:
+    """The answer that was given for a message, and its code; (None, None) while it is not known."""
+    row = tx.execute("SELECT ack FROM message WHERE id = ?", (message_id,)).fetchone()
+    code = row[0] if row else None
+    late = tx.get(message_id, Kind.ACK)
+    if late is not None:
+        return late[0], code
+    found = tx.get(message_id, Kind.RAW)
+    return (found[1] or None if found else None), code
+
+
+def pack_keys(keys: tuple[int, ...]) -> bytes:
+    """More ordering keys than one (merges), 8 bytes each."""
+    return struct.pack(f"<{len(keys)}q", *keys)
+
+
+def unpack_keys(key: int, also: bytes | None) -> tuple[int, ...]:
+    """All ordering keys of a message, its own first."""
+    return (key,) if not also else (key, *struct.unpack(f"<{len(also) // 8}q", also))

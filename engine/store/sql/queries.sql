@@ -1,0 +1,50 @@
+-- add_to_counter: totals, once per name and transaction
+INSERT INTO counter (channel, destination, name, value) VALUES (?, ?, ?, ?)
+  ON CONFLICT (channel, destination, name) DO UPDATE SET value = value + excluded.value;
+
+-- add_event: append-only log of the exceptional
+INSERT INTO event (at, message_id, destination, kind, actor, detail) VALUES (?, ?, ?, ?, ?, ?);
+
+-- same_control_id: earlier messages of this sender with this control id, newest first (C1)
+SELECT id, digest, flags, state FROM message
+  WHERE control_id = ? AND control_id <> '' AND channel = ? AND sender = ?
+    AND received_at >= ? AND parent_id IS NULL
+  ORDER BY id DESC LIMIT 50;
+
+-- insert_message: C1
+INSERT INTO message (channel, state, received_at, routed_at, control_id, type, sender, peer, digest, size,
+    ordering_key, also_keys, mrn, visit, parent_id, flags, error_code, error_text, error_place, ack,
+    config_version)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- route_message: C2, only once
+UPDATE message SET state = ?, routed_at = ?, reason = ?, error_code = ?, error_text = ?, error_place = ?,
+    ack = coalesce(?, ack), config_version = ?
+  WHERE id = ? AND state = 'RECEIVED' RETURNING channel;
+
+-- insert_delivery: C2
+INSERT INTO delivery (message_id, destination, channel, slot, state, next_at) VALUES (?, ?, ?, ?, ?, ?);
+
+-- unrouted: what C2 has not seen yet, in order of receipt
+SELECT m.id, m.received_at, m.control_id, m.type, m.sender, m.peer, m.ordering_key, m.also_keys, m.attempts,
+    b.data
+  FROM message AS m JOIN body AS b ON b.id = m.id * 4096
+  WHERE m.channel = ? AND m.state = 'RECEIVED' AND m.id > ? ORDER BY m.id LIMIT ?;
+
+-- mark_attempt: the engine found this message unrouted at its start
+UPDATE message SET attempts = attempts + 1 WHERE id = ? AND state = 'RECEIVED';
+
+-- finish_delivery: C3, only while it is still open
+UPDATE delivery SET state = ?, attempts = ?, next_at = ?, error_code = ?, error_text = ?, error_place = ?,
+    record = ?, note = ?, finished_at = ?
+  WHERE message_id = ? AND destination = ? AND state IN ('QUEUED', 'PENDING') RETURNING slot, channel;
+
+-- open_deliveries: what is to be sent, in order of receipt
+SELECT d.message_id, d.slot, d.attempts, d.next_at, m.ordering_key, m.also_keys, b.data
+  FROM delivery AS d JOIN message AS m ON m.id = d.message_id
+    JOIN body AS b ON b.id = d.message_id * 4096 + d.slot * 16 + 2
+  WHERE d.channel = ? AND d.destination = ? AND d.state IN ('QUEUED', 'PENDING') AND d.message_id > ?
+  ORDER BY d.message_id LIMIT ?;
+
+-- slot_of: where the bodies of a delivery are
+SELECT slot FROM delivery WHERE message_id = ? AND destination = ?;

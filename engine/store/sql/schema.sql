@@ -1,0 +1,131 @@
+-- The whole schema of a new database. An existing one gets here through migrations/, and a test compares both.
+-- Times are microseconds since 1970-01-01 UTC. Rows hold no patient data: identifiers are keyed hashes
+-- (blind index), everything that was sent or received is an encrypted body.
+
+-- One row a message, in the order of receipt. RECEIVED -> FILTERED | TRANSFORMED | ERROR
+CREATE TABLE message (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again, not even after pruning
+  channel TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('RECEIVED', 'FILTERED', 'TRANSFORMED', 'ERROR')),
+  received_at INTEGER NOT NULL,
+  routed_at INTEGER,
+  control_id TEXT NOT NULL,
+  type TEXT NOT NULL,
+  sender TEXT NOT NULL,
+  peer TEXT NOT NULL,
+  digest BLOB NOT NULL,                  -- keyed, 16 bytes
+  size INTEGER NOT NULL,                 -- of the raw bytes
+  ordering_key INTEGER NOT NULL,         -- blind index
+  also_keys BLOB,                        -- further ordering keys of a merge, 8 bytes each, little-endian
+  mrn INTEGER,                           -- blind index
+  visit INTEGER,                         -- blind index
+  parent_id INTEGER,                     -- replay of that message
+  flags INTEGER NOT NULL DEFAULT 0,      -- 1: control id was used before with other bytes
+  attempts INTEGER NOT NULL DEFAULT 0,   -- starts of the engine that found it unrouted
+  reason TEXT,                           -- why a filter stopped it
+  error_code TEXT,
+  error_text TEXT,
+  error_place TEXT,
+  ack TEXT,                              -- MSA-1 of the answer: AA, AE, AR, CA, CE, CR
+  config_version TEXT
+);
+CREATE INDEX message_control_id ON message (control_id, channel, sender) WHERE control_id <> '';
+CREATE INDEX message_received_at ON message (received_at);
+CREATE INDEX message_unrouted ON message (channel, id) WHERE state = 'RECEIVED';
+CREATE INDEX message_error ON message (channel, error_code, error_place) WHERE state = 'ERROR';
+CREATE INDEX message_mrn ON message (mrn) WHERE mrn IS NOT NULL;
+CREATE INDEX message_visit ON message (visit) WHERE visit IS NOT NULL;
+CREATE INDEX message_parent ON message (parent_id) WHERE parent_id IS NOT NULL;
+
+-- One message on its way to one destination. QUEUED -> SENT | ERROR | DISCARDED, QUEUED -> QUEUED on retry
+CREATE TABLE delivery (
+  message_id INTEGER NOT NULL,
+  destination TEXT NOT NULL,
+  channel TEXT NOT NULL,
+  slot INTEGER NOT NULL,                 -- 1.. within the message: part of the ids of its bodies
+  state TEXT NOT NULL CHECK (state IN ('QUEUED', 'SENT', 'PENDING', 'ERROR', 'DISCARDED')),
+  attempts INTEGER NOT NULL DEFAULT 0,
+  next_at INTEGER NOT NULL DEFAULT 0,
+  error_code TEXT,
+  error_text TEXT,
+  error_place TEXT,
+  record TEXT,                           -- res.partner,12
+  note TEXT,
+  finished_at INTEGER,
+  PRIMARY KEY (message_id, destination)
+) WITHOUT ROWID;
+CREATE INDEX delivery_open ON delivery (channel, destination, message_id)
+  WHERE state IN ('QUEUED', 'PENDING');
+CREATE INDEX delivery_error ON delivery (channel, destination, error_code, error_place)
+  WHERE state = 'ERROR';
+
+-- What was received and sent, compressed and encrypted. id = message id * 4096 + slot * 16 + kind
+CREATE TABLE body (
+  id INTEGER PRIMARY KEY,
+  data BLOB NOT NULL
+);
+
+-- Compression dictionaries, encrypted as they are made of message content.
+CREATE TABLE dictionary (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  channel TEXT NOT NULL,
+  kind INTEGER NOT NULL,
+  made_at INTEGER NOT NULL,
+  data BLOB NOT NULL
+);
+
+-- Everything exceptional, append-only: errors, retries, replays, and what operators did.
+CREATE TABLE event (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  at INTEGER NOT NULL,
+  message_id INTEGER,
+  destination TEXT,
+  kind TEXT NOT NULL,
+  actor TEXT NOT NULL,
+  detail TEXT
+);
+CREATE INDEX event_message ON event (message_id) WHERE message_id IS NOT NULL;
+
+-- Totals since the database was made, changed in the transaction that they count.
+CREATE TABLE counter (
+  channel TEXT NOT NULL,
+  destination TEXT NOT NULL,
+  name TEXT NOT NULL,
+  value INTEGER NOT NULL,
+  PRIMARY KEY (channel, destination, name)
+) WITHOUT ROWID;
+
+-- What console and CLI ask of the engine. new -> taken -> done | failed
+CREATE TABLE command (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  at INTEGER NOT NULL,
+  actor TEXT NOT NULL,
+  verb TEXT NOT NULL,
+  args TEXT NOT NULL,
+  state TEXT NOT NULL DEFAULT 'new' CHECK (state IN ('new', 'taken', 'done', 'failed')),
+  node INTEGER,
+  finished_at INTEGER,
+  result TEXT
+);
+CREATE INDEX command_open ON command (id) WHERE state IN ('new', 'taken');
+
+-- Every start of an engine. The highest epoch owns the database; older ones must not write any more.
+CREATE TABLE node (
+  epoch INTEGER PRIMARY KEY AUTOINCREMENT,
+  pid INTEGER NOT NULL,
+  started_at INTEGER NOT NULL,
+  seen_at INTEGER NOT NULL,
+  status TEXT
+);
+
+-- Small values of the store itself: key fingerprints, what the console wants to keep.
+CREATE TABLE setting (
+  name TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- Written and emptied again to find out whether a full or broken disk has recovered.
+CREATE TABLE probe (
+  id INTEGER PRIMARY KEY,
+  data BLOB NOT NULL
+);

@@ -1,0 +1,78 @@
+"""What the functions of the store work on: one connection, its codec, the time, and counters.
+
+A Tx is the same for the writer's transaction and for a reader; only the writer begins and commits.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from engine.clock import Micros
+from engine.clock import now as wall_clock
+from engine.store.bodies import PACKED, Codec, Kind, body_id, pack
+from engine.store.sqlite import load_queries
+
+Q = load_queries()
+
+
+class Tx:
+    """A connection and what belongs to it; `execute` runs a statement."""
+
+    def __init__(self, db: sqlite3.Connection, codec: Codec, now: Callable[[], Micros] = wall_clock) -> None:
+        self.db = db
+        self.codec = codec
+        self.now = now
+        self.execute = db.execute
+        self.executemany = db.executemany
+        self.blind = codec.keys.blind
+        self.digest = codec.keys.digest
+        self.marks: set[str] = set()  # crash points that this transaction passes; filled only when armed
+        self._counted: dict[tuple[str, str, str], int] = {}
+
+    def rows(self, sql: str, values: Any = ()) -> list[Any]:
+        """All rows at once: a SELECT is never left open."""
+        return self.db.execute(sql, values).fetchall()
+
+    def count(self, channel: str, name: str, destination: str = "", by: int = 1) -> None:
+        """Add to a total; written once per transaction."""
+        key = (channel, destination, name)
+        self._counted[key] = self._counted.get(key, 0) + by
+
+    def flush(self) -> None:
+        """Write what was counted; the writer does it before COMMIT."""
+        if self._counted:
+            self.db.executemany(Q["add_to_counter"], [(*key, value) for key, value in self._counted.items()])
+            self._counted.clear()
+
+    def forget(self) -> None:
+        """After a rollback: nothing was counted."""
+        self._counted.clear()
+        self.marks.clear()
+
+    def put(
+        self, message_id: int, kind: Kind, data: bytes, *, slot: int = 0, channel: str = "",
+        second: bytes | None = None,
+    ) -> None:  # fmt: skip
+        """Write a body, or two packed in one; an earlier one of the same kind is replaced."""
+        row = body_id(message_id, kind, slot)
+        if second is None:
+            blob = self.codec.seal(row, data, channel)
+        else:
+            blob = self.codec.seal(row, pack(data, second), channel, PACKED)
+        self.db.execute("INSERT OR REPLACE INTO body (id, data) VALUES (?, ?)", (row, blob))
+
+    def get(self, message_id: int, kind: Kind, slot: int = 0) -> tuple[bytes, bytes] | None:
+        """A body and what is packed behind it; None when there is none."""
+        row = body_id(message_id, kind, slot)
+        found = self.db.execute("SELECT data FROM body WHERE id = ?", (row,)).fetchone()
+        return None if found is None else self.codec.open(row, found[0])
+
+    def event(
+        self, kind: str, *, message_id: int | None = None, destination: str | None = None,
+        actor: str = "engine", detail: str = "", at: Micros | None = None,
+    ) -> None:  # fmt: skip
+        """Append to the log of the exceptional. `detail` holds no patient data."""
+        values = (self.now() if at is None else at, message_id, destination, kind, actor, detail)
+        self.db.execute(Q["add_event"], values)
