@@ -18,15 +18,15 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from engine.errors import ConfigError
 
@@ -41,9 +41,21 @@ ENTRY_POINTS = "isthmus.components"
 
 
 class Settings(BaseModel):
-    """Base of every component's settings: unknown keys are errors, values never change after loading."""
+    """Base of every component's settings: unknown keys are errors, values never change after loading.
+
+    `scalar` names the field that a bare value fills: with `scalar = "expression"`, `condition: "x == 1"` is
+    `condition: {expression: "x == 1"}`. A bare value is anything but a mapping.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    scalar: ClassVar[str] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_value(cls, data: Any) -> Any:
+        if cls.scalar and data is not None and not isinstance(data, (Mapping, BaseModel)):
+            return {cls.scalar: data}
+        return data
 
     def build(self, context: BuildContext) -> Any:
         """Make what runs: a Filter, a Transformer, a listener or a destination."""
@@ -84,6 +96,7 @@ class BuildContext:
     connections: dict[str, Any] = field(default_factory=dict)  # built connections by name
     options: dict[str, Any] = field(default_factory=dict)  # channel options that a component reads
     reactor: Any = None
+    cache: dict[str, Any] = field(default_factory=dict)  # what is made once a channel: its Jinja environment
 
 
 class Registry:

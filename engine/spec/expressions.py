@@ -1,0 +1,289 @@
+"""Expressions and text templates: compiled once when a channel is built, run once for each message.
+
+In scope: `msg`, `event`, `events`, `message`, `vars` and each variable by its own name, `table(name, value)`,
+`ABSENT`, `CLEAR`, `range`, and the filters of `engine.spec.filters`. Canonical events are only made when an
+expression mentions them. There is no `now`: a step gives the same result when it is run again; use
+`message.received_at`.
+
+Guarantees: what runs is sandboxed and bounded (`engine.spec.sandbox`); a fault on one message is a
+`StepError` that quotes the template and never the message; a fault of the template itself is a `ConfigError`
+when it is compiled.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import TemplateSyntaxError, meta, nodes
+from jinja2.exceptions import TemplateRuntimeError, UndefinedError
+from jinja2.runtime import Context
+from jinja2.sandbox import SecurityError
+from jinja2.visitor import NodeTransformer
+
+from engine.errors import ConfigError, IsthmusError, StepError
+from engine.model import ABSENT, Scope
+from engine.spec import filters, sandbox, values
+from engine.spec.component import BuildContext
+
+RESERVED = frozenset({"msg", "event", "events", "message", "vars", "table", "ABSENT", "CLEAR", "loop"})
+EVENTS = frozenset({"event", "events"})
+FILE = "<isthmus expression>"
+_REFUSED = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block)
+_NO_EVENT: Any = object()
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a template mentions: for lint, and to compute only what is used."""
+
+    names: frozenset[str]  # every name it takes from outside
+    paths: tuple[str, ...]  # constant paths in msg[...] and msg.all(...)
+    tables: frozenset[str]  # constant names of code tables
+
+    @property
+    def undeclared(self) -> frozenset[str]:
+        """Names that only a `set` step, or nobody, provides."""
+        return self.names - RESERVED - {"range", "namespace"}
+
+
+def environment(context: BuildContext) -> sandbox.Environment:
+    """The one environment of a channel's build, with its tables and its time zone."""
+    env = context.cache.get("environment")
+    if env is None:
+        env = context.cache["environment"] = sandbox.Environment()
+        env.filters |= filters.make(context.tables, str(context.options.get("timezone") or "UTC"))
+        env.globals["table"] = lambda name, value: env.filters["table"](value, name)
+    return env
+
+
+def compile_expression(source: str, context: BuildContext, where: str = "") -> Callable[[Scope], Any]:
+    """What `source` (an expression without braces) gives for a scope, as a native Python value.
+
+    A bare `{{ expression }}` is taken too. Absent is ABSENT, cleared is CLEAR.
+    """
+    env = environment(context)
+    program = Program(env, [nodes.Output([parse_expression(env, source, where)])], where)
+
+    def evaluate(scope: Scope) -> Any:
+        for value in program.run(scope):
+            return value
+        return ABSENT
+
+    return evaluate
+
+
+def compile_text(template: str, context: BuildContext, where: str = "") -> Callable[[Scope], str]:
+    """The text that `template` gives for a scope: absent and cleared values are empty."""
+    env = environment(context)
+    program = Program(env, parse_text(env, template, where).body, where)
+    return lambda scope: sandbox.concat(program.run(scope))
+
+
+def analyse(source: str, *, text: bool = False) -> Analysis:
+    """What an expression, or with `text` a template, mentions; raises ConfigError when it cannot be read."""
+    env = sandbox.Environment()
+    env.filters |= filters.make({}, "UTC")
+    body = parse_text(env, source, "").body if text else [nodes.Output([parse_expression(env, source, "")])]
+    tree = nodes.Template(body, lineno=1)
+    tree.set_environment(env)
+    return _analyse(env, tree)
+
+
+def undeclared(source: str, *, text: bool = False) -> frozenset[str]:
+    """Names in an expression (or with `text` a template) that neither Isthmus nor the source provides."""
+    return analyse(source, text=text).undeclared
+
+
+def parse_expression(env: sandbox.Environment, source: str, where: str) -> nodes.Expr:
+    """The syntax tree of one expression; braces around it may be there."""
+    bare = source.strip()
+    if bare.startswith("{{") and bare.endswith("}}") and bare.count("{{") == 1:
+        bare = bare[2:-2].strip()
+    template = parse_text(env, "{{ (" + bare + "\n) }}", where)
+    found = template.body[0] if len(template.body) == 1 else None
+    if isinstance(found, nodes.Output) and len(found.nodes) == 1:
+        return found.nodes[0]
+    raise ConfigError(
+        "this is not one expression",
+        code="expression.syntax",
+        where=where,
+        todo="write it without braces: msg['PID-8'] == 'F'",
+    )
+
+
+def parse_text(env: sandbox.Environment, source: str, where: str) -> nodes.Template:
+    """The syntax tree of a text template."""
+    try:
+        return env.parse(source)
+    except TemplateSyntaxError as error:
+        raise ConfigError(
+            f"cannot read the expression: {error.message}", code="expression.syntax", where=where
+        ) from None
+
+
+class _Harden(NodeTransformer):
+    """Makes a parsed tree safe to run: bounded loops and text, ABSENT for an `if` without `else`."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def generic_visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> nodes.Node:
+        if isinstance(node, _REFUSED):
+            raise ConfigError(
+                f"{type(node).__name__.lower()} is not available in a template",
+                code="expression.refused",
+                where=self.where,
+            )
+        node = super().generic_visit(node, *args, **kwargs)
+        line = node.lineno
+        if isinstance(node, nodes.CondExpr) and node.expr2 is None:
+            node.expr2 = nodes.Name("ABSENT", "load", lineno=line)
+        elif isinstance(node, nodes.For):
+            node.iter = nodes.Filter(node.iter, "_loop", [], [], None, None, lineno=line)
+        elif isinstance(node, nodes.Concat):
+            parts = nodes.Tuple(node.nodes, "load", lineno=line)
+            return nodes.Filter(parts, "_concat", [], [], None, None, lineno=line)
+        return node
+
+
+def _analyse(env: sandbox.Environment, tree: nodes.Template) -> Analysis:
+    names = meta.find_undeclared_variables(tree)
+    paths, tables = [], set()
+    for item in tree.find_all(nodes.Getitem):
+        if isinstance(item.node, nodes.Name) and item.node.name == "msg":
+            paths.append(item.arg)
+    for call in tree.find_all(nodes.Call):
+        target = call.node
+        if isinstance(target, nodes.Name) and target.name == "table":
+            tables |= _texts(call.args[:1])
+        elif isinstance(target, nodes.Getattr) and target.attr == "all":
+            paths.extend(call.args[:1])
+    for item in tree.find_all(nodes.Filter):
+        if item.name == "table":
+            tables |= _texts(item.args[:1])
+    found = [path.value for path in paths if isinstance(path, nodes.Const) and isinstance(path.value, str)]
+    given = {"range", "namespace", "table", "ABSENT", "CLEAR"}
+    return Analysis(frozenset(names) - given, tuple(found), frozenset(tables))
+
+
+def _texts(found: list[nodes.Expr]) -> set[str]:
+    return {item.value for item in found if isinstance(item, nodes.Const) and isinstance(item.value, str)}
+
+
+class Program:
+    """A compiled syntax tree. `run` yields what its outputs give, as native values.
+
+    The line numbers of the tree may be any numbers: `place` turns the one of the failed part into a place.
+    """
+
+    def __init__(
+        self,
+        env: sandbox.Environment,
+        body: list[nodes.Node],
+        where: str = "",
+        place: Callable[[int], str] | None = None,
+    ) -> None:
+        self.env = env
+        self.where = where
+        self.place = place
+        tree = nodes.Template(body, lineno=1)
+        tree.set_environment(env)
+        tree = _Harden(where).visit(tree)
+        self.analysis = _analyse(env, tree)
+        self._check_tables(env)
+        namespace = {"environment": env, "__file__": FILE}
+        try:
+            exec(env.compile(tree, "expression", FILE), namespace)  # type: ignore[call-overload]  # noqa: S102
+        except TemplateSyntaxError as error:
+            raise self._bad_template(error) from None
+        self._root: Any = namespace["root"]
+        self._lines = [
+            (int(python), int(line))
+            for line, _, python in (
+                pair.partition("=") for pair in str(namespace["debug_info"]).split("&") if pair
+            )
+        ]
+        self.uses_events = bool(self.analysis.names & EVENTS)
+        self._vars = "vars" in self.analysis.names
+
+    def _check_tables(self, env: sandbox.Environment) -> None:
+        known = env.filters["table"].__self__.tables
+        for name in sorted(self.analysis.tables):
+            if name not in known:
+                raise ConfigError(
+                    f"there is no code table {name!r}" + did_you_mean(name, known),
+                    code="table.unknown",
+                    where=self.where,
+                    todo="declare it under tables:",
+                )
+
+    def _bad_template(self, error: TemplateSyntaxError) -> ConfigError:
+        what = str(error.message)
+        if what.startswith("No filter named"):
+            name = what.split("'")[1]
+            what = f"there is no filter {name!r}" + did_you_mean(name, self.env.filters)
+        where = self.place(error.lineno) if self.place else self.where
+        return ConfigError(f"cannot read the expression: {what}", code="expression.syntax", where=where)
+
+    def run(self, scope: Scope, event: Any = _NO_EVENT) -> Iterator[Any]:
+        """Evaluate for one scope, and for one of its events (else its last one)."""
+        parent = {**self.env.globals, **scope.vars}
+        parent["msg"] = scope.msg
+        parent["message"] = scope.message
+        parent["_budget"] = [sandbox.STEPS]
+        if self._vars:
+            parent["vars"] = sandbox.Variables(scope.vars)
+        try:
+            if self.uses_events:
+                parent["events"] = scope.events
+                parent["event"] = values.normal(scope.event if event is _NO_EVENT else event)
+                if scope.event is None:
+                    parent["event"] = ABSENT
+            yield from self._root(Context(self.env, parent, "expression", {}))
+        except GeneratorExit:
+            raise
+        except Exception as error:
+            raise self._step_error(error) from None
+
+    def _step_error(self, error: Exception) -> Exception:
+        where = self._where(error)
+        if isinstance(error, IsthmusError):
+            code = (
+                error.code if isinstance(error, StepError) and error.code != "step" else "expression.failed"
+            )
+            inner = error.where if not isinstance(error, StepError) else ""
+            what = f"{inner}: {error.what}" if inner else error.what
+            return StepError(what, code=code, where=error.where if where == "" else where, todo=error.todo)
+        if isinstance(error, UndefinedError):
+            return StepError(str(error.message), code="expression.undefined", where=where)
+        if isinstance(error, (SecurityError, TemplateRuntimeError)):
+            return StepError(str(error.message), code="expression.refused", where=where)
+        return StepError(
+            f"the expression failed with {type(error).__name__}",
+            code="expression.failed",
+            where=where,
+            todo="try the message in `try` to see the values",
+        )
+
+    def _where(self, error: BaseException) -> str:
+        if self.place is None:
+            return self.where
+        trace, python = error.__traceback__, 0
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == FILE:
+                python = trace.tb_lineno
+            trace = trace.tb_next
+        line = 0
+        for start, number in self._lines:
+            if start <= python:
+                line = number
+        return self.place(line)
+
+
+def did_you_mean(name: str, known: Any) -> str:
+    """`: did you mean 'x'?` when a known name is near, else nothing."""
+    near = difflib.get_close_matches(name, [item for item in known if not item.startswith("_")], n=1)
+    return f": did you mean {near[0]!r}?" if near else ""

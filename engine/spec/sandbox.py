@@ -1,0 +1,285 @@
+"""The Jinja environment in which every expression and template of a channel runs.
+
+Guarantees: expressions read and never write; nothing that starts with `_` can be reached; loops, calls, text
+and numbers are bounded, so that no template can hang the engine or fill its memory; absence goes on through
+attributes, items and calls (`event.patient.name.family` of a patient without a name is ABSENT); an error
+names what the template says, never what the message says.
+Refuses: include, import, extends, blocks, `format`, `%` on text, and everything outside `FILTERS`.
+
+| danger                               | bound                                                     |
+|--------------------------------------|-----------------------------------------------------------|
+| `range(10**9)`, nested loops         | MAX_RANGE; STEPS loop rounds and calls in one run          |
+| `'x' * 10**9`, `a ~ a`, join, replace| MAX_TEXT characters, MAX_ITEMS list elements               |
+| `9 ** 9 ** 9`                        | MAX_BITS                                                  |
+| endless recursion of a macro         | Python's recursion limit, and STEPS                        |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+from jinja2 import StrictUndefined, Undefined, nodes
+from jinja2.nativetypes import NativeCodeGenerator
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.utils import pass_context
+
+from engine.errors import StepError
+from engine.model import ABSENT, CLEAR
+from engine.spec import values
+
+STEPS = 100_000
+MAX_RANGE = 100_000
+MAX_TEXT = 4_000_000
+MAX_ITEMS = 100_000
+MAX_BITS = 4096
+
+PADDING = frozenset({"center", "ljust", "rjust", "zfill"})
+REFUSED_METHODS = frozenset({"format", "format_map", "expandtabs", "translate", "encode"})
+JINJA_FILTERS = (
+    "abs capitalize count dictsort first float groupby int items last length list lower map max min reject "
+    "rejectattr reverse round select selectattr sort string striptags sum title trim truncate unique upper "
+    "urlencode wordcount"
+).split()
+JINJA_TESTS = (
+    "boolean defined divisibleby even float in integer mapping none number odd sequence string undefined "
+    "== != < <= > >= eq ne lt le gt ge equalto"
+).split()
+
+
+def too_big(what: str) -> StepError:
+    """The error for a result beyond its bound."""
+    return StepError(f"{what} grows too big", code="expression.size", todo="bound it in the template")
+
+
+def concat(parts: Iterable[Any]) -> str:
+    """Join what a template put out, within MAX_TEXT."""
+    result = []
+    size = 0
+    for part in parts:
+        piece = values.as_text(part)
+        size += len(piece)
+        if size > MAX_TEXT:
+            raise too_big("the text")
+        result.append(piece)
+    return "".join(result)
+
+
+class Generator(NativeCodeGenerator):
+    """Yields values as they are, and puts each element of a structure on a line of its own, so that the line
+    of a Python traceback leads back to the leaf."""
+
+    def _output_child_to_const(self, node: nodes.Expr, frame: Any, finalize: Any) -> Any:
+        if isinstance(node, nodes.TemplateData):
+            return super()._output_child_to_const(node, frame, finalize)
+        raise nodes.Impossible
+
+    def visit_Dict(self, node: nodes.Dict, frame: Any) -> None:  # noqa: N802, D102
+        self.write("{")
+        for item in node.items:
+            self.newline(item)
+            self.visit(item.key, frame)
+            self.write(": ")
+            self.visit(item.value, frame)
+            self.write(",")
+        self.write("}")
+
+    def visit_List(self, node: nodes.List, frame: Any) -> None:  # noqa: N802, D102
+        self._elements("[", node.items, "]", frame)
+
+    def visit_Tuple(self, node: nodes.Tuple, frame: Any) -> None:  # noqa: N802, D102
+        if node.ctx == "store":
+            super().visit_Tuple(node, frame)
+        else:
+            self._elements("(", node.items, ")", frame)
+
+    def _elements(self, before: str, items: list[nodes.Expr], after: str, frame: Any) -> None:
+        self.write(before)
+        for item in items:
+            self.newline(item)
+            self.visit(item, frame)
+            self.write(",")
+        self.write(after)
+
+
+class Environment(ImmutableSandboxedEnvironment):
+    """Jinja with the bounds above. One for each channel that is built; expressions are compiled once."""
+
+    code_generator_class = Generator
+    concat = staticmethod(concat)  # type: ignore[assignment]
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def __init__(self) -> None:
+        super().__init__(undefined=StrictUndefined, autoescape=False, cache_size=0)
+        known_filters, known_tests = dict(self.filters), dict(self.tests)
+        self.filters = {name: known_filters[name] for name in JINJA_FILTERS}
+        self.tests = {name: known_tests[name] for name in JINJA_TESTS}
+        self.filters |= {"_text": values.text, "_concat": concat, "_loop": loop}
+        self.tests |= {
+            "absent": lambda value: isinstance(value, Undefined) or values.is_absent(value),
+            "clear": values.is_clear,
+            "present": values.is_present,
+        }
+        self.globals = {
+            "range": bounded_range,
+            "namespace": self.globals["namespace"],
+            "ABSENT": ABSENT,
+            "CLEAR": CLEAR,
+        }
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """`obj.attribute`; absence goes on, and nothing private is reachable."""
+        if obj is ABSENT or obj is CLEAR:
+            return obj
+        if attribute.startswith("_"):
+            raise SecurityError(f"access to attribute {attribute!r} is unsafe")
+        if isinstance(obj, dict) and attribute in obj:
+            return values.normal(obj[attribute])
+        try:
+            value = getattr(obj, attribute)
+        except AttributeError:
+            if obj is None or obj is msgspec.UNSET:
+                return values.normal(obj)
+            if type(obj) is dict:
+                return ABSENT
+            return self.undefined(obj=obj, name=attribute)
+        if isinstance(obj, msgspec.Struct):
+            return values.normal(value)
+        if not self.is_safe_attribute(obj, attribute, value):
+            raise SecurityError(f"access to attribute {attribute!r} of {values.kind(obj)} is unsafe")
+        return values.normal(value)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """`obj[argument]`; what is not there is ABSENT."""
+        if obj is ABSENT or obj is CLEAR:
+            return obj
+        try:
+            return values.normal(obj[argument])
+        except (LookupError, TypeError):
+            if obj is None or obj is msgspec.UNSET:
+                return values.normal(obj)
+            if isinstance(obj, Variables):
+                return self.undefined(name=str(argument))
+            if isinstance(obj, (list, tuple, str, dict)):
+                return ABSENT
+            if isinstance(argument, str) and isinstance(obj, msgspec.Struct):
+                return self.getattr(obj, argument)
+            return self.undefined(hint=f"{values.kind(obj)} has no such element")
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Objects that can be changed by index offer only what reads them (`msg.all`)."""
+        if hasattr(type(obj), "__setitem__") and not isinstance(obj, (dict, list)):
+            return attr in getattr(type(obj), "READABLE", ("all",))
+        return super().is_safe_attribute(obj, attr, value)
+
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
+        """Call `__obj`, within the budget of the run."""
+        if __obj is ABSENT or __obj is CLEAR:
+            return __obj
+        spend(__context)
+        method = getattr(__obj, "__name__", "")
+        owner = getattr(__obj, "__self__", None)
+        if isinstance(owner, str):
+            check_text_method(owner, method, args)
+        return super().call(__context, __obj, *args, **kwargs)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """`left operator right`, refused before it grows too big."""
+        numbers = isinstance(left, (int, float)) and isinstance(right, (int, float))
+        if operator == "%" and not numbers:
+            raise StepError(
+                "% needs numbers", code="expression.type", todo="join texts with ~ or {{ }} parts"
+            )
+        if operator == "**":
+            size = (
+                abs(right) * (left.bit_length() if isinstance(left, int) else 64) if numbers else MAX_BITS + 1
+            )
+            if size > MAX_BITS:
+                raise too_big("the power")
+        if operator == "*":
+            check_product(left, right)
+        if operator == "+" and not numbers and _length(left) + _length(right) > MAX_TEXT:
+            raise too_big("the sum")
+        return super().call_binop(context, operator, left, right)
+
+
+class Variables(dict[str, Any]):
+    """`vars`: a name that was never set is an error, not an absent value."""
+
+
+def spend(context: Context) -> None:
+    """Take one step from the budget of the run."""
+    budget = context.parent.get("_budget")
+    if budget is not None:
+        budget[0] -= 1
+        if budget[0] < 0:
+            raise StepError(
+                f"more than {STEPS:,} loop rounds and calls", code="expression.steps", todo="bound the loop"
+            )
+
+
+@pass_context
+def loop(context: Context, items: Any) -> Iterator[Any]:
+    """What a `for` goes over: nothing when absent, one round for a single text, each round counted."""
+    if isinstance(items, str):
+        items = [items] if items else []
+    elif items is None or items is msgspec.UNSET:
+        items = []
+    elif isinstance(items, msgspec.Struct):
+        items = [items]
+    for item in items:
+        spend(context)
+        yield item
+
+
+def bounded_range(*args: int) -> range:
+    """`range` of at most MAX_RANGE numbers."""
+    numbers = range(*args)
+    if numbers and abs(numbers[-1] - numbers[0]) // abs(numbers.step) >= MAX_RANGE:
+        raise too_big("range")
+    return numbers
+
+
+def _length(value: Any) -> int:
+    return len(value) if hasattr(value, "__len__") else 0
+
+
+def check_product(left: Any, right: Any) -> None:
+    """Raise when `left * right` would be too long a text or list, or too big a number."""
+    if isinstance(left, int) and isinstance(right, int):
+        if left.bit_length() + right.bit_length() > MAX_BITS:
+            raise too_big("the product")
+    elif isinstance(left, int) and _length(right) * left > _bound(right):
+        raise too_big("the repetition")
+    elif isinstance(right, int) and _length(left) * right > _bound(left):
+        raise too_big("the repetition")
+
+
+def _bound(value: Any) -> int:
+    return MAX_TEXT if isinstance(value, str) else MAX_ITEMS
+
+
+def check_text_method(owner: str, method: str, args: tuple[Any, ...]) -> None:
+    """Raise when a method of a text is refused, or would make too long a text."""
+    if method in REFUSED_METHODS:
+        raise SecurityError(f"the method {method!r} of a text is not available")
+    if method in PADDING and args and isinstance(args[0], int) and args[0] > MAX_TEXT:
+        raise too_big(method)
+    if method == "replace" and len(args) > 1:
+        check_replace(owner, args[0], args[1])
+    if method == "join" and args and isinstance(args[0], (list, tuple)):
+        check_join(args[0], owner)
+
+
+def check_replace(value: str, old: str, new: str) -> None:
+    """Raise when the replacement would make too long a text."""
+    if len(value) + value.count(old) * len(new) > MAX_TEXT:
+        raise too_big("replace")
+
+
+def check_join(items: list[Any] | tuple[Any, ...], between: str) -> None:
+    """Raise when the joined text would be too long."""
+    if sum(_length(item) for item in items) + len(between) * len(items) > MAX_TEXT:
+        raise too_big("join")
