@@ -5,8 +5,8 @@ swapped; a blob says how it was made, so settings, keys and dictionaries may cha
 Refuses: a blob that was changed (`store.corrupt`), an unknown key (`store.key`).
 
 A blob is flags (1 byte), key id (1), dictionary id (2, little-endian), then nonce and ciphertext, or the
-plain content where encryption is off. Two bodies that are written together (raw and ACK, request and response) are
-packed into one blob: 4 bytes length of the first, the first, the second. Body ids are
+plain content where encryption is off. Bodies that are written together (raw and ACK, request and response)
+are packed into one blob: 4 bytes length of the first, the first, the second. Body ids are
 message id * 4096 + slot * 16 + kind: slot 0 is the message itself, 1..255 its deliveries.
 """
 

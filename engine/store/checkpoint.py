@@ -34,10 +34,10 @@ class Checkpointer:
         self._thread = Thread(target=self._run, name="isthmus-checkpoint", daemon=True)
         self._thread.start()
 
-    def committed(self, db: sqlite3.Connection, works: int) -> None:
-        """Count what was written; now and then start the thread or finish what it began."""
+    def committed(self, db: sqlite3.Connection, works: int, may_wait: bool) -> None:
+        """Count what was written; now and then start the thread, or (`may_wait`) finish what it began."""
         self._estimate += FRAMES_A_COMMIT + FRAMES_A_WORK * works
-        if self._restart:
+        if self._restart and may_wait:
             self._restart = False
             self._checkpoint(db)
         elif self._estimate > START_AT and not self._running:

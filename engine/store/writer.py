@@ -49,6 +49,7 @@ T = TypeVar("T")
 Work = Callable[[Tx], Any]
 Done = Callable[[Any, BaseException | None], None]
 Group = list[tuple[Work, Done | None]]
+Outcomes = list[tuple[Any, BaseException | None]]
 OPEN, FAILED, FENCED, CLOSED = "open", "failed", "fenced", "closed"
 BUSY_WAIT = 0.003  # seconds until the next try when another process writes
 BUSY_LIMIT = 10.0  # seconds that a COMMIT or a synchronous writer waits for another process
@@ -81,13 +82,15 @@ class Writer:
         self._inline = inline
         self._max_group = max_group
         self._queue: deque[tuple[Work, Done | None]] = deque()
-        self._outcomes: list[tuple[Any, BaseException | None]] = []
+        self._outcomes: Outcomes = []
         self._scheduled = False  # a turn will come
         self._committing: Group | None = None  # what the commit thread works on
         self._commit_time = 0.0  # moving average, seconds
         self._idle: list[Deferred[None]] = []
         self._listeners: list[Callable[[str, StoreError | None], None]] = []
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._probing: Any = None  # the delayed call of the next probe
+        self._busy_since = 0.0
         self._thread: Thread | None = None
         if reactor is not None:
             self._thread = Thread(target=self._work_jobs, name="isthmus-commit", daemon=True)
@@ -100,8 +103,6 @@ class Writer:
 
         `work` may run twice (see the table), so it changes nothing but the database.
         """
-        if self.state == CLOSED:
-            raise StoreError("the store is closed", code="store.closed")
         self._queue.append((work, done))
         if self._reactor is None:
             self._turn()
@@ -160,14 +161,12 @@ class Writer:
         if group is None:
             return
         if self._reactor is None or (len(group) <= self._inline and self._commit_time < FAST_COMMIT):
-            error = self._commit()
-            self._committing = None
-            self._finish(group, self._outcomes, error)
-            if self._queue and self._reactor is not None:
-                self._later(0)
-            self._tell_idle()
-        else:
-            self._jobs.put(self._commit_and_report)
+            error = self._commit(patient=self._reactor is None)
+            if error is None or error.code != "store.busy" or self._reactor is None:
+                self._committing = None
+                self._answer(group, self._outcomes, error)
+                return
+        self._jobs.put(self._commit_and_report)
 
     def _start(self) -> Group | None:
         """Begin and execute a group; None when there is none, or when it has been answered or must wait."""
@@ -243,8 +242,8 @@ class Writer:
         db.execute("RELEASE work")
         return result, None
 
-    def _commit(self) -> StoreError | None:
-        """COMMIT, in whichever thread this is; None when it is durable."""
+    def _commit(self, patient: bool) -> StoreError | None:
+        """COMMIT, in whichever thread this is; None when it is durable. `patient`: may wait for others."""
         started = time.perf_counter()
         marks = self._tx.marks
         if crashpoints.ARMED:
@@ -256,7 +255,8 @@ class Writer:
                 break
             except sqlite3.Error as error:
                 fault = classify(error) or StoreError("COMMIT failed", code="store.io")
-                if fault.code != "store.busy" or time.perf_counter() - started > BUSY_LIMIT:
+                waited = time.perf_counter() - started
+                if fault.code != "store.busy" or not patient or waited > BUSY_LIMIT:
                     return fault
                 time.sleep(BUSY_WAIT)
         if crashpoints.ARMED:
@@ -266,11 +266,11 @@ class Writer:
         took = time.perf_counter() - started
         self._commit_time += (took - self._commit_time) / 8
         if self._checkpointer is not None and self._committing is not None:
-            self._checkpointer.committed(self._db, len(self._committing))
+            self._checkpointer.committed(self._db, len(self._committing), patient)
         return None
 
     def _commit_and_report(self) -> None:
-        error = self._commit()
+        error = self._commit(patient=True)
         self._reactor.callFromThread(self._committed, error)
 
     def _committed(self, error: StoreError | None) -> None:
@@ -280,18 +280,24 @@ class Writer:
         assert group is not None
         if error is None and not self._scheduled and self._start() is not None:
             self._jobs.put(self._commit_and_report)
-        self._finish(group, outcomes, error)
-        if self._queue and self._committing is None and not self._scheduled:
-            self._later(0)
-        self._tell_idle()
+        self._answer(group, outcomes, error)
 
-    def _finish(
-        self, group: Group, outcomes: list[tuple[Any, BaseException | None]], error: StoreError | None
-    ) -> None:
-        """Tell the callers of a group: their outcomes, or the one error that all of them share."""
+    def _answer(self, group: Group, outcomes: Outcomes, error: StoreError | None) -> None:
+        """After a COMMIT: tell the callers, and see to it that what they submit meanwhile is taken up."""
         if error is not None:
             self._rollback()
             self._fail(error)
+        self._finish(group, outcomes, error)
+        if self._queue and self._committing is None and not self._scheduled:
+            if self._reactor is None:
+                self._turn()
+            else:
+                self._later(0)
+        self._tell_idle()
+
+    def _finish(self, group: Group, outcomes: Outcomes, error: StoreError | None) -> None:
+        """Tell the callers of a group: their outcomes, or the one error that all of them share."""
+        if error is not None:
             outcomes = [(None, error)] * len(group)
         for (_, done), (result, failure) in zip(group, outcomes, strict=True):
             if done is not None:
@@ -315,7 +321,10 @@ class Writer:
             return
         self._set_state(FENCED if error.code == "store.fenced" else FAILED, error)
         if self.state == FAILED and self._reactor is not None:
-            self._reactor.callLater(PROBE_EVERY, self._jobs.put, self._probe_and_report)
+            self._probe_later()
+
+    def _probe_later(self) -> None:
+        self._probing = self._reactor.callLater(PROBE_EVERY, self._jobs.put, self._probe_and_report)
 
     def _probe_and_report(self) -> None:
         self._reactor.callFromThread(self._probed, self._probe())
@@ -339,7 +348,7 @@ class Writer:
             self._set_state(OPEN, None)
         else:
             self.error = error
-            self._reactor.callLater(PROBE_EVERY, self._jobs.put, self._probe_and_report)
+            self._probe_later()
 
     def _set_state(self, state: str, error: StoreError | None) -> None:
         self.state, self.error = state, error
@@ -358,8 +367,6 @@ class Writer:
         time.sleep(BUSY_WAIT)
         return time.perf_counter() - self._busy_since < BUSY_LIMIT
 
-    _busy_since = 0.0
-
     def _tell_idle(self) -> None:
         if self._idle and not self._queue and self._committing is None:
             waiting, self._idle = self._idle, []
@@ -373,7 +380,9 @@ class Writer:
     def _close(self) -> None:
         if self.state == CLOSED:
             return
-        self._set_state(CLOSED, None)
+        self._set_state(CLOSED, StoreError("the store is closed", code="store.closed"))
+        if self._probing is not None and self._probing.active():
+            self._probing.cancel()
         if self._thread is not None:
             self._jobs.put(None)
             self._thread.join()

@@ -48,3 +48,19 @@ SELECT d.message_id, d.slot, d.attempts, d.next_at, m.ordering_key, m.also_keys,
 
 -- slot_of: where the bodies of a delivery are
 SELECT slot FROM delivery WHERE message_id = ? AND destination = ?;
+
+-- standing_open: open deliveries of a destination without their payloads, to fill the lanes from
+SELECT d.message_id, d.state, d.attempts, d.next_at, m.ordering_key, m.also_keys
+  FROM delivery AS d JOIN message AS m ON m.id = d.message_id
+  WHERE d.channel = ? AND d.destination = ? AND d.state IN ('QUEUED', 'PENDING') AND d.message_id >= ?
+  ORDER BY d.message_id LIMIT ?;
+
+-- standing_errors: deliveries given up, which others may have to wait for
+SELECT d.message_id, d.state, d.attempts, d.next_at, m.ordering_key, m.also_keys
+  FROM delivery AS d JOIN message AS m ON m.id = d.message_id
+  WHERE d.channel = ? AND d.destination = ? AND d.state = 'ERROR' AND d.message_id >= ?
+  ORDER BY d.message_id LIMIT ?;
+
+-- unfinished: messages of a channel that are not routed or not delivered yet
+SELECT (SELECT count(*) FROM message WHERE channel = ?1 AND state = 'RECEIVED')
+  + (SELECT count(*) FROM delivery WHERE channel = ?1 AND state IN ('QUEUED', 'PENDING'));

@@ -1,0 +1,146 @@
+"""Looking after a store: compression dictionaries, key rotation, checks.
+
+Guarantees: a dictionary is used only when it makes unseen bodies at least a tenth smaller; it is stored
+encrypted, for it is made of message content; old bodies stay readable through every change.
+Training reads and computes on the caller's thread (a tenth of a second): give it a reader of its own.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+import msgspec
+import zstandard
+
+from engine.store.bodies import ENCRYPTED, PACKED, SMALL, Kind, body_id, compressor, dictionary_row, pack
+from engine.store.sqlite import classify
+from engine.store.store import write_fingerprints
+from engine.store.tx import Tx
+
+SAMPLES = 200
+DICTIONARY_BYTES = 8192
+WORTH = 0.9  # of the size without the dictionary
+
+
+class Trained(msgspec.Struct):
+    """A dictionary that pays: sizes in bytes over the bodies that were held back."""
+
+    channel: str
+    kind: int
+    data: bytes
+    plain: int
+    smaller: int
+
+
+def train(tx: Tx, channel: str, kind: Kind = Kind.RAW, samples: int = SAMPLES) -> Trained | None:
+    """Make a dictionary of the newest bodies of a channel; None when there are too few or it does not pay.
+
+    Four fifths are trained on and one fifth is measured.
+    """
+    bodies = _samples(tx, channel, kind, samples)
+    if len(bodies) < samples:
+        return None
+    held_back = bodies[::5]
+    learnt = [body for number, body in enumerate(bodies) if number % 5]
+    try:
+        dictionary = zstandard.train_dictionary(DICTIONARY_BYTES, [*learnt], level=3)
+    except zstandard.ZstdError:  # too much alike, or too small to learn from
+        return None
+    without, having = compressor(SMALL), compressor(SMALL, dictionary)
+    plain = sum(len(without.compress(body)) for body in held_back)
+    smaller = sum(len(having.compress(body)) for body in held_back)
+    if smaller > WORTH * plain:
+        return None
+    return Trained(channel, kind, dictionary.as_bytes(), plain, smaller)
+
+
+def _samples(tx: Tx, channel: str, kind: Kind, samples: int) -> list[bytes]:
+    if kind in (Kind.PAYLOAD, Kind.EXCHANGE):
+        rows = tx.rows(
+            "SELECT message_id, slot FROM delivery WHERE channel = ? ORDER BY message_id DESC LIMIT ?",
+            (channel, samples),
+        )
+    else:
+        rows = tx.rows(
+            "SELECT id, 0 FROM message WHERE channel = ? ORDER BY id DESC LIMIT ?", (channel, samples)
+        )
+    bodies = []
+    for message_id, slot in rows:
+        row = body_id(message_id, kind, slot)
+        found = tx.rows("SELECT data FROM body WHERE id = ?", (row,))
+        if found and len(found[0][0]) <= SMALL:
+            both = tx.codec.open(row, found[0][0])
+            bodies.append(pack(*both) if found[0][0][0] & PACKED else both[0])
+    return bodies
+
+
+def save_dictionary(tx: Tx, trained: Trained) -> int:
+    """Keep a dictionary; the writer compresses with it from the next opening or `use_dictionaries`."""
+    values = (trained.channel, trained.kind, tx.now())
+    number = tx.execute(
+        "INSERT INTO dictionary (channel, kind, made_at, data) VALUES (?, ?, ?, x'')", values
+    ).lastrowid
+    assert number is not None
+    blob = tx.codec.seal(dictionary_row(number), trained.data)
+    tx.execute("UPDATE dictionary SET data = ? WHERE id = ?", (blob, number))
+    return number
+
+
+def reencrypt(tx: Tx, after: int = 0, limit: int = 500) -> int | None:
+    """Put the next `limit` bodies under the current key. Gives where to go on, None when all are done.
+
+    The dictionaries are done with the first batch. After the last one the old keys are not needed any more.
+    """
+    current = tx.codec.keys.current
+    if after == 0:
+        write_fingerprints(tx.db, tx.codec.keys)
+        for number, blob in tx.rows("SELECT id, data FROM dictionary"):
+            again = tx.codec.reseal(dictionary_row(number), blob)
+            tx.execute("UPDATE dictionary SET data = ? WHERE id = ?", (again, number))
+    rows = tx.rows(
+        "SELECT id, data FROM body WHERE id > ? ORDER BY id LIMIT ?", (after - (after == 0), limit)
+    )
+    changed = [
+        (tx.codec.reseal(row, blob), row)
+        for row, blob in rows
+        if blob[1] != current or not blob[0] & ENCRYPTED
+    ]
+    tx.executemany("UPDATE body SET data = ? WHERE id = ?", changed)
+    return rows[-1][0] if len(rows) == limit else None
+
+
+def check(tx: Tx, bodies: bool = True) -> list[str]:
+    """What is wrong with the database, in words; empty when nothing is. Reads everything: takes its time."""
+    try:
+        wrong = [row[0] for row in tx.rows("PRAGMA integrity_check") if row[0] != "ok"]
+        wrong += [
+            f"message {row[0]} is RECEIVED and has no content"
+            for row in tx.rows(
+                "SELECT m.id FROM message AS m LEFT JOIN body AS b ON b.id = m.id * 4096"
+                " WHERE m.state = 'RECEIVED' AND b.id IS NULL"
+            )
+        ]
+        wrong += [
+            f"delivery of message {row[0]} to {row[1]} is to be sent and has no payload"
+            for row in tx.rows(
+                "SELECT d.message_id, d.destination FROM delivery AS d"
+                " LEFT JOIN body AS b ON b.id = d.message_id * 4096 + d.slot * 16 + 2"
+                " WHERE d.state IN ('QUEUED', 'PENDING') AND b.id IS NULL"
+            )
+        ]
+        return wrong + (_unreadable(tx) if bodies else [])
+    except sqlite3.DatabaseError as error:
+        return [str(classify(error) or error)]
+
+
+def _unreadable(tx: Tx) -> list[str]:
+    wrong: list[str] = []
+    after = -1
+    while rows := tx.rows("SELECT id, data FROM body WHERE id > ? ORDER BY id LIMIT 500", (after,)):
+        after = rows[-1][0]
+        for row, blob in rows:
+            try:
+                tx.codec.open(row, blob)
+            except Exception as error:
+                wrong.append(f"body {row & 15} of message {row >> 12}: {error}")
+    return wrong

@@ -1,0 +1,227 @@
+"""What people ask of the store: find messages, show one wholly, group the errors, count.
+
+Guarantees: exact answers from indexes; lists never read bodies; identifiers are looked up by their blind
+index, so they are matched exactly or not at all. Times are microseconds since the epoch.
+Refuses: filters it does not know (TypeError at the call).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import orjson
+
+from engine.clock import Micros
+from engine.store.bodies import Kind
+from engine.store.messages import ack_of
+from engine.store.tx import Tx
+
+ROW = "id, channel, state, received_at, routed_at, control_id, type, sender, parent_id, error_code"
+
+
+class Row(msgspec.Struct):
+    """One message in a list."""
+
+    id: int
+    channel: str
+    state: str
+    received_at: Micros
+    routed_at: Micros | None
+    control_id: str
+    type: str
+    sender: str
+    parent_id: int | None
+    error_code: str | None
+    deliveries: dict[str, str] = {}  # destination -> state
+
+
+class ErrorGroup(msgspec.Struct):
+    """Errors with one cause: `destination` is "" when the message itself failed."""
+
+    channel: str
+    destination: str
+    code: str
+    place: str
+    count: int
+    first_id: int
+    last_id: int
+
+
+def find(
+    tx: Tx,
+    *,
+    ids: Sequence[int] | None = None,
+    channel: str | None = None,
+    state: str | None = None,
+    destination: str | None = None,
+    delivery_state: str | None = None,
+    error_code: str | None = None,
+    error_place: str | None = None,
+    since: Micros | None = None,
+    until: Micros | None = None,
+    control_id: str | None = None,
+    mrn: str | None = None,
+    visit: str | None = None,
+    type: str | None = None,
+    parent_id: int | None = None,
+    after: int | None = None,
+    limit: int = 100,
+) -> list[Row]:
+    """Messages that meet every filter, newest first; `after` continues below that id.
+
+    `error_code` and `error_place` match the message's own error or that of one of its deliveries (of
+    `destination`, when given). `type` is "ADT" or "ADT^A01".
+    """
+    terms: list[str] = []
+    values: list[Any] = []
+
+    def where(term: str, *given: Any) -> None:
+        terms.append(term)
+        values.extend(given)
+
+    if ids is not None:
+        where("id IN (SELECT value FROM json_each(?))", orjson.dumps(list(ids)).decode())
+    if channel is not None:
+        where("channel = ?", channel)
+    if state is not None:
+        if state in ("RECEIVED", "ERROR"):
+            where(f"state = '{state}'")  # a literal, so that the partial index is used
+        else:
+            where("state = ?", state)
+    if since is not None:
+        where("received_at >= ?", since)
+    if until is not None:
+        where("received_at < ?", until)
+    if control_id is not None:
+        where("control_id = ? AND control_id <> ''", control_id)
+    if mrn is not None:
+        where("mrn = ?", tx.blind(mrn))
+    if visit is not None:
+        where("visit = ?", tx.blind(visit))
+    if type is not None:
+        where(
+            "type = ?" if "^" in type else "(type = ? OR type GLOB ? || '^*')",
+            *[type] * (1 + ("^" not in type)),
+        )
+    if parent_id is not None:
+        where("parent_id = ?", parent_id)
+    if after is not None:
+        where("id < ?", after)
+    delivery = _delivery_term(destination, delivery_state, error_code, error_place)
+    if delivery is not None:
+        where(*delivery)
+    condition = " AND ".join(terms) or "1"
+    rows = tx.rows(f"SELECT {ROW} FROM message WHERE {condition} ORDER BY id DESC LIMIT ?", (*values, limit))
+    found = {row[0]: Row(*row) for row in rows}
+    wanted = orjson.dumps(list(found)).decode()
+    for message_id, name, delivered in tx.rows(
+        "SELECT message_id, destination, state FROM delivery"
+        " WHERE message_id IN (SELECT value FROM json_each(?)) ORDER BY message_id, slot",
+        (wanted,),
+    ):
+        found[message_id].deliveries[name] = delivered
+    return list(found.values())
+
+
+def _delivery_term(
+    destination: str | None, state: str | None, code: str | None, place: str | None
+) -> tuple[str, ...] | None:
+    terms, values = [], []
+    for column, value in (("destination", destination), ("error_code", code), ("error_place", place)):
+        if value is not None:
+            terms.append(f"{column} = ?")
+            values.append(value)
+    if state is not None:
+        terms.append("state = ?")
+        values.append(state)
+    elif code is not None or place is not None:
+        terms.append("state = 'ERROR'")
+    if not terms:
+        return None
+    term = f"id IN (SELECT message_id FROM delivery WHERE {' AND '.join(terms)})"
+    if destination is None and state is None:
+        own = [(c, v) for c, v in (("error_code", code), ("error_place", place)) if v is not None]
+        term = f"({term} OR ({' AND '.join(f'{c} = ?' for c, _ in own)}))"
+        values.extend(v for _, v in own)
+    return (term, *values)
+
+
+def error_groups(tx: Tx, channel: str | None = None) -> list[ErrorGroup]:
+    """All errors by cause, the most frequent first: failed messages, and deliveries given up."""
+    term, values = ("channel = ? AND ", (channel,)) if channel else ("", ())
+    rows = tx.rows(
+        "SELECT channel, '' AS destination, error_code, error_place, count(*) AS n, min(id), max(id)"
+        f" FROM message WHERE {term}state = 'ERROR' GROUP BY channel, error_code, error_place"
+        " UNION ALL SELECT channel, destination, error_code, error_place, count(*), min(message_id),"
+        f" max(message_id) FROM delivery WHERE {term}state = 'ERROR'"
+        " GROUP BY channel, destination, error_code, error_place ORDER BY n DESC, 1, 2, 3, 4",
+        values * 2,
+    )
+    return [ErrorGroup(name, to, code or "", place or "", *rest) for name, to, code, place, *rest in rows]
+
+
+def counts(tx: Tx) -> dict[str, dict[str, int]]:
+    """Totals since the database was made: {"adt": {"received": 5, "sent/odoo": 5}}."""
+    totals: dict[str, dict[str, int]] = {}
+    for channel, destination, name, value in tx.rows("SELECT channel, destination, name, value FROM counter"):
+        totals.setdefault(channel, {})[f"{name}/{destination}" if destination else name] = value
+    return totals
+
+
+def backlog(tx: Tx) -> dict[str, dict[str, int]]:
+    """What is to be done now: {"adt": {"RECEIVED": 3, "QUEUED/odoo": 12, "ERROR/odoo": 1, "ERROR": 2}}."""
+    waiting: dict[str, dict[str, int]] = {}
+    for channel, name, number in tx.rows(
+        "SELECT channel, 'RECEIVED', count(*) FROM message WHERE state = 'RECEIVED' GROUP BY channel"
+        " UNION ALL SELECT channel, 'ERROR', count(*) FROM message WHERE state = 'ERROR' GROUP BY channel"
+        " UNION ALL SELECT channel, 'QUEUED/' || destination, count(*) FROM delivery"
+        " WHERE state IN ('QUEUED', 'PENDING') GROUP BY channel, destination"
+        " UNION ALL SELECT channel, 'ERROR/' || destination, count(*) FROM delivery"
+        " WHERE state = 'ERROR' GROUP BY channel, destination"
+    ):
+        waiting.setdefault(channel, {})[name] = number
+    return waiting
+
+
+def show(tx: Tx, message_id: int) -> dict[str, Any] | None:
+    """Everything about one message, bodies included as bytes; None when there is none.
+
+    Keys: the columns of the row, `raw`, `answer`, `deliveries` (columns, `payload`, `request`, `response`),
+    `events`, `children` (ids of its replays).
+    """
+    shown = _one(tx, "SELECT * FROM message WHERE id = ?", message_id)
+    if shown is None:
+        return None
+    for hidden in ("digest", "ordering_key", "also_keys", "mrn", "visit"):
+        del shown[hidden]
+    body = tx.get(message_id, Kind.RAW)
+    shown["raw"] = body[0] if body else None
+    shown["answer"] = ack_of(tx, message_id)[0]
+    shown["deliveries"] = _all(tx, "SELECT * FROM delivery WHERE message_id = ? ORDER BY slot", message_id)
+    for delivery in shown["deliveries"]:
+        slot = delivery.pop("slot")
+        payload = tx.get(message_id, Kind.PAYLOAD, slot)
+        exchange = tx.get(message_id, Kind.EXCHANGE, slot)
+        delivery["payload"] = payload[0] if payload else None
+        delivery["request"], delivery["response"] = exchange or (None, None)
+    shown["events"] = _all(
+        tx,
+        "SELECT at, destination, kind, actor, detail FROM event WHERE message_id = ? ORDER BY id",
+        message_id,
+    )
+    children = tx.rows("SELECT id FROM message WHERE parent_id = ? ORDER BY id", (message_id,))
+    shown["children"] = [row[0] for row in children]
+    return shown
+
+
+def _all(tx: Tx, sql: str, message_id: int) -> list[dict[str, Any]]:
+    cursor = tx.execute(sql, (message_id,))
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _one(tx: Tx, sql: str, message_id: int) -> dict[str, Any] | None:
+    found = _all(tx, sql, message_id)
+    return found[0] if found else None
