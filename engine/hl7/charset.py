@@ -12,7 +12,7 @@ import codecs
 import re
 from typing import NamedTuple
 
-from engine.errors import ConfigError, HL7Error
+from engine.errors import ConfigError
 
 ESC = b"\x1b"  # ISO 2022 is made of ASCII bytes and this one
 
@@ -61,6 +61,11 @@ _PART = re.compile(r"(?:ISO)?8859(\d{1,2})$")
 _CODE_PAGE = re.compile(r"(?:WINDOWS|CP|WIN)(125[0-8]|437|850|852|858)$")
 
 
+# Only sets in which ASCII bytes mean themselves and line ends stay line ends: not UTF-7, UTF-16, HZ, EBCDIC.
+_ACCEPTED = re.compile(r"ascii$|utf-8$|iso8859-|cp125|cp(437|85[0-9]|86[0-9]|874|932|949|950)$|koi8|mac-roman$|"
+                       r"gb|big5|shift_jis$|euc_|iso2022_jp|iso2022_kr|tis-620$")  # fmt: skip
+
+
 class Decoded(NamedTuple):
     """Text, the codec that gave it, and a warning where that is not the declared one."""
 
@@ -91,7 +96,7 @@ def override(name: str) -> str:
             info = codecs.lookup(name)
         except (LookupError, ValueError):
             info = None
-        if info is None or not info._is_text_encoding or info.name.startswith(("utf-16", "utf-32", "utf-7")):
+        if info is None or not _ACCEPTED.match(info.name):
             raise ConfigError(
                 f"unknown character set {name!r}",
                 code="hl7.charset",
@@ -121,39 +126,43 @@ def wide(raw: bytes) -> str:
     return ""
 
 
-def refuse_wide(raw: bytes) -> None:
-    """Raise HL7Error when `raw` is UTF-16 or UTF-32."""
-    form = wide(raw)
-    if form:
-        raise HL7Error(
-            f"the message is encoded in {form}",
-            code="hl7.charset.wide",
-            where="MSH-18",
-            todo="send it as UTF-8 and say UNICODE UTF-8 in MSH-18",
-            ack="AR",
-            condition="102",
-        )
-
-
 def decode(raw: bytes, msh18: str = "", *, charset: str | None = None, repetition: str = "~") -> Decoded:
-    """Text of `raw`; `charset` is the channel's override. Never fails."""
+    """Text of `raw`; `charset` is the channel's override and is believed. Never fails."""
     wanted = override(charset) if charset else declared(msh18, repetition)
-    warning = ""
-    if msh18 and not wanted:
-        warning = "MSH-18 names an unknown character set"
-    if wanted and not (wanted == "iso2022_jp_ext" and not raw.isascii()):
-        try:
-            return Decoded(raw.decode(wanted), wanted)
-        except UnicodeDecodeError:
-            warning = f"the bytes are not in the character set that is declared ({wanted})"
-    elif wanted:
+    warning = "" if wanted or not msh18 else "MSH-18 names an unknown character set"
+    if wanted:
+        text = _strict(raw, wanted)
+        if text is not None and (charset or not _lies(raw, text, wanted)):
+            return Decoded(text, wanted)
         warning = f"the bytes are not in the character set that is declared ({wanted})"
     for codec in ("utf_8", "cp1252", "latin_1"):
-        try:
-            text = raw.decode(codec)
-        except UnicodeDecodeError:
-            continue
-        if codec != "utf_8" and not warning:
-            warning = "MSH-18 declares no character set and the bytes are not UTF-8"
-        return Decoded(text, codec, f"{warning}; read as {codec}" if warning else "")
+        text = _strict(raw, codec)
+        if text is not None:
+            if codec != "utf_8" and not warning:
+                warning = "MSH-18 declares no character set and the bytes are not UTF-8"
+            return Decoded(text, codec, f"{warning}; read as {codec}" if warning else "")
     raise AssertionError("ISO 8859-1 decodes every byte")
+
+
+def _strict(raw: bytes, codec: str) -> str | None:
+    try:
+        return raw.decode(codec)
+    except UnicodeDecodeError:
+        return None
+
+
+def _lies(raw: bytes, text: str, codec: str) -> bool:
+    """UTF-8 behind a single-byte name, which decodes anything.
+
+    Believed to be UTF-8 when it is valid UTF-8 and either says only what the declared set can say, or the
+    declared reading has control characters (80-9F) that no text has.
+    """
+    if raw.isascii() or not codec.startswith(("iso8859", "cp", "ascii", "tis")):
+        return False
+    real = _strict(raw, "utf_8")
+    if real is None:
+        return False
+    try:
+        return bool(real.encode(codec))
+    except UnicodeEncodeError:
+        return any("\x80" <= c <= "\x9f" for c in text)

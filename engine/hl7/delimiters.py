@@ -78,7 +78,7 @@ def _read(field: str, encoding: str) -> Delimiters:
         return _complete(field, given, "MSH-2 has fewer than 4 characters; the standard ones are assumed")
     if len({field, *text[:4]}) < 5:
         return _complete(field, text[:4], "MSH-2 uses one character for two purposes")
-    return Delimiters(field, *text[:4], truncation=text[4:5], warning=warning)
+    return Delimiters(field, text[0], text[1], text[2], text[3], text[4:5], warning)
 
 
 def _complete(field: str, given: str, warning: str) -> Delimiters:

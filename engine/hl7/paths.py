@@ -65,18 +65,19 @@ class Path:
         return f"Path({self.text!r})"
 
 
-_absolute: dict[str, Path] = {}
+known: dict[str, Path] = {}
+"""Absolute paths compiled before: what the hot path asks first."""
 _relative: dict[str, Path] = {}
 
 
 def compile(path: str) -> Path:
     """The compiled form of a path that begins with a segment name. Raises PathError."""
-    found = _absolute.get(path)
+    found = known.get(path)
     if found is None:
         found = _parse(path)
         if not found.segment:
             raise PathError(path, 1, "a path begins with a segment name", f"did you mean PID-{path}?")
-        _keep(_absolute, path, found)
+        _keep(known, path, found)
     return found
 
 
@@ -124,10 +125,9 @@ def _parse(path: str) -> Path:
 def _diagnose(path: str) -> Path:
     """A path that is not made of numbers: resolve its names, or say what is wrong with it."""
     named = _NAMED.fullmatch(path)
-    if named and not named[3].isdigit() or named and named[5] and not named[5].isdigit():
+    if named and not all(part.isdigit() for part in named.group(3, 5, 6) if part):
         from engine.hl7 import names
 
-        assert named is not None
         numbers = names.position(path, named[1], [n for n in (named[3], named[5], named[6]) if n])
         rest = "".join(f".{n}" for n in numbers[1:])
         found = _parse(f"{named[1]}{named[2]}-{numbers[0]}{named[4]}{rest}")
@@ -142,7 +142,7 @@ def _error(path: str) -> PathError:
     upper = path[:3].upper() + path[3:]
     if upper != path and _NUMBERS.fullmatch(upper):
         return PathError(path, 1, "segment names are upper case", f"did you mean {upper}?")
-    if path.strip() != path or " " in path.split("[")[0]:
+    if path.strip() != path or " " in path.partition("[")[0]:
         tight = "".join(path.split())
         return PathError(path, path.find(" ") + 1, "a path has no blanks", f"did you mean {tight}?")
     if re.fullmatch(r"[A-Z][A-Z0-9]{2}(\[\d+\])?", path):

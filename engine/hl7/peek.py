@@ -24,8 +24,8 @@ import re
 from engine.errors import HL7Error
 from engine.hl7 import charset as charsets
 from engine.hl7 import paths
-from engine.hl7.delimiters import BLANK, NEVER, Delimiters, delimiters, locate
-from engine.hl7.er7 import Message
+from engine.hl7.delimiters import NEVER, Delimiters, delimiters, locate
+from engine.hl7.er7 import Message, no_header
 
 _LINE_END = re.compile(rb"[\r\n\x1c]")
 _BATCH_HEADERS = re.compile(rb"(?:[ \t\r\n\x0b\x0c\x1c]|\xef\xbb\xbf|(?:FHS|BHS)[^\r\n]*[\r\n])*")
@@ -158,7 +158,7 @@ class Header:
 
 def peek(raw: bytes) -> Header:
     """The header of a message. Raises HeaderError, see the module's table."""
-    start = 0 if raw[:3] == b"MSH" and locate(raw) == 0 else locate(raw)
+    start = locate(raw)
     if start < 0:
         raise _no_header(raw)
     found = _LINE_END.search(raw, start)
@@ -203,20 +203,10 @@ def peek(raw: bytes) -> Header:
 
 
 def _no_header(raw: bytes) -> HeaderError:
-    if not raw.strip(BLANK + b"\xef\xbb\xbf"):
-        what, code, todo = "the message is empty", "hl7.empty", "send an HL7v2 message"
-    elif form := charsets.wide(raw):
-        return HeaderError(
-            f"the message is encoded in {form}",
-            code="hl7.charset.wide",
-            where="MSH-18",
-            todo="send it as UTF-8 and say UNICODE UTF-8 in MSH-18",
-            condition="102",
-        )
-    else:
-        what, code = "there is no MSH segment", "hl7.no_header"
-        todo = "an HL7v2 message begins with MSH and its separators, such as MSH|^~\\&|"
-    return HeaderError(what, code=code, where="MSH", todo=todo, condition="100")
+    error = no_header(raw)
+    return HeaderError(
+        error.what, code=error.code, where=error.where, todo=error.todo, condition=error.condition
+    )
 
 
 def value(raw: bytes, path: str, header: Header | None = None) -> str:

@@ -1,0 +1,84 @@
+"""Putting text into one segment at a path, and nothing else: what er7.Message writes with.
+
+Guarantees: fields, repetitions and components that are missing are made; all others stay as they are.
+Refuses (HL7Error): to change the separators of a header, and a repetition or component in a message whose
+MSH-2 names no separator for it.
+"""
+
+from __future__ import annotations
+
+from engine.errors import HL7Error
+from engine.hl7.delimiters import NEVER
+from engine.hl7.escapes import escape
+from engine.hl7.paths import Path
+from engine.hl7.segment import HEADERS, NULL, Segment
+
+
+def put(segment: Segment, path: Path, text: str) -> bool:
+    """Write `text`, delimiters and escapes as they are, at `path`; True when that changed anything.
+
+    Without a repetition in the path the first one is written, as the first one is read; emptying or clearing
+    (`` or `""`) a whole field empties all of its repetitions.
+    """
+    fields = segment.fields
+    if path.field <= 2 and fields[0] in HEADERS:
+        raise HL7Error("the separators of a message cannot be set", code="hl7.set", where=path.text)
+    old = fields[path.field] if path.field < len(fields) else ""
+    if not (path.component or path.repetition or path.where) and text in ("", NULL):
+        new = text
+    else:
+        separator = segment.message.delimiters.repetition
+        repetitions = [] if old in ("", NULL) else old.split(separator)
+        place = _place(segment, repetitions, path)
+        repetitions[place] = _replaced(segment, repetitions[place], path, text)
+        new = _join(separator, repetitions, path)
+        if old == NULL and not new:
+            new = old  # emptying a part of a cleared field leaves it cleared
+    if new == old:
+        return False
+    _grow(fields, path.field + 1)
+    fields[path.field] = new
+    segment.changed = True
+    return True
+
+
+def _place(segment: Segment, repetitions: list[str], path: Path) -> int:
+    if path.where is None:
+        _grow(repetitions, path.repetition or 1)
+        return (path.repetition or 1) - 1
+    component, sub, wanted = path.where
+    for place, text in enumerate(repetitions):
+        if segment.part(text, component, sub) == wanted:
+            return place
+    chosen = Path(path.text, "", 0, path.field, 0, None, component, sub)
+    message = segment.message
+    repetitions.append(_replaced(segment, "", chosen, escape(wanted, message.delimiters, message.codec)))
+    return len(repetitions) - 1
+
+
+def _replaced(segment: Segment, text: str, path: Path, value: str) -> str:
+    """One repetition with the path's component set to `value`."""
+    if not path.component:
+        return value
+    delimiters = segment.message.delimiters
+    components = [""] if text == NULL else text.split(delimiters.component)
+    _grow(components, path.component)
+    if path.sub:
+        whole = components[path.component - 1]
+        subs = [""] if whole == NULL else whole.split(delimiters.subcomponent)
+        _grow(subs, path.sub)
+        subs[path.sub - 1] = value
+        value = _join(delimiters.subcomponent, subs, path)
+    components[path.component - 1] = value
+    return _join(delimiters.component, components, path)
+
+
+def _join(separator: str, parts: list[str], path: Path) -> str:
+    if separator == NEVER and len(parts) > 1:
+        raise HL7Error("MSH-2 of this message names no separator for this", code="hl7.set", where=path.text)
+    return separator.join(parts)
+
+
+def _grow(parts: list[str], length: int) -> None:
+    while len(parts) < length:
+        parts.append("")
