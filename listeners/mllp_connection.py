@@ -27,13 +27,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from engine import clock
-from engine.hl7.mllp import Frame, Framer
+from engine.hl7.mllp import GRACE, Frame, Framer
 from engine.model import Incoming
 
 if TYPE_CHECKING:
     from listeners.mllp import MllpListener
 
-GRACE: Final = 0.5  # seconds of silence after which an FS ends its frame
 LISTENER, FLIGHT, ANSWERS = 1, 2, 4  # why a connection does not read
 _WAITING: Final = object()
 _log = structlog.get_logger()
@@ -237,10 +236,21 @@ class Connection(Protocol):
     def finish(self) -> None:
         """Read no more; close once all that is due is answered."""
         self._closing = True
-        self.hold(LISTENER)
-        if not self.due and not self._lost:
-            self.transport.unregisterProducer()
-            self.transport.loseConnection()
+        if self.due:
+            self.hold(LISTENER)
+        elif not self._lost:
+            transport = self.transport
+            transport.unregisterProducer()
+            if self._hold:  # a TLS connection closes only when it may read the peer's last word
+                transport.resumeProducing()
+            transport.loseConnection()
+            self._cancel()
+            self._timer = self._listener.reactor.callLater(self._listener.settings.frame_timeout, self.abort)
+
+    def _cancel(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
 
     def abort(self) -> None:
         """Close now; answers that are due are dropped."""
@@ -258,9 +268,7 @@ class Connection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Count what cannot be answered any more; an unfinished frame is handed over all the same."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._cancel()
         if not self._ready and not reason.check(error.ConnectionAborted):
             self._listener.tls_failed(self.peer, type(reason.value).__name__)
         if not self._closing:

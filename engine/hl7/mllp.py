@@ -36,6 +36,7 @@ VT: Final = b"\x0b"
 FS: Final = b"\x1c"
 END: Final = b"\x1c\r"
 MAX_SIZE: Final = 16 * 1024 * 1024
+GRACE: Final = 0.5  # seconds of silence after which `expire` is due
 KEPT: Final = 64 * 1024  # bytes kept of what is too large or not framed
 
 _BLANK: Final = b" \t\r\n\f"
