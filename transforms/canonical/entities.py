@@ -1,0 +1,230 @@
+"""Canonical entities: what HL7v2 and FHIR say alike of patients, visits and appointments (FHIR R4 names, codes).
+
+Guarantee: `UNSET`, `None` and a value mean absent, cleared and valued, also in the convenience properties that
+templates read (`patient.phone`, `patient.address.city` …). Refused: an entity without an identifier has no
+`key`; it is "" and never something made up.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from transforms.canonical.types import Address, Code, Identifier, Maybe, Name, Phone, Ref, escape
+
+NOWHERE = Address()
+
+
+class _Entity(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Base of the entities: business identifiers, and room for what the model does not name."""
+
+    identifiers: list[Identifier] = []
+    ext: dict[str, Any] = {}
+
+
+class Organization(_Entity):
+    """A provider, payer or department."""
+
+    name: str = ""
+    kind: str = ""
+    active: bool = True
+
+
+class Practitioner(_Entity):
+    """A person who treats (AIP-3, PV1-7 and the like)."""
+
+    name: Name = Name()
+    role: Code | None = None
+
+    @property
+    def key(self) -> str:
+        """`assigner/id`, "" when no id was sent."""
+        return self.identifiers[0].key if self.identifiers else ""
+
+    @property
+    def id(self) -> str:
+        """The identifier's value."""
+        return self.identifiers[0].value if self.identifiers else ""
+
+    @property
+    def npi(self) -> str:
+        """The US national provider identifier, "" when none was sent."""
+        return next((item.value for item in self.identifiers if item.type == "NPI"), "")
+
+
+class Location(_Entity):
+    """A place (HL7 PL)."""
+
+    point_of_care: str = ""
+    room: str = ""
+    bed: str = ""
+    facility: str = ""
+    building: str = ""
+    floor: str = ""
+    description: str = ""
+
+    @property
+    def display(self) -> str:
+        """`PULMCLIN RM4 (RGH)`: point of care, room, bed, and the facility."""
+        words = [word for word in (self.point_of_care, self.room, self.bed) if word]
+        place = " ".join(words) or self.description or self.building
+        if self.facility and place and self.facility != place:
+            return f"{place} ({self.facility})"
+        return place or self.facility
+
+
+class Patient(_Entity):
+    """A patient. `mrn` is the identifier that was chosen from `identifiers` (see docs/canonical.md)."""
+
+    mrn_identifier: Identifier | None = None
+    name: Name = Name()  # the legal one; without parts when none was sent, or when it was cleared
+    other_names: list[Name] = []
+    birth_date: Maybe[str] = UNSET  # ISO 8601: YYYY, YYYY-MM or YYYY-MM-DD, as precise as it was sent
+    gender: Maybe[str] = UNSET  # male, female, other or unknown
+    phones: Maybe[list[Phone]] = UNSET
+    addresses: Maybe[list[Address]] = UNSET
+    marital_status: Maybe[Code] = UNSET
+    language: Maybe[str] = UNSET  # ISO 639-1 where it could be told, else as it was sent
+    race: Maybe[Code] = UNSET
+    ethnicity: Maybe[Code] = UNSET
+    deceased: Maybe[bool] = UNSET
+    deceased_at: Maybe[str] = UNSET
+    multiple_birth: Maybe[bool] = UNSET
+    account_number: Maybe[Identifier] = UNSET
+    general_practitioner: Practitioner | None = None
+
+    @property
+    def key(self) -> str:
+        """`assigner/MRN`: the same for a patient in every message that names the same identifier."""
+        return self.mrn_identifier.key if self.mrn_identifier else ""
+
+    @property
+    def mrn(self) -> str:
+        """The medical record number."""
+        return self.mrn_identifier.value if self.mrn_identifier else ""
+
+    @property
+    def other_identifiers(self) -> list[Identifier]:
+        """All identifiers but the MRN."""
+        return [item for item in self.identifiers if item is not self.mrn_identifier]
+
+    @property
+    def home_phones(self) -> list[Phone]:
+        """All numbers for talking, landlines before mobiles, private before work; no fax, pager or e-mail."""
+        phones = [item for item in self.phones or () if item.system == "phone"]
+        return sorted(phones, key=lambda item: (item.use == "mobile", item.use in ("work", "temp", "old")))
+
+    @property
+    def phone(self) -> Maybe[str]:
+        """The number to try first. A mobile number is taken only when there is no other."""
+        return self._first(self.home_phones)
+
+    @property
+    def mobile(self) -> Maybe[str]:
+        """The first mobile number."""
+        return self._first([item for item in self.home_phones if item.use == "mobile"])
+
+    @property
+    def other_phones(self) -> list[str]:
+        """The numbers for talking that `phone` is not."""
+        return [item.value for item in self.home_phones][1:]
+
+    @property
+    def email(self) -> Maybe[str]:
+        """The first e-mail address."""
+        return self._first([item for item in self.phones or () if item.system == "email"])
+
+    @property
+    def address(self) -> Address:
+        """The address to write to: home first. All parts are UNSET when none was sent, None when cleared."""
+        if self.addresses is None:
+            return Address(street=None, street2=None, city=None, state=None, postal_code=None, country=None)
+        return self.addresses[0] if self.addresses else NOWHERE
+
+    def _first(self, found: list[Phone]) -> Maybe[str]:
+        if found:
+            return found[0].value
+        return None if self.phones is None else UNSET
+
+
+class Encounter(_Entity):
+    """A visit. Times are aware datetimes."""
+
+    status: str = (
+        ""  # planned, arrived, in-progress, onleave, finished, cancelled or entered-in-error; "" unknown
+    )
+    class_: Maybe[str] = msgspec.field(default=UNSET, name="class")  # IMP, AMB, EMER, PRENC or as it was sent
+    type: Maybe[Code] = UNSET
+    start: Maybe[datetime] = UNSET
+    end: Maybe[datetime] = UNSET
+    expected_start: Maybe[datetime] = UNSET
+    expected_end: Maybe[datetime] = UNSET
+    location: Maybe[Location] = UNSET
+    prior_location: Maybe[Location] = UNSET
+    attending: list[Practitioner] = []
+    referring: list[Practitioner] = []
+    consulting: list[Practitioner] = []
+    admitting: list[Practitioner] = []
+    discharge_disposition: Maybe[str] = UNSET
+    reason: Maybe[Code] = UNSET
+    hospital_service: Maybe[str] = UNSET
+
+    @property
+    def key(self) -> str:
+        """`assigner/visit number`, "" when no number was sent."""
+        return self.identifiers[0].key if self.identifiers else ""
+
+    @property
+    def number(self) -> str:
+        """The visit number."""
+        return self.identifiers[0].value if self.identifiers else ""
+
+
+class Appointment(_Entity):
+    """A booked time. Times are aware datetimes; `duration` is in minutes."""
+
+    status: str = ""  # FHIR appointmentstatus
+    start: Maybe[datetime] = UNSET
+    end: Maybe[datetime] = UNSET
+    duration: int = 0
+    reason: Maybe[Code] = UNSET
+    cancel_reason: Maybe[Code] = UNSET
+    type: Maybe[Code] = UNSET
+    services: list[Code] = []
+    practitioners: list[Practitioner] = []
+    locations: list[Location] = []
+    resources: list[Code] = []
+    contact: Ref | None = None
+    comments: list[str] = []
+    occurrence: str = ""
+    prior_start: Maybe[datetime] = UNSET
+
+    @property
+    def key(self) -> str:
+        """`assigner/id` (and `/occurrence` in a series), "" when no id was sent."""
+        if not self.identifiers:
+            return ""
+        first = self.identifiers[0]
+        key = first.key if first.type == "FILL" else f"{escape(first.assigner)}/placer/{escape(first.value)}"
+        return f"{key}/{escape(self.occurrence)}" if self.occurrence else key
+
+    @property
+    def id(self) -> str:
+        """The identifier that the key is made of: filler, else placer."""
+        return self.identifiers[0].value if self.identifiers else ""
+
+    @property
+    def location(self) -> str | UnsetType:
+        """All places, in the order they were sent."""
+        return ", ".join(filter(None, (item.display for item in self.locations))) or UNSET
+
+    @property
+    def title(self) -> str:
+        """What the appointment is for: services, else type, else reason."""
+        for code in (*self.services, self.type, self.reason):
+            if isinstance(code, Code) and code.label:
+                return code.label
+        return "Appointment"

@@ -1,0 +1,100 @@
+"""Canonical events: what a message means, whatever format it came in.
+
+Guarantees: the id of an event is a function of the message and of nothing else, so a replay of the same bytes
+gives the same id; `time` is when it happened, as the sender says, not when it arrived; the envelope is
+CloudEvents 1.0, and no header of it (subject, partition key) shows an identifier of a patient.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from transforms.canonical.entities import Appointment, Encounter, Patient
+
+NAMESPACE = uuid.UUID("8f6d2d1c-4c3e-5b0a-9a57-0d9c6b1f7e21")
+SPEC_VERSION = "1.0"
+
+
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One thing that happened. `n` counts the events of a message from 0."""
+
+    id: str
+    type: str
+    time: datetime
+    n: int = 0
+    subject: str = ""  # `Patient/<key>`, `Encounter/<key>`, `Appointment/<key>`
+    partition_key: str = ""  # the patient's key: events of one patient stay in order
+    correlation_id: str = ""  # MSH-10
+    origin: str = "hl7v2"
+    trigger: str = ""  # "ADT^A01"
+    patient: Patient | None = None
+    encounter: Encounter | None = None
+    appointment: Appointment | None = None
+    prior: Encounter | Appointment | None = None
+    retired: list[Patient] = []
+    changed: list[str] = []
+
+    @property
+    def kind(self) -> str:
+        """`patient`, `encounter`, `appointment`, `account` or `schedule`: the first word of the type."""
+        return self.type.partition(".")[0]
+
+    @property
+    def action(self) -> str:
+        """`registered`, `merged`, `booked` …: the second word of the type."""
+        return self.type.partition(".")[2]
+
+    @property
+    def entity(self) -> Patient | Encounter | Appointment | None:
+        """What the event is about."""
+        if self.kind in ("appointment", "schedule"):
+            return self.appointment
+        return self.patient if self.kind == "patient" else self.encounter
+
+    def to_cloudevent(self, *, channel: str = "", secret: bytes = b"", tenant: str = "") -> dict[str, Any]:
+        """The event in a CloudEvents 1.0 envelope (JSON format), as plain data.
+
+        Subject and partition key are pseudonyms, keyed with `secret` (at most 64 bytes): headers are open to
+        everybody on a bus. Whoever may read the data finds the identifiers there.
+        """
+        kind = self.subject.partition("/")[0]
+        envelope = {
+            "specversion": SPEC_VERSION,
+            "id": self.id,
+            "source": f"urn:isthmus:channel:{channel}",
+            "type": f"health.{self.type}.v1",
+            "subject": f"{kind}/{pseudonym(self.subject, secret)}" if self.subject else "",
+            "time": self.time.isoformat(),
+            "datacontenttype": "application/json",
+            "dataschema": f"urn:isthmus:schema:{self.type}:1",
+            "partitionkey": pseudonym(self.partition_key, secret) if self.partition_key else "",
+            "correlationid": self.correlation_id,
+            "tenant": tenant,
+            "origin": self.origin,
+        }
+        entity = self.entity
+        data: dict[str, Any] = {"entity": msgspec.to_builtins(entity) if entity is not None else {}}
+        if self.patient is not None and self.patient is not entity:
+            data["patient"] = msgspec.to_builtins(self.patient)
+        if self.prior is not None:
+            data["previous"] = msgspec.to_builtins(self.prior)
+        if self.retired:
+            data["retired"] = msgspec.to_builtins(self.retired)
+        data["changed"] = list(self.changed)
+        data["message"] = {"key": self.correlation_id, "type": self.trigger}
+        return {key: value for key, value in envelope.items() if value != ""} | {"data": data}
+
+
+def event_id(source: str, type_: str, n: int) -> str:
+    """The same for the same message, type and place in it: uuid5 of `source|type|n`."""
+    return str(uuid.uuid5(NAMESPACE, f"{source}|{type_}|{n}"))
+
+
+def pseudonym(text: str, secret: bytes = b"") -> str:
+    """A stable stand-in for an identifier: keyed BLAKE2b, 32 hex digits."""
+    return blake2b(text.encode(), digest_size=16, key=secret).hexdigest()

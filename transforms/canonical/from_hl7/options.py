@@ -1,0 +1,89 @@
+"""What a channel may decide about the meaning of its HL7 messages.
+
+Guarantee: options are checked once, when the channel is built. Refused (`ConfigError`): an unknown option, a
+time zone that is not in the IANA list, a duration that is not a positive number of minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from engine.errors import ConfigError
+
+KNOWN = ("default_authority", "authorities", "default_country", "default_duration", "appointment_id")
+
+
+class Options(msgspec.Struct, kw_only=True, frozen=True):
+    """The channel options `timezone`, `mrn` and `canonical`, ready to be used."""
+
+    zone: Any = ZoneInfo("UTC")
+    mrn_authority: str = ""  # PID-3.4 of the identifier that is the MRN
+    mrn_type: str = ""  # PID-3.5 of it
+    default_authority: str = ""  # assigner of identifiers that name none; "" means MSH-4
+    authorities: dict[str, str] = {}  # other spellings of an assigner: {"2.16.840.1.1": "HOSP"}
+    default_country: str = ""  # ISO alpha-2 of addresses that name no country
+    default_duration: int = 30  # minutes of an appointment that has no end and no duration
+    appointment_id: str = "filler"  # which of SCH-2 (filler) and SCH-1 (placer) names an appointment
+
+
+def options(channel: Mapping[str, Any]) -> Options:
+    """The options of a channel, from its settings as plain data (`timezone`, `mrn`, `canonical`)."""
+    canonical = dict(channel.get("canonical") or {})
+    mrn = dict(channel.get("mrn") or {})
+    for given, known, where in ((canonical, KNOWN, "canonical"), (mrn, ("authority", "type"), "mrn")):
+        for name in given:
+            if name not in known:
+                near = get_close_matches(name, known, 1)
+                raise ConfigError(
+                    f"there is no option {name!r}",
+                    code="canonical.option",
+                    where=where,
+                    todo=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}",
+                )
+    name = str(channel.get("timezone") or "UTC")
+    try:
+        zone = ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(
+            f"there is no time zone {name!r}",
+            code="canonical.timezone",
+            where="timezone",
+            todo="write an IANA name such as America/Chicago",
+        ) from None
+    duration = canonical.get("default_duration", 30)
+    if not isinstance(duration, int) or isinstance(duration, bool) or not 0 < duration <= 1440:
+        raise ConfigError(
+            "default_duration is a number of minutes from 1 to 1440",
+            code="canonical.option",
+            where="canonical.default_duration",
+        )
+    which = canonical.get("appointment_id", "filler")
+    if which not in ("filler", "placer"):
+        raise ConfigError(
+            "appointment_id is filler (SCH-2) or placer (SCH-1)",
+            code="canonical.option",
+            where="canonical.appointment_id",
+        )
+    authorities = canonical.get("authorities") or {}
+    if not isinstance(authorities, Mapping):
+        raise ConfigError(
+            "authorities maps spellings to one name",
+            code="canonical.option",
+            where="canonical.authorities",
+            todo='write {"2.16.840.1.1": "HOSP"}',
+        )
+    return Options(
+        zone=zone,
+        mrn_authority=str(mrn.get("authority") or ""),
+        mrn_type=str(mrn.get("type") or ""),
+        default_authority=str(canonical.get("default_authority") or ""),
+        authorities={str(key): str(value) for key, value in authorities.items()},
+        default_country=str(canonical.get("default_country") or ""),
+        default_duration=duration,
+        appointment_id=which,
+    )

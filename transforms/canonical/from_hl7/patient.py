@@ -1,0 +1,173 @@
+"""PID, PD1 and MRG → Patient.
+
+Guarantee: which identifier is the MRN is decided by one rule for every message type, so that a patient is the
+same in ADT and SIU. Refused (`StepError`): a patient without an identifier (`patient.no_identifier`), or
+without the one that the channel's `mrn` option asks for (`patient.no_mrn`): taking another one would make a
+second record of the same person.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UNSET
+
+from engine.errors import StepError
+from transforms.canonical import codes
+from transforms.canonical.entities import Patient
+from transforms.canonical.from_hl7.reader import Reader
+from transforms.canonical.types import Address, Identifier, Maybe, Phone
+
+NOT_AN_MRN = frozenset({"SS", "SSN", "DL", "PPN", "AN", "VN", "BA", "MA", "MC", "NI", "NH", "TAX"})
+YES = {"Y": True, "YES": True, "N": False, "NO": False}
+
+
+def patient(read: Reader, pid: Any, pd1: Any = None, *, whole: bool = True) -> Patient:
+    """The patient of a PID segment. `whole` says that the address replaces the one before (ADT)."""
+    found = _identifiers(read, pid, 3, (2, 4))
+    chosen = _choose(read, found, "PID-3")
+    names = read.names(read.all(pid, 5))
+    aliases = read.names(read.all(pid, 9))
+    return Patient(
+        identifiers=found,
+        mrn_identifier=chosen,
+        **({"name": names[0]} if names else {}),
+        other_names=[*names[1:], *aliases],
+        birth_date=read.day(pid, 7),
+        gender=_gender(read, pid),
+        phones=_phones(read, pid),
+        addresses=_addresses(read, pid, whole),
+        marital_status=read.code(read.one(pid, 16)),
+        language=_language(read, pid),
+        race=read.code(read.one(pid, 10)),
+        ethnicity=read.code(read.one(pid, 22)),
+        deceased=_yes(read, pid, 30),
+        deceased_at=read.day(pid, 29),
+        multiple_birth=_yes(read, pid, 24),
+        account_number=_account(read, pid),
+        general_practitioner=next(iter(read.people(pd1, 4)), None),
+    )
+
+
+def retired(read: Reader, mrg: Any, survivor: Patient) -> Patient:
+    """The patient of an MRG segment: who is no more, once merged into `survivor`."""
+    found = _identifiers(read, mrg, 1, (2, 4))
+    if not found:
+        raise StepError(
+            "the merge does not say which patient is merged",
+            code="merge.no_prior_identifier",
+            where="MRG-1",
+            todo="ask the sender to fill MRG-1 (prior patient identifier list)",
+        )
+    same = survivor.mrn_identifier
+    chosen = next((item for item in found if same and item.assigner == same.assigner), None)
+    names = read.names(read.all(mrg, 7))
+    return Patient(
+        identifiers=found,
+        mrn_identifier=chosen if _unasked(read) and chosen else _choose(read, found, "MRG-1"),
+        **({"name": names[0]} if names else {}),
+    )
+
+
+def _identifiers(read: Reader, segment: Any, field: int, older: tuple[int, int]) -> list[Identifier]:
+    """The identifier list of a field, and those of the fields that older versions used."""
+    found: list[Identifier] = []
+    for parts in read.all(segment, field):
+        item = read.identifier(parts)
+        if item is not None:
+            found.append(item)
+    for place, type_ in zip(older, ("PT", ""), strict=True):
+        for parts in read.all(segment, place):
+            item = read.identifier(parts, "" if len(parts) > 4 and parts[4] else type_)
+            if item is not None and all(known.value != item.value for known in found):
+                found.append(item)
+    return found
+
+
+def _unasked(read: Reader) -> bool:
+    return not (read.options.mrn_authority or read.options.mrn_type)
+
+
+def _choose(read: Reader, found: list[Identifier], where: str) -> Identifier:
+    """Option `mrn` decides; without it the first of type MR, else PI, else the first that can be an MRN."""
+    if not found:
+        raise StepError(
+            "there is no patient identifier",
+            code="patient.no_identifier",
+            where=where,
+            todo="ask the sender to fill PID-3 (patient identifier list)",
+        )
+    if len(found) == 1 and _unasked(read):
+        return found[0]
+    authority, type_ = read.options.mrn_authority, read.options.mrn_type
+    if authority or type_:
+        for item in found:
+            if authority in ("", item.assigner, item.system) and type_ in ("", item.type):
+                return item
+        asked = " and ".join(
+            filter(None, (authority and f"authority {authority!r}", type_ and f"type {type_!r}"))
+        )
+        raise StepError(
+            f"no identifier has {asked}",
+            code="patient.no_mrn",
+            where=where,
+            todo="correct the channel's `mrn` option, or ask the sender for this identifier",
+        )
+    for wanted in ("MR", "PI"):
+        for item in found:
+            if item.type == wanted:
+                return item
+    return next((item for item in found if item.type not in NOT_AN_MRN), found[0])
+
+
+def _gender(read: Reader, pid: Any) -> Maybe[str]:
+    value = read.field(pid, 8)
+    return codes.gender(value) if isinstance(value, str) else value
+
+
+def _language(read: Reader, pid: Any) -> Maybe[str]:
+    value = read.field(pid, 15)
+    return codes.language(value) if isinstance(value, str) else value
+
+
+def _yes(read: Reader, pid: Any, field: int) -> Maybe[bool]:
+    value = read.field(pid, field)
+    return YES.get(value.upper(), UNSET) if isinstance(value, str) else value
+
+
+def _account(read: Reader, pid: Any) -> Maybe[Identifier]:
+    parts = read.one(pid, 18)
+    if not parts:
+        return UNSET
+    return None if parts == ['""'] else read.identifier(parts) or UNSET
+
+
+def _phones(read: Reader, pid: Any) -> Maybe[list[Phone]]:
+    """PID-13, 14 and 40. `""` in one of them clears only when no number stands in the others."""
+    phones: list[Phone] = []
+    cleared = False
+    for field, use in ((13, "home"), (14, "work"), (40, "")):
+        found = read.all(pid, field)
+        if not found:
+            continue
+        if read.cleared(found):
+            cleared = True
+            continue
+        for parts in found:
+            item = read.phone(parts, use)
+            if item is not None and all(known.value != item.value for known in phones):
+                phones.append(item)
+    return phones or (None if cleared else UNSET)
+
+
+def _addresses(read: Reader, pid: Any, whole: bool) -> Maybe[list[Address]]:
+    """PID-11, home first."""
+    found = read.all(pid, 11)
+    if not found:
+        return UNSET
+    if read.cleared(found):
+        return None
+    ranked = [(codes.ADDRESS_RANK.get(read.text(parts, 7), 8), parts) for parts in found if any(parts)]
+    if len(ranked) > 1:
+        ranked.sort(key=lambda item: item[0])
+    return [read.address(parts, whole) for _, parts in ranked] or UNSET
