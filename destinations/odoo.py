@@ -1,0 +1,182 @@
+"""The `odoo` destination: operations into Odoo, in batches, as if each were written alone.
+
+Guarantees: what `render` gives is what is sent on every attempt; every delivery of a batch gets one outcome;
+nobody is e-mailed by Odoo unless `mail` is set. Refuses: a template and operations at once, or neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+from pydantic import Field, model_validator
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from engine.errors import ConfigError, StepError
+from engine.model import Delivery, Operation, Outcome, Scope
+from engine.odoo.client import OdooClient
+from engine.odoo.connection import OdooConnection, probe
+from engine.odoo.plan import Change
+from engine.odoo.protocol import clean
+from engine.odoo.writer import Writer
+from engine.spec.component import BuildContext, Settings, component
+
+OPERATIONS = ("upsert", "write", "archive", "call", "merge")
+LARGEST = 200
+log = Logger("odoo")
+
+
+@component("destination", "odoo", example="odoo: {connection: clinic, template: patient}")
+class Odoo(Settings):
+    """Writes records into Odoo: upsert, write, archive, call and merge operations made by a template.
+
+    Records are found by external ids alone, so a message that is sent again never makes a second record.
+    """
+
+    connection: str = Field(description="Name of an `odoo` connection.", examples=["clinic"])
+    template: str = Field(
+        default="",
+        description="Template that makes the operations: a shipped one's name or the path of a YAML file.",
+        examples=["patient", "templates/visit.yaml"],
+    )
+    operations: list[dict[str, Any]] = Field(
+        default=[],
+        description="The template itself, in place of `template`.",
+        examples=[
+            [{"upsert": "res.partner", "key": "patient/1", "values": {"name": "{{ msg['PID-5.1'] }}"}}]
+        ],
+    )
+    batch_size: int = Field(default=LARGEST, ge=1, le=LARGEST, description="Messages in one batch, at most.")
+    in_flight: int = Field(default=1, ge=1, le=16, description="Batches that may be under way at once.")
+    lang: str = Field(default="", description="Language of names and messages.", examples=["de_DE"])
+    context: dict[str, Any] = Field(default={}, description="Added to the context of every call.")
+    mail: bool = Field(default=False, description="Let Odoo e-mail attendees and followers.")
+    adopt: dict[str, str] = Field(
+        default={},
+        description="Take over records that Odoo has already, by model and field, when exactly one fits.",
+        examples=[{"res.partner": "ref"}],
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Odoo:
+        if bool(self.template) == bool(self.operations):
+            raise ValueError("give either `template` or `operations`")
+        return self
+
+    def build(self, context: BuildContext) -> OdooDestination:
+        """Compile the template; nothing is sent before `start`."""
+        from engine.spec.template import compile_template
+
+        connection = context.connections.get(self.connection)
+        if not isinstance(connection, OdooConnection):
+            raise ConfigError(
+                f"there is no Odoo connection {self.connection!r}",
+                code="odoo.connection",
+                where=context.channel,
+                todo="declare it under `connections`",
+            )
+        source: Any = self.operations or self.template
+        return OdooDestination(self, connection, compile_template(source, context), context)
+
+
+class OdooDestination:
+    """What runs: see destinations.base."""
+
+    def __init__(
+        self,
+        settings: Odoo,
+        connection: OdooConnection,
+        template: Callable[[Scope], list[dict[str, Any]]],
+        context: BuildContext,
+    ) -> None:
+        self.batch_size = settings.batch_size
+        self.in_flight = settings.in_flight
+        self._settings = settings
+        self._connection = connection
+        self._template = template
+        self._context = context
+        self._writer: Writer | None = None
+
+    def render(self, scope: Scope) -> bytes | None:
+        """The operations for this message, as JSON; None when there are none."""
+        made = self._template(scope)
+        if not made:
+            return None
+        try:
+            operations = msgspec.convert(clean(made), list[Operation])
+        except msgspec.ValidationError as error:
+            raise StepError(
+                f"the template does not make operations: {error}",
+                code="odoo.operation",
+                where=self._settings.template or "operations",
+                todo="see docs/odoo.md for what an operation holds",
+            ) from None
+        return msgspec.json.encode(operations)
+
+    def deliver(self, batch: list[Delivery]) -> Deferred[list[Outcome]]:
+        """One outcome for each delivery."""
+        return self._ready().deliver(batch)
+
+    def plan(self, operations: list[Operation]) -> Deferred[list[Change]]:
+        """What they would change; writes nothing."""
+        return self._ready().plan(operations)
+
+    def start(self) -> Deferred[None]:
+        """Check the connection and the models of the template."""
+        return Deferred.fromCoroutine(self._start())
+
+    def stop(self) -> Deferred[None]:
+        """Nothing is held open between calls."""
+        return succeed(None)
+
+    async def _start(self) -> None:
+        models = named_models(self._settings, self._context.base)
+        for warning in await probe(self._client(), self._connection.module, models):
+            log.warn("{channel}: {warning}", channel=self._context.channel, warning=warning)
+
+    def _client(self) -> OdooClient:
+        client = self._connection.client(self._context.reactor, self._context.data_dir)
+        wanted = dict(self._settings.context)
+        if self._settings.lang:
+            wanted["lang"] = self._settings.lang
+        return client.using(wanted, self._settings.mail)
+
+    def _ready(self) -> Writer:
+        if self._writer is None:
+            _, index = self._connection.shared(self._context.reactor, self._context.data_dir)
+            self._writer = Writer(
+                self._client(),
+                self._context.reactor.seconds,
+                self._connection.module,
+                adopt=self._settings.adopt,
+                index=index,
+            )
+        return self._writer
+
+
+def named_models(settings: Odoo, base: Path) -> list[str]:
+    """The models that the operations name, without those that are only known per message."""
+    structure: Any = settings.operations
+    path = base / settings.template
+    if settings.template and path.is_file():
+        structure = yaml.safe_load(path.read_text("utf-8"))
+    found: dict[str, None] = {}
+
+    def walk(node: Any) -> None:
+        if isinstance(node, list):
+            for item in node:
+                walk(item)
+        elif isinstance(node, dict):
+            for name in OPERATIONS:
+                model = node.get(name)
+                if isinstance(model, str) and "{" not in model:
+                    found[model] = None
+            for item in node.values():
+                walk(item)
+
+    walk(structure)
+    return list(found)

@@ -1,0 +1,138 @@
+"""`merge`: two records are one person (HL7 A40 and its like); the survivor is `key`.
+
+Design. After a merge every key, the survivor's and the retired ones, names the survivor's record, so that a
+later message for an old number updates the survivor. Contacts go through Odoo's own merge
+(`base.partner.merge.automatic.wizard`), which moves everything that refers to them; other models have none:
+there the external id is moved and the retired record archived.
+
+Guarantees: doing it again changes nothing. After an unknown outcome the external ids are read anew before
+anything is decided.
+
+Refuses: to merge contacts that Odoo refuses (parent and child, contacts with several users).
+
+| survivor | retired | done |
+|---|---|---|
+| known | unknown | the retired key becomes a second external id of the survivor |
+| unknown | known | the survivor's key becomes a second external id of the retired record |
+| known | the same record | nothing |
+| known | another record | merged |
+| unknown | unknown | nothing: there is no record |
+| e-mails differ | | the retired contact gets the survivor's first: Odoo demands it |
+| more than two retired | | at most two in a call: Odoo merges three contacts at a time |
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.odoo.acts import existing
+from engine.odoo.client import OdooClient
+from engine.odoo.errors import OdooError
+from engine.odoo.externalid import encode
+from engine.odoo.index import Found, XidIndex
+from engine.odoo.jobs import Job
+from engine.odoo.records import name_record
+from engine.states import Result
+
+CONTACT = "res.partner"
+WIZARD = "base.partner.merge.automatic.wizard"
+
+
+class Merger:
+    """Merges for one connection and one module of external ids."""
+
+    def __init__(self, client: OdooClient, index: XidIndex, module: str) -> None:
+        self._client = client
+        self._index = index
+        self._module = module
+
+    async def run(self, job: Job) -> None:
+        """Run the head of `job`."""
+        operation = job.head
+        model = operation.model
+        names = [f"{self._module}.{encode(model, key)}" for key in (operation.key, *operation.retired)]
+        target, *retired = list(dict.fromkeys(names))
+        records = await self._records(model, names)
+        if not records:
+            job.done(model, None, {"result": "nothing to merge"})
+            return
+        said: list[dict[str, Any]] = []
+        if target not in records:
+            source = next(name for name in retired if name in records)
+            await self._name(job, target, records[source], said)
+            records[target] = records[source]
+        survivor = records[target]
+        others: list[str] = []
+        for name in retired:
+            if name not in records:
+                await self._name(job, name, survivor, said)
+            elif records[name].id != survivor.id:
+                others.append(name)
+        # Two keys may name one record already: it is merged once.
+        losers = list(dict.fromkeys(records[name].id for name in others))
+        for start in range(0, len(losers), 2):
+            await self._merge(job, survivor, losers[start : start + 2], said)
+        if model != CONTACT:
+            await self._move(job, survivor, others)
+        self._index.forget(names)
+        result = "merged" if losers else "alias" if said else "done already"
+        job.done(model, survivor.id, {"id": survivor.id, "result": result, "retired": losers, "did": said})
+
+    async def _records(self, model: str, names: list[str]) -> dict[str, Found]:
+        """The records that exist, asked anew."""
+        found = await self._index.resolve(self._client, names, fresh=True)
+        if not self._index.readable:
+            await existing(self._client, self._index, names[0])  # says that the right is missing
+        ids = sorted({record.id for record in found.values()})
+        there = {row["id"] for row in (await self._client.read(model, ids, ["id"]) if ids else [])}
+        return {name: record for name, record in found.items() if record.id in there}
+
+    async def _name(self, job: Job, xid: str, record: Found, said: list[dict[str, Any]]) -> None:
+        job.sent({"op": "merge", "alias": xid, "id": record.id})
+        await name_record(self._client, self._index, xid, record)
+        said.append({"alias": xid, "id": record.id})
+
+    async def _merge(self, job: Job, survivor: Found, losers: list[int], said: list[dict[str, Any]]) -> None:
+        job.sent({"op": "merge", "model": survivor.model, "id": survivor.id, "retired": losers})
+        if survivor.model != CONTACT:
+            await self._client.call(survivor.model, "write", losers, vals={"active": False})
+            return
+        await self._same_email(survivor.id, losers, said)
+        values = {
+            "state": "selection",
+            "partner_ids": [[6, 0, [survivor.id, *losers]]],
+            "dst_partner_id": survivor.id,
+        }
+        created = await self._client.call(WIZARD, "create", vals_list=[values])
+        try:
+            await self._client.call(WIZARD, "action_merge", created)
+        except OdooError as error:
+            if error.result != Result.UNKNOWN or await self._left(losers):
+                raise
+
+    async def _left(self, losers: list[int]) -> bool:
+        """Whether a retired contact still exists: Odoo deletes them when it merges."""
+        return bool(await self._client.read(CONTACT, losers, ["id"]))
+
+    async def _same_email(self, survivor: int, losers: list[int], said: list[dict[str, Any]]) -> None:
+        """Odoo merges contacts of one e-mail only; the survivor's counts, or else the first that there is."""
+        rows = {
+            row["id"]: row["email"]
+            for row in await self._client.read(CONTACT, [survivor, *losers], ["email"])
+        }
+        wanted = next((rows[number] for number in (survivor, *losers) if rows.get(number)), False)
+        for number, email in rows.items():
+            if email != wanted:
+                said.append({"id": number, "email_before": email})
+                await self._client.call(CONTACT, "write", [number], vals={"email": wanted})
+
+    async def _move(self, job: Job, survivor: Found, names: list[str]) -> None:
+        """Let the retired external ids name the survivor."""
+        if not names:
+            return
+        domain = [["module", "=", self._module], ["name", "in", [name.partition(".")[2] for name in names]]]
+        rows = await self._client.search_read("ir.model.data", domain, ["id"])
+        job.sent({"op": "merge", "move": names, "id": survivor.id})
+        await self._client.call(
+            "ir.model.data", "write", [row["id"] for row in rows], vals={"res_id": survivor.id}
+        )
