@@ -69,8 +69,13 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=4)
-def _stamp(second: int) -> str:
+def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y%m%d%H%M%S")
+
+
+def stamp(at: Micros) -> str:
+    """`at` as HL7 writes it, to the second, UTC, without its offset."""
+    return _second(at // 1_000_000)
 
 
 def build(
@@ -84,8 +89,8 @@ def build(
 ) -> bytes:
     """The acknowledgement of the message with this header, with its final CR.
 
-    `code` is MSA-1, `ack_id` the MSH-10 of the answer, `now` microseconds since the epoch; `text` goes to MSA-3
-    where the version has it; `error` makes the ERR segment.
+    `code` is MSA-1, `ack_id` the MSH-10 of the answer, `now` microseconds since the epoch; `text` goes to
+    MSA-3 where the version has it; `error` makes the ERR segment.
     """
     if code not in CODES:
         raise ValueError(f"{code!r} is not an acknowledgement code (HL7 table 0008)")
@@ -96,14 +101,12 @@ def build(
     trigger = header.trigger
     if version >= (2, 3) and trigger:
         kind = f"ACK{c}{trigger}" if version < (2, 3, 1) else f"ACK{c}{trigger}{c}ACK"
-    stamp = _stamp(now // 1_000_000)
-    if version >= (2, 2):
-        stamp += "+0000"
+    sent = stamp(now) if version < (2, 2) else f"{stamp(now)}+0000"
     field = header.field
     charset = header.charset
     tail = f"{f * 6}{charset}" if charset and version >= (2, 3) else ""
     lines = (
-        f"MSH{f}{given.encoding_characters}{f}{field(5)}{f}{field(6)}{f}{field(3)}{f}{field(4)}{f}{stamp}{f}{f}"
+        f"MSH{f}{given.encoding_characters}{f}{field(5)}{f}{field(6)}{f}{field(3)}{f}{field(4)}{f}{sent}{f}{f}"
         f"{kind}{f}{ack_id}{f}{field(11)}{f}{field(12)}{tail}\rMSA{f}{code}{f}{header.control_id}"
     )
     if error is None and code[1] == "A":
@@ -142,10 +145,9 @@ def _err(error: HL7Error, version: tuple[int, ...], given: Delimiters) -> str:
         if field:
             parts += [field, repetition or "1"] + [part for part in (component, sub) if part]
         location = c.join(parts)
-    return (
-        f"ERR{f}{f}{location}{f}{condition}{c}{meaning}{c}HL70357{f}E{f}{_plain(error.code, given, 80)}{c}{c}L"
-        f"{f}{f}{_plain(error.todo, given, 250)}{f}{_plain(error.what, given, 250)}"
-    )
+    ours = _plain(error.code, given, 80)
+    todo, what = _plain(error.todo, given, 250), _plain(error.what, given, 250)
+    return f"ERR{f}{f}{location}{f}{condition}{c}{meaning}{c}HL70357{f}E{f}{ours}{c}{c}L{f}{f}{todo}{f}{what}"
 
 
 def _plain(text: str, given: Delimiters, length: int) -> str:

@@ -1,9 +1,9 @@
 """From bytes to text without losing any: MSH-18 (HL7 table 0211), its many spellings, and its lies.
 
-Guarantees: every byte string that is not UTF-16/32 decodes; never U+FFFD for a byte, never a rejection because
-of MSH-18. Tried in this order, strictly: the channel's override, what MSH-18 declares, UTF-8, Windows-1252,
-ISO 8859-1 (which cannot fail). Decoding with another codec than the declared one gives a warning.
-Refuses: UTF-16 and UTF-32, which MLLP and ER7 delimiters cannot carry (AR with a clear text).
+Guarantees: every byte string decodes; never U+FFFD for a byte, never a rejection because of MSH-18. Tried in
+this order, strictly: the channel's override, what MSH-18 declares, UTF-8, Windows-1252, ISO 8859-1 (which
+cannot fail). Decoding with another codec than the declared one gives a warning.
+Finds UTF-16 and UTF-32, which MLLP and ER7 delimiters cannot carry, so that they can be refused by name.
 """
 
 from __future__ import annotations
@@ -61,9 +61,11 @@ _PART = re.compile(r"(?:ISO)?8859(\d{1,2})$")
 _CODE_PAGE = re.compile(r"(?:WINDOWS|CP|WIN)(125[0-8]|437|850|852|858)$")
 
 
-# Only sets in which ASCII bytes mean themselves and line ends stay line ends: not UTF-7, UTF-16, HZ, EBCDIC.
-_ACCEPTED = re.compile(r"ascii$|utf-8$|iso8859-|cp125|cp(437|85[0-9]|86[0-9]|874|932|949|950)$|koi8|mac-roman$|"
-                       r"gb|big5|shift_jis$|euc_|iso2022_jp|iso2022_kr|tis-620$")  # fmt: skip
+# Only sets in which ASCII bytes mean themselves and line ends stay line ends: no UTF-7, UTF-16, HZ, EBCDIC.
+_ACCEPTED = re.compile(
+    r"(ascii|utf-8|koi8-[rut]|mac-roman|tis-620|shift_jis|gb2312|gbk|gb18030|big5|big5hkscs|cp(125\d|437|85\d|86\d|"
+    r"874|932|949|950)|iso8859-\d+|euc_(jp|kr|jis_2004|jisx0213)|iso2022_(jp(_1|_2|_3|_2004|_ext)?|kr))$"
+)
 
 
 class Decoded(NamedTuple):

@@ -2,17 +2,17 @@ r"""A lossless, lazy view over the bytes of one HL7v2 message (ER7, HL7 v2.5.1 c
 
 Guarantees: `raw` never changes; `bytes(message)` is `raw`, byte for byte, until something is set, and after
 that only the fields that were set differ. Reading never fails once the view was made: what is not there is
-ABSENT, `""` is CLEAR, anything else is text with its escapes resolved. Every path gives the whole text of what
-it names: `PID-8` the first repetition with its component separators, `PID-8.1` its first component.
+ABSENT, `""` is CLEAR, anything else is text with its escapes resolved. Every path gives the whole text of
+what it names: `PID-8` the first repetition with its component separators, `PID-8.1` its first component.
 Refuses (HL7Error): bytes without an MSH header, UTF-16/32; to set MSH-1 or MSH-2; text that the message's
 character set does not have.
 
-Design note. The whole message is decoded once (bytes of GB18030, Big5 or Shift JIS may look like delimiters, so
-bytes must not be split), cut into lines once, and a line is cut into fields when it is first read. A line of
-the text is the same line of the bytes, because CR and LF are never part of another character in any character
-set that is accepted. So writing puts new bytes in the place of the lines that were set and copies the others.
-In a character set with several byte forms of one text (ISO 2022) the other fields of a line that was set keep
-their text, not always their bytes.
+Design note. The whole message is decoded once (bytes of GB18030, Big5 or Shift JIS may look like delimiters,
+so bytes must not be split), cut into lines once, and a line is cut into fields when it is first read. A line
+of the text is the same line of the bytes, because CR and LF are never part of another character in any
+character set that is accepted. So writing puts new bytes in the place of the lines that were set and copies
+the others. In a character set with several byte forms of one text (ISO 2022) the other fields of a line that
+was set keep their text, not always their bytes.
 
 | input                                  | what happens                                          |
 |----------------------------------------|-------------------------------------------------------|

@@ -3,7 +3,8 @@ r"""HL7 escape sequences in text (HL7 v2.5.1 chapter 2.7), both ways.
 Guarantees: `unescape(escape(text)) == text` for every text, and `escape` never gives a delimiter or a segment
 terminator. Read: \F\ \S\ \T\ \R\ \E\ the delimiters, \P\ the truncation character, \.br\ a new line, \H\ \N\
 (highlighting) nothing, \Xdd..\ bytes in the message's character set. Kept as they are: \Cxxyy\, \Mxxyyzz\,
-\Zxx\, other formatting commands (\.sp\, \.in\ ...), unknown sequences, and an escape character that is not closed.
+\Zxx\, other formatting commands (\.sp\, \.in\ ...), unknown sequences, and an escape character that is not
+closed.
 """
 
 from __future__ import annotations

@@ -126,9 +126,9 @@ def _diagnose(path: str) -> Path:
     """A path that is not made of numbers: resolve its names, or say what is wrong with it."""
     named = _NAMED.fullmatch(path)
     if named and not all(part.isdigit() for part in named.group(3, 5, 6) if part):
-        from engine.hl7 import names
+        from engine.hl7.names import position
 
-        numbers = names.position(path, named[1], [n for n in (named[3], named[5], named[6]) if n])
+        numbers = position(path, named[1], [n for n in (named[3], named[5], named[6]) if n])
         rest = "".join(f".{n}" for n in numbers[1:])
         found = _parse(f"{named[1]}{named[2]}-{numbers[0]}{named[4]}{rest}")
         found.text = path
