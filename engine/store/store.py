@@ -68,11 +68,13 @@ class Store:
     def _close(self) -> None:
         if self._checkpointer is not None:
             self._checkpointer.close()
+            self._checkpointer = None
         self.reader.db.close()
         if self._writing is not None:
             self._writing.db.close()
         if self._lock is not None:
             self._lock.release()
+            self._lock = None
 
 
 def open_store(
