@@ -64,3 +64,12 @@ SELECT d.message_id, d.state, d.attempts, d.next_at, m.ordering_key, m.also_keys
 -- unfinished: messages of a channel that are not routed or not delivered yet
 SELECT (SELECT count(*) FROM message WHERE channel = ?1 AND state = 'RECEIVED')
   + (SELECT count(*) FROM delivery WHERE channel = ?1 AND state IN ('QUEUED', 'PENDING'));
+
+-- unrouted_of: RECEIVED messages by id, with their bytes
+SELECT m.channel, m.id, m.received_at, m.control_id, m.type, m.sender, m.peer, m.ordering_key, m.also_keys,
+    m.attempts, b.data
+  FROM message AS m JOIN body AS b ON b.id = m.id * 4096
+  WHERE m.id IN (SELECT value FROM json_each(?)) AND m.state = 'RECEIVED' ORDER BY m.id;
+
+-- keys_of: channel and ordering keys of messages
+SELECT id, channel, ordering_key, also_keys FROM message WHERE id IN (SELECT value FROM json_each(?));

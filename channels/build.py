@@ -1,0 +1,120 @@
+"""From a declared channel to a running one: components built, steps compiled, once.
+
+Guarantees: everything that can fail because of the configuration fails here, with the place in the file, and
+before a port is opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from channels.pipeline import Pipeline, Route, Step
+from engine.errors import ConfigError, IsthmusError
+from engine.hl7.er7 import Message
+from engine.odoo.connection import OdooConnection
+from engine.spec.channel import Bound, ChannelSpec, Configuration
+from engine.spec.component import BuildContext
+from engine.spec.tables import load_tables
+from transforms.canonical.from_hl7 import interpreter
+
+CONNECTIONS: dict[str, Any] = {"odoo": OdooConnection}
+"""Kinds of connections: what stands below a name in `connections:`."""
+
+
+class Builder:
+    """Builds the channels of one configuration; connections and tables are shared by all of them."""
+
+    def __init__(
+        self, configuration: Configuration, reactor: Any = None, data_dir: Path | None = None
+    ) -> None:
+        self.configuration = configuration
+        self.reactor = reactor
+        self.data_dir = data_dir
+        self.base = configuration.document.path.parent
+        self.connections = {
+            name: self._connection(name, body) for name, body in configuration.connections.items()
+        }
+        self.tables = self._at(("tables",), partial(load_tables, configuration.tables, self.base))
+
+    def context(self, spec: ChannelSpec) -> BuildContext:
+        """What the components of a channel are built with."""
+        options = spec.options
+        return BuildContext(
+            channel=spec.name,
+            base=self.base,
+            data_dir=self.data_dir,
+            tables=self.tables,
+            connections=self.connections,
+            options={"timezone": options.timezone, "charset": options.charset},
+            reactor=self.reactor,
+        )
+
+    def pipeline(self, spec: ChannelSpec) -> Pipeline:
+        """The compiled steps and destinations of a channel."""
+        context = self.context(spec)
+        options = spec.options
+        settings = {"timezone": options.timezone, "mrn": options.mrn, "canonical": options.canonical}
+        canonical = self._at((*spec.where, "canonical"), lambda: interpreter(settings))
+        return Pipeline(
+            channel=spec.name,
+            parse=partial(Message, charset=options.charset or None),
+            interpret=canonical,
+            filters=self._steps(spec.filters, context),
+            transformers=self._steps(spec.transformers, context),
+            routes=tuple(
+                Route(
+                    item.name,
+                    self._build(item.bound, context),
+                    self._steps(item.filters, context),
+                    self._steps(item.transformers, context),
+                )
+                for item in spec.destinations
+            ),
+            version=self.version,
+        )
+
+    def listener(self, spec: ChannelSpec) -> Any:
+        """The listener of a channel, not started."""
+        return self._build(spec.listener, self.context(spec))
+
+    @property
+    def version(self) -> str:
+        """A short name of exactly this configuration text."""
+        try:
+            return hashlib.blake2b(self.configuration.document.path.read_bytes(), digest_size=5).hexdigest()
+        except OSError:
+            return ""
+
+    def _steps(self, bound: tuple[Bound, ...], context: BuildContext) -> tuple[Step, ...]:
+        return tuple(Step(item.label, self._build(item, context)) for item in bound)
+
+    def _build(self, bound: Bound, context: BuildContext) -> Any:
+        return self._at((*bound.where, bound.component.name), lambda: bound.settings.build(context))
+
+    def _connection(self, name: str, body: Any) -> Any:
+        where = ("connections", name)
+        if not isinstance(body, dict) or len(body) != 1 or next(iter(body)) not in CONNECTIONS:
+            known = ", ".join(CONNECTIONS)
+            raise self._error(where, f"a connection is one type with its settings below it (types: {known})")
+        ((kind, settings),) = body.items()
+        return self._at((*where, kind), lambda: CONNECTIONS[kind].model_validate(settings or {}))
+
+    def _at(self, where: tuple[str | int, ...], make: Callable[[], Any]) -> Any:
+        """Run `make`; an error of it tells the place in the file."""
+        try:
+            return make()
+        except IsthmusError as error:
+            if error.where and ":" in error.where:
+                raise
+            raise self._error(where, error.what, code=error.code, todo=error.todo) from error
+        except (ValueError, TypeError) as error:
+            raise self._error(where, str(error).split("\n", maxsplit=1)[0]) from error
+
+    def _error(
+        self, where: tuple[str | int, ...], what: str, *, code: str = "config.build", todo: str = ""
+    ) -> ConfigError:
+        return ConfigError(what, code=code, where=str(self.configuration.document.mark(where)), todo=todo)

@@ -1,0 +1,176 @@
+"""A running channel: its listener, intake and senders, and what people may do with it.
+
+    listener -> intake (C1, ACK) -> router (C2) -> backlog and lanes -> senders (C3)
+
+Guarantees: `start` opens the port last, when everything behind it works; `stop` closes it first and lets what
+is under way finish; above the backlog's marks the listener stops reading, then messages are refused with
+AR 207: nothing is ever accepted and dropped.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import structlog
+from twisted.internet.defer import Deferred, inlineCallbacks
+
+from channels.deliver import Sender
+from channels.receive import Intake, Taken
+from channels.route import Arrived, Router
+from engine.model import Incoming, Meta
+from engine.spec.channel import ChannelSpec
+
+log = structlog.get_logger()
+
+State = Literal["stopped", "started", "paused", "failed"]
+
+
+class Channel:
+    """One channel at run time. Everything happens on the reactor thread."""
+
+    def __init__(
+        self, spec: ChannelSpec, listener: Any, intake: Intake, router: Router, senders: list[Sender]
+    ) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self.listener = listener
+        self.intake = intake
+        self.router = router
+        self.senders = senders
+        self.state: State = "stopped"
+        self.why = ""
+        self.address: Any = None
+        self.open = 0  # stored, not done
+        self._listening = False
+        self._held_back = False
+
+    # The way of a message ---------------------------------------------------------------------------------
+
+    def receive(self, incoming: Incoming) -> None:
+        """From the listener."""
+        self.intake.receive(incoming)
+
+    def stored(self, taken: list[Taken]) -> None:
+        """From the intake: these are RECEIVED and acknowledged."""
+        self.open += len(taken)
+        self.router.offer(
+            [
+                Arrived(
+                    Meta(
+                        one.result.id,
+                        row.channel,
+                        row.received_at,
+                        row.control_id,
+                        row.type,
+                        row.sender,
+                        row.peer,
+                    ),
+                    row.raw,
+                    (row.ordering_key, *row.also_keys),
+                )
+                for one in taken
+                if (row := one.row) and one.result
+            ]
+        )
+        self._weigh()
+
+    def finished(self, count: int) -> None:
+        """So many of the stored messages need no more work."""
+        self.open -= count
+        if self._held_back:
+            self._weigh()
+
+    def discarded(self, was_open: bool) -> None:
+        """An operator discarded one delivery."""
+        if was_open:
+            self.finished(1)
+
+    def _weigh(self) -> None:
+        """Back-pressure by the amount of unfinished work."""
+        marks = self.spec.options.backlog
+        self.intake.refusing = self.open >= marks.refuse
+        if not self._held_back and self.open >= marks.pause:
+            self._held_back = True
+            log.warning("channel.backlog", channel=self.name, open=self.open)
+            self.listener.pause()
+        elif self._held_back and self.open < marks.pause * 0.9:
+            self._held_back = False
+            log.info("channel.backlog_gone", channel=self.name, open=self.open)
+            self.listener.resume()
+
+    # What people do ---------------------------------------------------------------------------------------
+
+    @inlineCallbacks
+    def start(self) -> Any:
+        """Start the destinations, then open the port. A failure is told in `why` and leaves others alone."""
+        for sender in self.senders:
+            yield self._start_destination(sender)
+        try:
+            self.address = yield self.listener.start(self)
+        except Exception as error:
+            self.state, self.why = "failed", f"the listener did not start: {error}"
+            log.error("channel.failed", channel=self.name, why=self.why)
+            return
+        self._listening = True
+        self.state, self.why = "started", ""
+        log.info("channel.started", channel=self.name, address=str(self.address))
+
+    @inlineCallbacks
+    def _start_destination(self, sender: Sender) -> Any:
+        """A destination that cannot start is held: messages are taken, and delivered when it can."""
+        try:
+            yield sender.destination.start()
+        except Exception as error:
+            log.error(
+                "destination.not_ready",
+                channel=self.name,
+                destination=sender.name,
+                code=getattr(error, "code", type(error).__name__),
+                why=getattr(error, "what", ""),
+            )
+        if self.state != "paused":
+            sender.resume()
+
+    def pause(self) -> None:
+        """Receive and acknowledge, but route and deliver nothing."""
+        self.state = "paused"
+        self.router.pause()
+        for sender in self.senders:
+            sender.pause()
+
+    def resume(self) -> None:
+        """Go on after `pause`; destinations that were held are tried at once."""
+        self.state = "started" if self._listening else "stopped"
+        self.router.resume()
+        for sender in self.senders:
+            sender.resume()
+
+    @inlineCallbacks
+    def stop(self) -> Any:
+        """Close the port; answers that are due go out; no delivery begins. Gives a Deferred."""
+        if self._listening:
+            self._listening = False
+            yield self.listener.stop()
+        for sender in self.senders:
+            sender.pause()
+        self.state = "stopped"
+
+    def close(self) -> Deferred[Any]:
+        """Drop what is left of the connections."""
+        return self.listener.close()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is on its way to a destination."""
+        return not any(sender.in_flight for sender in self.senders)
+
+    def status(self) -> dict[str, Any]:
+        """For people and `status --json`."""
+        return {
+            "state": self.state,
+            "why": self.why,
+            "address": str(self.address or ""),
+            "open": self.open,
+            "listener": self.listener.status() if self._listening else {},
+            "destinations": [sender.status() for sender in self.senders],
+        }

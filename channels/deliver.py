@@ -1,0 +1,326 @@
+"""The delivering side of one destination: batches of deliveries that may go now, their outcomes, C3.
+
+Guarantees: a delivery is taken only when `lanes` says that it may go; its payload is the one that C2 stored;
+whatever the destination says is stored with C3 before the next of the same key goes; an unknown outcome is
+sent again unchanged; a failing destination is probed, not hammered, and its backlog waits in order.
+
+| outcome    | C3                              | next                                                        |
+|------------|---------------------------------|-------------------------------------------------------------|
+| sent       | SENT, record, request, response | the next of its keys goes                                   |
+| retry      | QUEUED, attempts + 1, next_at   | waits alone, or with the whole destination (breaker)        |
+| unknown    | as retry                        | sent again unchanged, in smaller batches                    |
+| permanent  | ERROR                           | `on_error`: its key or lane waits, or nothing               |
+| config     | QUEUED, why                     | the destination is held and probed every minute             |
+| C3 fails   | nothing                         | sent again: the destination makes the same record of it     |
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import structlog
+
+from channels.lanes import Entry, Lanes
+from channels.retry import Breaker, wait
+from destinations.base import Destination
+from engine.clock import Micros
+from engine.model import Delivery, Outcome
+from engine.spec.channel import DestinationOptions
+from engine.states import DeliveryState, Result
+from engine.store import deliveries
+from engine.store.writer import Writer
+
+log = structlog.get_logger()
+
+
+class Sender:
+    """Delivers to one destination of one channel."""
+
+    def __init__(
+        self,
+        channel: str,
+        name: str,
+        destination: Destination,
+        options: DestinationOptions,
+        lanes: Lanes,
+        writer: Writer,
+        clock: Any,
+        now: Callable[[], Micros],
+        payload: Callable[[int, str], bytes],
+        rng: random.Random,
+    ) -> None:
+        self.channel = channel
+        self.name = name
+        self.destination = destination
+        self.options = options
+        self.lanes = lanes
+        self.writer = writer
+        self.clock = clock
+        self.now = now
+        self.payload = payload
+        self.rng = rng
+        self.breaker = Breaker(options.retry, rng)
+        self.paused = True
+        self.in_flight = 0  # calls of `deliver`
+        self.sending = 0  # deliveries in these calls
+        self.limit = destination.batch_size  # shrinks while outcomes are unknown
+        self.done: Callable[[], None] = lambda: None  # told after every C3
+        self.finished: Callable[[int], None] = lambda count: None  # told how many are open no more
+        self._ready: list[Entry] = []
+        self._sleeping: list[tuple[Micros, Entry]] = []
+        self._timer: Any = None
+        self._scheduled: Any = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is on its way or may go."""
+        return bool(self.in_flight or self._ready or self._sleeping)
+
+    # Which deliveries go ----------------------------------------------------------------------------------
+
+    def ready(self, entry: Entry) -> None:
+        """From the lanes: this delivery is at the head of its queues."""
+        if entry.parked:
+            return
+        if entry.next_at > self.now():
+            heapq.heappush(self._sleeping, (entry.next_at, entry))
+            self._sleep()
+        else:
+            heapq.heappush(self._ready, entry)
+            self.wake()
+
+    def wake(self) -> None:
+        """Send what may go in the next turn of the reactor."""
+        if self._scheduled is None and not self.paused:
+            self._scheduled = self.clock.callLater(0, self._pump)
+
+    def pause(self) -> None:
+        """Begin no more deliveries; those on their way finish."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Deliver; a destination that was held is tried again now."""
+        self.paused = False
+        self.breaker.until = 0.0
+        self.wake()
+
+    def _pump(self) -> None:
+        self._scheduled = None
+        while not self.paused and self._ready and self.in_flight < self.destination.in_flight:
+            limit = self.breaker.limit(self.clock.seconds(), self.limit)
+            if not limit:
+                self._sleep()
+                return
+            batch = self._take(limit)
+            if batch:
+                self._send(batch)
+            if self.breaker.state != "closed":
+                return
+
+    def _take(self, limit: int) -> list[Entry]:
+        """The oldest deliveries that may go, with their payloads."""
+        batch: list[Entry] = []
+        while self._ready and len(batch) < limit:
+            entry = heapq.heappop(self._ready)
+            if self.lanes.find(entry.id, self) is not entry or entry.parked:
+                continue  # discarded meanwhile
+            if entry.payload is None:
+                entry.payload = self.payload(entry.id, self.name)
+            entry.since = self.now()
+            batch.append(entry)
+        return batch
+
+    def _sleep(self) -> None:
+        """Set the timer for the next delivery, or probe, that is due."""
+        due: list[float] = []
+        if self._sleeping:
+            due.append(max((self._sleeping[0][0] - self.now()) / 1e6, 0.0))
+        if self.breaker.state == "open" and self._ready:
+            due.append(max(self.breaker.until - self.clock.seconds(), 0.0))
+        if not due:
+            return
+        seconds = min(due)
+        if self._timer is not None and self._timer.active():
+            if self._timer.getTime() <= self.clock.seconds() + seconds:
+                return
+            self._timer.cancel()
+        self._timer = self.clock.callLater(seconds, self._due)
+
+    def _due(self) -> None:
+        now = self.now()
+        while self._sleeping and self._sleeping[0][0] <= now:
+            heapq.heappush(self._ready, heapq.heappop(self._sleeping)[1])
+        if self._sleeping:
+            self._sleep()
+        self.wake()
+
+    # Sending ----------------------------------------------------------------------------------------------
+
+    def _send(self, batch: list[Entry]) -> None:
+        self.in_flight += 1
+        self.sending += len(batch)
+        asked = [
+            Delivery(entry.id, self.name, entry.units, entry.payload or b"", entry.attempts, entry.next_at)
+            for entry in batch
+        ]
+        try:
+            answered = self.destination.deliver(asked)
+        except Exception as error:
+            self._broken(batch, error)
+            return
+        answered.addCallbacks(
+            partial(self._answered, batch), lambda failure: self._broken(batch, failure.value)
+        )
+        answered.addErrback(lambda failure: log.error("deliver.bug", error=failure.type.__name__))
+
+    def _broken(self, batch: list[Entry], error: BaseException) -> None:
+        """`deliver` raised: a defect of the destination. Perhaps applied, so: unknown."""
+        kind = type(error).__name__
+        log.error("destination.raised", channel=self.channel, destination=self.name, error=kind)
+        self._answered(
+            batch,
+            [
+                Outcome(entry.id, Result.UNKNOWN, "destination.raised", f"the destination raised {kind}")
+                for entry in batch
+            ],
+        )
+
+    def _answered(self, batch: list[Entry], outcomes: list[Outcome]) -> None:
+        by_id = {outcome.message_id: outcome for outcome in outcomes}
+        pairs: list[tuple[Entry, Outcome]] = []
+        for entry in batch:
+            missing = Outcome(
+                entry.id, Result.UNKNOWN, "destination.silent", "the destination gave no outcome"
+            )
+            pairs.append((entry, by_id.get(entry.id, missing)))
+        alone = self._judge(pairs)
+        changes = [self._change(entry, outcome, alone=alone) for entry, outcome in pairs]
+        self._commit(pairs, changes)
+
+    def _judge(self, pairs: list[tuple[Entry, Outcome]]) -> bool:
+        """Tell the breaker. True when a failed delivery must wait by itself: others went through, or it was
+        alone in its batch and the next probe must be another one, lest it blocks everybody."""
+        probe = len(pairs) == 1
+        results = {outcome.result for _, outcome in pairs}
+        first = pairs[0][1]
+        if Result.CONFIG in results:
+            why = next(outcome for _, outcome in pairs if outcome.result == Result.CONFIG)
+            if self.breaker.failure(self.clock.seconds(), f"{why.code}: {why.text}", held=True):
+                log.error(
+                    "destination.held",
+                    channel=self.channel,
+                    destination=self.name,
+                    code=why.code,
+                    why=why.text,
+                )
+            return probe
+        if results & {Result.SENT, Result.PERMANENT}:
+            if self.breaker.success():
+                log.info("destination.recovered", channel=self.channel, destination=self.name)
+                self._wake_sleepers()
+            self.limit = min(self.limit * 2, self.destination.batch_size)
+            return True
+        if Result.UNKNOWN in results:
+            self.limit = max(1, self.limit // 2)
+        if self.breaker.failure(self.clock.seconds(), f"{first.code}: {first.text}"):
+            log.warning("destination.down", channel=self.channel, destination=self.name, code=first.code)
+        return probe
+
+    def _wake_sleepers(self) -> None:
+        for _, entry in self._sleeping:
+            entry.next_at = 0
+            heapq.heappush(self._ready, entry)
+        self._sleeping.clear()
+
+    def _change(self, entry: Entry, outcome: Outcome, *, alone: bool) -> deliveries.Delivered:
+        """C3 for one delivery."""
+        at = self.now()
+        attempts = entry.attempts + 1
+        state, next_at = DeliveryState.QUEUED, 0
+        if outcome.result == Result.SENT:
+            state = DeliveryState.SENT
+        elif outcome.result == Result.PERMANENT:
+            state = DeliveryState.ERROR
+        elif outcome.result == Result.CONFIG:
+            pass
+        elif alone:
+            limit = self.options.retry.attempts
+            if limit and attempts >= limit:
+                state = DeliveryState.ERROR
+            else:
+                next_at = at + int(wait(self.options.retry, attempts, self.rng) * 1e6)
+        return deliveries.Delivered(
+            message_id=entry.id,
+            destination=self.name,
+            state=state,
+            attempts=attempts,
+            at=at,
+            next_at=next_at,
+            error_code=outcome.code or None,
+            error_text=outcome.text or None,
+            error_place=outcome.place or None,
+            record=outcome.record or None,
+            request=outcome.request,
+            response=outcome.response,
+        )
+
+    # C3 ---------------------------------------------------------------------------------------------------
+
+    def _commit(self, pairs: list[tuple[Entry, Outcome]], changes: list[deliveries.Delivered]) -> None:
+        self.writer.submit(partial(_store, changes), partial(self._committed, pairs, changes))
+
+    def _committed(
+        self,
+        pairs: list[tuple[Entry, Outcome]],
+        changes: list[deliveries.Delivered],
+        applied: list[bool] | None,
+        error: Exception | None,
+    ) -> None:
+        if applied is None:
+            # The outcome is not in the store; what is known here must not be lost: try to store it again.
+            log.error(
+                "deliver.not_stored",
+                channel=self.channel,
+                destination=self.name,
+                code=getattr(error, "code", ""),
+            )
+            self.clock.callLater(1, self._commit, pairs, changes)
+            return
+        self.in_flight -= 1
+        self.sending -= len(pairs)
+        for (entry, _), change, was_open in zip(pairs, changes, applied, strict=True):
+            entry.since = 0
+            if not was_open:  # an operator discarded it meanwhile
+                self.lanes.remove(entry)
+                continue
+            entry.attempts = change.attempts
+            entry.next_at = change.next_at
+            if change.state == DeliveryState.QUEUED:
+                self.ready(entry)
+            elif change.state == DeliveryState.ERROR and self.options.on_error != "skip":
+                self.lanes.park(entry)
+            else:
+                self.lanes.remove(entry)
+        self.finished(sum(change.state != DeliveryState.QUEUED for change in changes))
+        self.done()
+        self.wake()
+
+    def status(self) -> dict[str, Any]:
+        """For people: what it does and why it does not."""
+        return {
+            "destination": self.name,
+            "state": "held" if self.breaker.held else "paused" if self.paused else self.breaker.state,
+            "why": self.breaker.reason,
+            "sending": self.sending,
+            "ready": len(self._ready),
+            "waiting_to_retry": len(self._sleeping),
+        }
+
+
+def _store(changes: list[deliveries.Delivered], tx: Any) -> list[bool]:
+    """C3: the outcome of each delivery of a batch, in one transaction."""
+    return [deliveries.deliver(tx, change) for change in changes]

@@ -1,0 +1,147 @@
+"""What one channel does to one message, as a pure function: the same code runs live, in `try` and in tests.
+
+    raw bytes -> parse -> filters -> transformers -> for each destination: its filters, its transformers, render
+
+Guarantees: no I/O, no clock, no state; the same message and configuration give the same result; a step that
+fails gives ERROR with its code, its step and never the data. Refuses nothing: every input has a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from destinations.base import Destination
+from engine.errors import IsthmusError
+from engine.model import Filter, Meta, Scope, Transformer
+from engine.states import MessageState
+
+Parse = Callable[[bytes], Any]
+Interpret = Callable[[Any, Meta], list[Any]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A filter or transformer that is ready to run, with the name that errors give it."""
+
+    label: str
+    run: Any
+
+
+@dataclass(frozen=True)
+class Route:
+    """The way to one destination."""
+
+    name: str
+    destination: Destination
+    filters: tuple[Step, ...] = ()
+    transformers: tuple[Step, ...] = ()
+
+
+@dataclass(slots=True)
+class Rendered:
+    """What became of a message: its state and why, and a payload for each destination that wants it."""
+
+    state: MessageState
+    reason: str = ""  # FILTERED: what the filter said
+    code: str = ""  # ERROR: stable code
+    text: str = ""
+    place: str = ""  # ERROR: the step or the HL7 position
+    payloads: list[tuple[str, bytes]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)  # destination, why
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The compiled steps of one channel."""
+
+    channel: str
+    parse: Parse
+    interpret: Interpret | None = None
+    filters: tuple[Step, ...] = ()
+    transformers: tuple[Step, ...] = ()
+    routes: tuple[Route, ...] = ()
+    version: str = ""  # of the configuration that it was built from
+
+    def process(self, raw: bytes, meta: Meta) -> Rendered:
+        """Run everything on one message."""
+        label = "parse"
+        try:
+            scope = Scope(self.parse(raw), meta, self.interpret)
+            for step in self.filters:
+                label = step.label
+                reason = step.run(scope)
+                if reason is not None:
+                    return Rendered(MessageState.FILTERED, reason=f"{label}: {reason}")
+            for step in self.transformers:
+                label = step.label
+                step.run(scope)
+            result = Rendered(MessageState.TRANSFORMED)
+            for route in self.routes:
+                label = route.name
+                payload, why = self._render(route, scope)
+                if payload is None:
+                    result.skipped.append((route.name, why))
+                else:
+                    result.payloads.append((route.name, payload))
+        except _StepFailed as failed:
+            return _failed(failed.cause, failed.label)
+        except Exception as error:
+            return _failed(error, label)
+        if self.routes and not result.payloads:
+            reasons = "; ".join(f"{name}: {why}" for name, why in result.skipped)
+            return Rendered(MessageState.FILTERED, reason=reasons, skipped=result.skipped)
+        return result
+
+    def _render(self, route: Route, shared: Scope) -> tuple[bytes | None, str]:
+        label = f"destinations.{route.name}"
+        scope = shared
+        try:
+            if route.filters or route.transformers:
+                scope = shared.fork()
+            if route.transformers:  # they may change the message: they get their own
+                scope.msg = self.parse(bytes(shared.msg))
+                scope.events = None
+            for step in route.filters:
+                label = f"destinations.{route.name}.{step.label}"
+                reason = step.run(scope)
+                if reason is not None:
+                    return None, f"{step.label}: {reason}"
+            for step in route.transformers:
+                label = f"destinations.{route.name}.{step.label}"
+                step.run(scope)
+            label = f"destinations.{route.name}"
+            return route.destination.render(scope), "nothing to do for this message"
+        except Exception as error:
+            raise _StepFailed(error, label) from error
+
+
+class _StepFailed(Exception):
+    def __init__(self, cause: Exception, label: str) -> None:
+        super().__init__(label)
+        self.cause = cause
+        self.label = label
+
+
+def _failed(error: Exception, label: str) -> Rendered:
+    """ERROR: our own errors speak for themselves; of any other only its type is told (it may quote data)."""
+    if isinstance(error, IsthmusError):
+        place = f"{label}: {error.where}" if error.where and error.where != label else label
+        text = f"{error.what} ({error.todo})" if error.todo else error.what
+        return Rendered(MessageState.ERROR, code=error.code, text=text, place=place)
+    kind = type(error).__name__
+    return Rendered(
+        MessageState.ERROR,
+        code="step.crashed",
+        text=f"the step raised {kind} (see `try` for the line)",
+        place=label,
+    )
+
+
+def steps(bound: Any, context: Any) -> tuple[Step, ...]:
+    """Build the bound filters or transformers of a channel or destination."""
+    return tuple(Step(item.label, item.settings.build(context)) for item in bound)
+
+
+__all__ = ["Filter", "Pipeline", "Rendered", "Route", "Step", "Transformer", "steps"]

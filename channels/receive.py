@@ -1,0 +1,280 @@
+"""From bytes to a truthful ACK: peek, ordering key, duplicate check, C1, answer.
+
+Guarantees: an answer leaves only after the commit that stores the message (C1); a message that is sent again
+gets the answer that it got before and makes no second row; what cannot be read is stored as ERROR and answered
+with AE or AR and an ERR segment; a batch is stored whole or not at all.
+
+| arrives                                      | stored                | answered                              |
+|----------------------------------------------|-----------------------|---------------------------------------|
+| a readable message                           | RECEIVED              | AA (after C1)                         |
+| the same sender, MSH-10 and bytes again      | nothing               | the stored ACK again                  |
+| the same MSH-10 with other bytes             | flagged, or ERROR     | AA, or AR 205 (`duplicates.other_bytes`) |
+| bytes that are not HL7, a bad frame          | ERROR                 | AR or AE with ERR                     |
+| nothing at all (an empty frame)              | nothing               | AR with ERR                           |
+| FHS/BHS batch, several MSH in one frame      | each message          | one batch of ACKs, or an ACK for each |
+| anything while the store cannot commit       | nothing               | AR 207: send again                    |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from channels.batches import BatchAnswer, Silent, is_batch
+from engine.clock import Micros
+from engine.errors import HL7Error, IsthmusError
+from engine.hl7 import ack, batch
+from engine.hl7.er7 import Message
+from engine.hl7.peek import Header, HeaderError, peek, value
+from engine.model import Incoming
+from engine.security.keyring import Keyring
+from engine.spec.channel import ChannelOptions
+from engine.states import MessageState
+from engine.store import messages
+from engine.store.writer import Writer
+
+REUSED_ID = HL7Error(
+    "this control id was used before for another message",
+    code="duplicate.other_bytes",
+    where="MSH-10",
+    todo="Give every message its own MSH-10.",
+    ack="AR",
+    condition="205",
+)
+JUNK = HL7Error(
+    "text that belongs to no message",
+    code="batch.junk",
+    where="MSH",
+    todo="Each message of a batch begins with MSH.",
+    ack="AR",
+    condition="100",
+)
+OVERLOADED = HL7Error(
+    "the engine has too much unfinished work",
+    code="overload",
+    todo="Send the message again later.",
+    ack="AR",
+    condition="207",
+)
+
+
+@dataclass(slots=True)
+class Taken:
+    """One message between its bytes and its answer."""
+
+    incoming: Incoming
+    header: Header | None
+    row: messages.NewMessage
+    error: HL7Error | None
+    result: messages.Received | None = None
+    filtered: str = ""  # stored, and needs no routing because of this
+
+    @property
+    def fresh(self) -> bool:
+        """A new message that is to be routed."""
+        result = self.result
+        new = result is not None and not result.duplicate_of and result.state == MessageState.RECEIVED
+        return new and not self.filtered
+
+
+class Intake:
+    """The receiving side of a channel. `stored(taken list)` is told of every new RECEIVED message, in order."""
+
+    def __init__(
+        self,
+        channel: str,
+        options: ChannelOptions,
+        writer: Writer,
+        keyring: Keyring,
+        now: Callable[[], Micros],
+        stored: Callable[[list[Taken]], None],
+    ) -> None:
+        self.channel = channel
+        self.options = options
+        self.writer = writer
+        self.keyring = keyring
+        self.now = now
+        self.stored = stored
+        self._rejects = options.duplicates.other_bytes == "reject"
+        self.refusing = False  # above the backlog's refuse mark
+        self.received = self.refused = 0
+        self._open: list[Taken] | None = None  # the group that the writer has not begun yet
+        self._last_ack = 0
+
+    def receive(self, incoming: Incoming) -> None:
+        """Take one frame from the listener."""
+        raw = incoming.raw
+        if self.refusing:
+            self._refuse(incoming, OVERLOADED)
+            return
+        if incoming.error is None and is_batch(raw):
+            self._receive_batch(incoming)
+            return
+        taken = self._take(raw, incoming, incoming.error)
+        if raw.strip(b" \t\r\n"):
+            self._queue(taken)
+        else:  # nothing to store
+            self.refused += 1
+            incoming.answer(taken.row.ack)
+
+    def _take(self, raw: bytes, incoming: Incoming, error: HL7Error | None) -> Taken:
+        """Everything that the row and the answer need; no I/O."""
+        header: Header | None = None
+        try:
+            header = peek(raw)
+        except HeaderError as unreadable:
+            error, header = error or unreadable, unreadable.header
+        except HL7Error as unreadable:
+            error = error or unreadable
+        row = messages.NewMessage(self.channel, raw, incoming.received_at, peer=incoming.peer)
+        if header is not None:
+            row.control_id, row.type, row.sender = header.control_id, header.type, header.sender
+            self._identify(row, raw, header)
+        if error is not None:
+            row.state = MessageState.ERROR
+            row.error_code, row.error_text, row.error_place = error.code, error.what, error.where
+        row.ack = self._ack(header, error)
+        row.ack_code = error.ack if error else "AA"
+        return Taken(incoming, header, row, error)
+
+    def _identify(self, row: messages.NewMessage, raw: bytes, header: Header) -> None:
+        """Searchable identifiers and ordering keys; a merge belongs to every patient that it names."""
+        row.mrn = value(raw, "PID-3.1", header)
+        row.visit = value(raw, "PV1-19.1", header)
+        path = self.options.ordering_key
+        key = row.mrn if path == "PID-3.1" else value(raw, path, header)
+        if not key:
+            return
+        blind = self.keyring.blind
+        row.ordering_key = blind(f"key:{key}")
+        if b"MRG" in raw or raw.count(b"\rPID") > 1 or raw.count(b"\nPID") > 1:
+            row.also_keys = tuple(
+                sorted({blind(f"key:{other}") for other in _patients(raw)} - {row.ordering_key})
+            )
+
+    def _ack(self, header: Header | None, error: HL7Error | None) -> bytes:
+        at = self.now()
+        self._last_ack = max(self._last_ack + 1, at)
+        ack_id = f"I{self._last_ack:x}"
+        if header is not None:
+            return ack.build(header, error.ack if error else "AA", ack_id=ack_id, now=at, error=error)
+        assert error is not None
+        return ack.nak(error.ack, error, ack_id=ack_id, now=at)
+
+    # C1 ---------------------------------------------------------------------------------------------------
+
+    def _queue(self, *taken: Taken) -> None:
+        """Add to the group that the writer has not begun yet, or open the next one."""
+        group = self._open
+        if group is None:
+            group = self._open = []
+            self.writer.submit(partial(self._store, group), partial(self._done, group))
+        group += taken
+
+    def _store(self, group: list[Taken], tx: Any) -> None:
+        """C1: all messages that came since the last group began, in one transaction. May run twice."""
+        if self._open is group:
+            self._open = None
+        policy = self.options.duplicates
+        for one in group:
+            reuse = (
+                self._ack(one.header, REUSED_ID)
+                if policy.other_bytes == "reject" and one.error is None
+                else None
+            )
+            one.result = messages.receive(
+                tx,
+                one.row,
+                window=policy.window * 1_000_000,
+                on_reuse="reject" if reuse else "accept",
+                reuse_ack=reuse,
+                reuse_ack_code=REUSED_ID.ack if reuse else None,
+            )
+            if one.filtered and not one.result.duplicate_of:
+                state, at = MessageState.FILTERED, one.row.received_at
+                messages.route(tx, messages.Routed(one.result.id, state, at, reason=one.filtered))
+
+    def _done(self, group: list[Taken], _: None, error: Exception | None) -> None:
+        """C1 is committed, or has failed: only now anybody is answered."""
+        if self._open is group:
+            self._open = None
+        if error is not None:
+            for one in group:
+                self._not_stored(one, error)
+            return
+        self.received += len(group)
+        for one in group:
+            assert one.result is not None
+            one.incoming.answer(one.result.ack)
+        fresh = [one for one in group if one.fresh]
+        if fresh:
+            self.stored(fresh)
+
+    def _not_stored(self, one: Taken, error: Exception) -> None:
+        code = error.code if isinstance(error, IsthmusError) else "store.failed"
+        self._answer_refusal(
+            one.incoming,
+            one.header,
+            HL7Error(
+                "the message could not be stored",
+                code=code,
+                todo="Send it again later.",
+                ack="AR",
+                condition="207",
+            ),
+        )
+
+    # What is not stored -----------------------------------------------------------------------------------
+
+    def _refuse(self, incoming: Incoming, error: HL7Error) -> None:
+        try:
+            header: Header | None = peek(incoming.raw)
+        except HL7Error as unreadable:
+            header = getattr(unreadable, "header", None)
+        self._answer_refusal(incoming, header, error)
+
+    def _answer_refusal(self, incoming: Incoming, header: Header | None, error: HL7Error) -> None:
+        self.refused += 1
+        incoming.answer(self._ack(header, error))
+
+    # Batches ----------------------------------------------------------------------------------------------
+
+    def _receive_batch(self, incoming: Incoming) -> None:
+        """Store every message of a batch in one transaction, and answer them together."""
+        parts = batch.split(incoming.raw)
+        pieces = [item for item in parts.items if item.kind in ("message", "junk")]
+        answers = BatchAnswer(incoming, parts, len(pieces), self._batch_ack)
+        group = [
+            self._take(item.raw, answers.part(n, item.raw), JUNK if item.kind == "junk" else None)
+            for n, item in enumerate(pieces)
+        ]
+        if answers.enveloped:
+            group.insert(0, self._envelope(incoming, parts, len(pieces)))
+        self._queue(*group)
+
+    def _envelope(self, incoming: Incoming, parts: batch.Batch, count: int) -> Taken:
+        """The batch itself, byte for byte: kept beside its messages, and filtered at once."""
+        header = parts.header("FHS") or parts.header("BHS")
+        fields = header.split(header[3:4] or b"|")
+        row = messages.NewMessage(self.channel, incoming.raw, incoming.received_at, peer=incoming.peer)
+        row.type = (header[:3] or b"BTS").decode("latin-1")
+        row.control_id = fields[10].strip().decode("latin-1") if len(fields) > 10 else ""
+        taken = Taken(Silent(incoming), None, row, None)
+        taken.filtered = f"a batch of {count}; its messages follow"
+        return taken
+
+    def _batch_ack(self, parts: batch.Batch, acks: list[bytes]) -> bytes:
+        at = self.now()
+        self._last_ack = max(self._last_ack + 1, at)
+        return batch.acknowledge(parts, acks, ack_id=f"I{self._last_ack:x}", now=at)
+
+
+def _patients(raw: bytes) -> list[str]:
+    """Every patient identifier that a message names, prior ones (MRG) too."""
+    try:
+        message = Message(raw)
+    except HL7Error:
+        return []
+    return [*message.all("PID-3.1"), *message.all("MRG-1.1")]

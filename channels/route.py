@@ -1,0 +1,149 @@
+"""The routing side: RECEIVED messages, in order of receipt, through their pipeline to C2.
+
+Guarantees: messages of an order group (a channel, or channels joined by `order_with`) are routed in order of
+receipt; routing never waits for a destination; a message that raises becomes ERROR and the next one goes on;
+memory holds at most `WINDOW` messages, and what does not fit is read again from the store when its turn comes
+(so a restart and a long queue are the same thing).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from channels.pipeline import Pipeline, Rendered
+from engine.clock import Micros
+from engine.model import Meta
+from engine.store import messages
+from engine.store.writer import Writer
+
+WINDOW = 2_000  # messages waiting in memory
+SLICE = 32  # messages routed before the reactor gets its turn
+
+
+@dataclass(slots=True)
+class Arrived:
+    """A stored message that waits for its pipeline."""
+
+    meta: Meta
+    raw: bytes
+    keys: tuple[int, ...]  # ordering keys; () when it waits for nobody
+
+
+class Unrouted(Protocol):
+    """Reads RECEIVED messages from the store, in order."""
+
+    def __call__(self, after: int, limit: int) -> list[Arrived]: ...
+
+
+class Router:
+    """Routes one order group. `done(arrived, rendered)` is called after C2's commit, in order."""
+
+    def __init__(
+        self,
+        pipelines: dict[str, Pipeline],
+        writer: Writer,
+        clock: Any,
+        now: Callable[[], Micros],
+        read: Unrouted,
+        done: Callable[[list[tuple[Arrived, Rendered]]], None],
+    ) -> None:
+        self.pipelines = pipelines
+        self.writer = writer
+        self.clock = clock
+        self.now = now
+        self.read = read
+        self.done = done
+        self.paused = False
+        self.pending = 0  # messages rendered, C2 not committed
+        self._queue: deque[Arrived] = deque()
+        self._behind = True  # the store may hold RECEIVED messages after `_last` that are not in memory
+        self._last = 0  # id of the last message taken into memory
+        self._rewound = False  # a C2 failed: read again from the store once nothing is pending
+        self._scheduled: Any = None
+
+    def offer(self, arrived: list[Arrived]) -> None:
+        """New messages, just stored (received or replayed), in order. Dropped when memory is full: the store
+        has them, behind `_last`."""
+        if not self._behind:
+            if len(self._queue) + len(arrived) > WINDOW:
+                self._behind = True
+            else:
+                self._queue += arrived
+                self._last = max(self._last, arrived[-1].meta.id)
+        self.wake()
+
+    def wake(self) -> None:
+        """Go on with the next slice in the next turn of the reactor."""
+        if self._scheduled is None and not self.paused:
+            self._scheduled = self.clock.callLater(0, self._slice)
+
+    def pause(self) -> None:
+        """Route nothing until `resume`."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Route on."""
+        self.paused = False
+        self.wake()
+
+    def _slice(self) -> None:
+        self._scheduled = None
+        if self.paused or self.pending >= WINDOW:
+            return  # C2's commit wakes us again
+        if self._rewound and self.pending:
+            return
+        self._rewound = False
+        if not self._queue and self._behind:
+            self._catch_up()
+        group: list[tuple[Arrived, Rendered]] = []
+        while self._queue and len(group) < SLICE:
+            arrived = self._queue.popleft()
+            group.append((arrived, self.pipelines[arrived.meta.channel].process(arrived.raw, arrived.meta)))
+        if not group:
+            return
+        self.pending += len(group)
+        self.writer.submit(partial(self._store, group), partial(self._stored, group))
+        self.wake()
+
+    def _catch_up(self) -> None:
+        found = self.read(self._last, WINDOW // 4)
+        if found:
+            self._queue += found
+            self._last = found[-1].meta.id
+        else:
+            self._behind = False
+
+    def _store(self, group: list[tuple[Arrived, Rendered]], tx: Any) -> None:
+        """C2: what became of each message, and its deliveries with their payloads."""
+        at = self.now()
+        for arrived, rendered in group:
+            messages.route(
+                tx,
+                messages.Routed(
+                    id=arrived.meta.id,
+                    state=rendered.state,
+                    at=at,
+                    deliveries=[messages.NewDelivery(name, payload) for name, payload in rendered.payloads],
+                    reason=rendered.reason or None,
+                    error_code=rendered.code or None,
+                    error_text=rendered.text or None,
+                    error_place=rendered.place or None,
+                    config_version=self.pipelines[arrived.meta.channel].version or None,
+                ),
+            )
+
+    def _stored(self, group: list[tuple[Arrived, Rendered]], _: Any, error: Exception | None) -> None:
+        self.pending -= len(group)
+        if error is not None:
+            # Nothing of C2 is in the store: the messages are still RECEIVED and come again from there.
+            self._queue.clear()
+            self._behind = self._rewound = True
+            self._last = min(self._last, group[0][0].meta.id - 1)
+            self.clock.callLater(1, self.wake)
+            return
+        self.done(group)
+        self.wake()

@@ -1,0 +1,72 @@
+"""The command line: plain verbs, each with `--help` and an example; exit 0 done, 1 found something, 2 used wrongly.
+
+A verb's module is imported when the verb is used, so that `--help` and small verbs start fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from engine.errors import IsthmusError
+
+VERBS = {
+    "run": ("engine.cli.run", "Start the engine with a configuration."),
+    "demo": ("engine.cli.demo", "Start on the Odoo sandbox, send the samples, show what became of them."),
+    "sandbox": ("engine.cli.sandbox", "Serve the Odoo stand-in alone."),
+    "lint": ("engine.cli.lint", "Check configuration files."),
+    "send": ("engine.cli.send", "Send HL7 files over MLLP and show the answers."),
+    "messages": ("engine.cli.messages", "List, show, replay, resend and discard messages."),
+    "status": ("engine.cli.status", "What the engine and its channels are doing."),
+    "channel": ("engine.cli.channel", "Start, stop, pause and resume a channel."),
+    "bench": ("engine.cli.bench", "Measure this machine."),
+}
+
+
+class Verbs(click.Group):
+    """The verbs, imported when used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All verbs, in the order of a working day."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One verb."""
+        if cmd_name not in VERBS:
+            return None
+        found: click.Command = importlib.import_module(VERBS[cmd_name][0]).command
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The overview, without importing the verbs."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """A wrong verb gets a suggestion."""
+        if args and args[0] not in VERBS:
+            from engine.spec.document import did_you_mean
+
+            ctx.fail(f"there is no verb {args[0]!r}. {did_you_mean(args[0], VERBS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="isthmus")
+def cli() -> None:
+    """Isthmus: HL7v2 and FHIR to Odoo, with nothing lost on the way."""
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one clear line and exit 2."""
+    try:
+        cli(standalone_mode=True, prog_name="isthmus")
+    except IsthmusError as error:
+        click.echo(f"isthmus: {error} [{error.code}]", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,148 @@
+"""How the verbs reach the store: reading always; acting through the engine when it runs, else directly."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.clock import Micros
+from engine.errors import StoreError
+from engine.security.keyring import open_keyring
+from engine.store import commands, operate
+from engine.store.sqlite import DATABASE
+from engine.store.store import open_store
+from engine.store.tx import Tx
+from engine.store.writer import Writer
+
+ALIVE = 5_000_000  # microseconds since the last heartbeat
+WAIT = 120.0  # seconds that a command may take
+
+
+def actor() -> str:
+    """Who acts: the login name."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return "cli"
+
+
+def present(data: Path) -> None:
+    """A clear error where there is no store."""
+    if not (data / DATABASE).exists():
+        raise StoreError(
+            f"there is no message store in {data}",
+            code="store.missing",
+            todo="Name its folder with --data, or start the engine.",
+        )
+
+
+@contextmanager
+def reading(data: Path) -> Iterator[Tx]:
+    """A reader of the store."""
+    present(data)
+    store = open_store(data, open_keyring(data), mode="reader")
+    try:
+        yield store.reader
+    finally:
+        store.close()
+
+
+def running(tx: Tx, now: Micros) -> bool:
+    """Whether an engine is at work on this store."""
+    told = commands.engine_status(tx)
+    return told is not None and now - told["seen_at"] < ALIVE
+
+
+def act(data: Path, verb: str, ids: list[int], **args: Any) -> tuple[dict[str, Any], bool]:
+    """Carry out replay, resend or discard. Gives its result, and whether an engine did it (else: when it starts)."""
+    present(data)
+    keyring = open_keyring(data)
+    try:
+        store = open_store(data, keyring, mode="engine", now=lambda: time.time_ns() // 1000)
+    except StoreError as error:
+        if error.code != "store.locked":
+            raise
+        return _through_engine(data, verb, {"ids": ids, **args}), True
+    try:
+        return _directly(store.writer, verb, ids, args), False
+    finally:
+        store.close()
+
+
+def _directly(writer: Writer, verb: str, ids: list[int], args: dict[str, Any]) -> dict[str, Any]:
+    who = actor()
+    done: list[Any] = []
+    acts: dict[str, tuple[str, int, Callable[[Tx, list[int]], list[Any]]]] = {
+        "replay": ("replayed", operate.REPLAY_BATCH, lambda tx, some: operate.replay(tx, some, who)),
+        "resend": (
+            "resent", operate.BATCH, lambda tx, some: operate.resend(tx, some, who, args.get("destination")),
+        ),
+        "discard": (
+            "discarded",
+            operate.BATCH,
+            lambda tx, some: operate.discard(tx, some, who, args.get("destination"), args.get("note", "")),
+        ),
+    }  # fmt: skip
+    name, size, function = acts[verb]
+    for start in range(0, len(ids), size):
+        some = ids[start : start + size]
+        done += writer.call(lambda tx, some=some: function(tx, some))
+    return {name: done}
+
+
+def ask(data: Path, verb: str, args: dict[str, Any]) -> dict[str, Any]:
+    """Ask the running engine for something that only it can do."""
+    with reading(data) as tx:
+        if not running(tx, time.time_ns() // 1000):
+            raise StoreError(
+                "no engine is running on this store",
+                code="engine.absent",
+                todo="Start it with `isthmus run`.",
+            )
+    return _through_engine(data, verb, args)
+
+
+def _through_engine(data: Path, verb: str, args: dict[str, Any]) -> dict[str, Any]:
+    store = open_store(data, open_keyring(data), mode="client")
+    try:
+        number = store.writer.call(lambda tx: commands.add(tx, actor(), verb, args))
+        until = time.monotonic() + WAIT
+        while time.monotonic() < until:
+            found = commands.get(store.reader, number)
+            if found is not None and found.state in ("done", "failed"):
+                if found.state == "failed":
+                    raise StoreError(found.result["error"], code="command.failed")
+                return dict(found.result or {})
+            time.sleep(0.05)
+    finally:
+        store.close()
+    raise StoreError(
+        f"the engine has not answered command {number} for {WAIT:.0f} s",
+        code="command.waiting",
+        todo="It stays queued; see `isthmus status`.",
+    )
+
+
+def moment(text: str | None) -> Micros | None:
+    """`2026-11-22`, `2026-11-22T03:00`, `90m`, `24h`, `7d`: microseconds since the epoch."""
+    if text is None:
+        return None
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    if text[-1:] in units and text[:-1].isdigit():
+        at = datetime.now(UTC) - timedelta(seconds=int(text[:-1]) * units[text[-1]])
+    else:
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError:
+            raise click.BadParameter(
+                f"{text!r} is not a time: write 2026-11-22T03:00 or 90m, 24h, 7d"
+            ) from None
+        at = at.astimezone(UTC)
+    return int(at.timestamp() * 1_000_000)

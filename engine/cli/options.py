@@ -1,0 +1,58 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.spec.channel import Configuration, load
+
+CONFIG = Path("config/channels.yaml")
+DATA = Path("data")
+
+
+def config_option(function: Any) -> Any:
+    """`--config FILE`."""
+    return click.option(
+        "--config",
+        "-c",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=CONFIG,
+        envvar="ISTHMUS_CONFIG",
+        show_default=True,
+        help="The channels.",
+    )(function)
+
+
+def data_option(function: Any) -> Any:
+    """`--data DIR`."""
+    return click.option(
+        "--data",
+        "-d",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=DATA,
+        envvar="ISTHMUS_DATA",
+        show_default=True,
+        help="Folder of the message store and its key.",
+    )(function)
+
+
+def json_option(function: Any) -> Any:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="For programs: JSON on standard output.")(
+        function
+    )
+
+
+def checked(path: Path) -> Configuration:
+    """A configuration without errors, or exit 1 with every problem told."""
+    configuration = load(path)
+    for problem in configuration.problems:
+        click.echo(str(problem), err=True)
+    if configuration.errors:
+        click.echo(f"{len(configuration.errors)} errors: not started.", err=True)
+        sys.exit(1)
+    return configuration

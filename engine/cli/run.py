@@ -1,0 +1,95 @@
+"""`run`: the engine, until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import structlog
+
+from engine.cli.options import checked, config_option, data_option
+
+
+@click.command("run")
+@config_option
+@data_option
+@click.option("--check", is_flag=True, help="Check the configuration and exit.")
+@click.option(
+    "--log", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+def command(config: Path, data: Path, check: bool, log: str) -> None:
+    """Start the engine: open the ports of every channel, deliver what is open.
+
+    Refuses a configuration with errors. SIGTERM or Ctrl-C stops it in order: ports first, then what is on its
+    way finishes.
+
+    Example: isthmus run --config config/channels.yaml --data /var/lib/isthmus
+    """
+    configuration = checked(config)
+    if check:
+        from engine.cli.lint import check as build
+
+        problems = build(configuration)
+        for problem in problems:
+            click.echo(str(problem), err=True)
+        sys.exit(1 if problems else 0)
+    logging_to_stderr(log)
+    from twisted.internet import reactor
+
+    from engine.app import Engine
+
+    engine = Engine(configuration, data, reactor)
+    sys.exit(serve(engine, reactor))
+
+
+def serve(engine: Any, reactor: Any, then: Any = None) -> int:
+    """Run the reactor with an engine until a signal; `then(engine)` runs when all ports are open."""
+    status = {"code": 0}
+
+    def stop(code: int = 0) -> None:
+        if status.get("stopping"):
+            return
+        status.update(code=code, stopping=True)
+        engine.stop().addBoth(lambda _: reactor.callLater(0, reactor.stop))
+
+    def signalled(number: int, _frame: Any) -> None:
+        reactor.callFromThread(stop)
+
+    def broken(failure: Any) -> None:
+        code = getattr(failure.value, "code", "")
+        click.echo(f"isthmus: {failure.getErrorMessage()} [{code or failure.type.__name__}]", err=True)
+        if not code:
+            failure.printTraceback(sys.stderr)
+        stop(2)
+
+    def begin() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signalled)
+        starting = engine.start()
+        if then is not None:
+            starting.addCallback(lambda _: then(engine, stop))
+        starting.addErrback(broken)
+
+    reactor.callWhenRunning(begin)
+    reactor.run(installSignalHandlers=True)
+    return int(status["code"])
+
+
+def logging_to_stderr(level: str) -> None:
+    """Structured lines on standard error: time, level, event, ids and places; never message content."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+            if sys.stderr.isatty()
+            else structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

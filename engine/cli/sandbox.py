@@ -1,0 +1,44 @@
+"""`sandbox`: the Odoo stand-in alone, over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("sandbox")
+@click.option("--listen", default="127.0.0.1:8069", show_default=True, help="HOST:PORT.")
+@click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), default=Path("data"), show_default=True
+)
+@click.option(
+    "--version", default="19.0", show_default=True, type=click.Choice(["16.0", "19.0"]), help="Odoo version."
+)
+def command(listen: str, data: Path, version: str) -> None:
+    """Serve the Odoo stand-in: JSON-2 and JSON-RPC, database `clinic`, login and key `sandbox`.
+
+    Example: isthmus sandbox --listen 127.0.0.1:8069 --data /tmp/clinic
+    """
+    host, _, port = listen.rpartition(":")
+    if not port.isdigit():
+        raise click.BadParameter("write HOST:PORT, such as 127.0.0.1:8069", param_hint="--listen")
+    from twisted.internet import reactor
+
+    from engine.odoo.sandbox import Sandbox
+    from engine.odoo.sandbox.server import serve
+
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    sandbox = Sandbox(data / "sandbox.db", version=version)
+
+    def listening(found: object) -> None:
+        click.echo(
+            f"Odoo {version} sandbox on http://{listen}/ (database clinic, login sandbox, key sandbox)"
+        )
+
+    def failed(failure: object) -> None:
+        click.echo(f"isthmus: cannot listen on {listen}: {failure.getErrorMessage()}", err=True)  # type: ignore[attr-defined]
+        reactor.stop()  # type: ignore[attr-defined]
+
+    serve(sandbox, host or "127.0.0.1", int(port), reactor).addCallbacks(listening, failed)
+    reactor.run()  # type: ignore[attr-defined]

@@ -1,0 +1,127 @@
+"""Messages as text for a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from engine.clock import iso
+from engine.hl7.charset import decode
+from engine.store.search import ErrorGroup, Row
+
+COLORS = {"SENT": "green", "TRANSFORMED": "green", "ERROR": "red", "FILTERED": "dim", "QUEUED": "yellow"}
+console = Console(highlight=False, soft_wrap=True)
+
+
+def body(data: bytes | None) -> str:
+    """Stored bytes as text, in the character set that they were sent in."""
+    return "" if data is None else decode(data).text
+
+
+def _state(state: str) -> Text:
+    return Text(state, style=COLORS.get(state, ""))
+
+
+def listing(rows: list[Row]) -> None:
+    """One line a message."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("id", "received", "channel", "type", "control id", "state", "deliveries", "error"):
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        deliveries = Text(", ").join(
+            Text(f"{name} ") + _state(state) for name, state in row.deliveries.items()
+        )
+        table.add_row(
+            str(row.id), iso(row.received_at), row.channel, row.type, row.control_id, _state(row.state), deliveries,
+            row.error_code or "",
+        )  # fmt: skip
+    console.print(table if rows else "No messages.")
+
+
+def error_table(groups: list[ErrorGroup]) -> None:
+    """One line a cause."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("count", "channel", "destination", "code", "place", "first", "last"):
+        table.add_column(name, no_wrap=True)
+    for group in groups:
+        table.add_row(
+            str(group.count), group.channel, group.destination, group.code, group.place, str(group.first_id),
+            str(group.last_id),
+        )  # fmt: skip
+    console.print(table if groups else "No errors.")
+
+
+def message_view(shown: dict[str, Any]) -> None:
+    """Everything about one message, in the order in which it happened."""
+    head = f"Message {shown['id']}  {shown['channel']}  {shown['type']}  control id {shown['control_id'] or '(none)'}"
+    console.print(head, style="bold")
+    _line("from", f"{shown['sender'].replace('|', ' at ')}, {shown['peer']}")
+    if shown["parent_id"]:
+        _line("replay of", str(shown["parent_id"]))
+    if shown["children"]:
+        _line("replayed as", ", ".join(map(str, shown["children"])))
+    _line(
+        iso(shown["received_at"]),
+        f"RECEIVED, {shown['size']} bytes, answered {shown['ack'] or 'nothing yet'}",
+    )
+    if shown["routed_at"]:
+        _line(iso(shown["routed_at"]), Text.assemble(_state(shown["state"]), _why(shown)))
+    for delivery in shown["deliveries"]:
+        _delivery(delivery)
+    for event in shown["events"]:
+        where = f" {event['destination']}" if event["destination"] else ""
+        _line(iso(event["at"]), f"{event['kind']}{where} by {event['actor']} {event['detail'] or ''}")
+    _block("Message", body(shown["raw"]) if shown["raw"] is not None else "(content not kept)")
+    _block("ACK", body(shown["answer"]))
+    for delivery in shown["deliveries"]:
+        for name in ("payload", "request", "response"):
+            if delivery[name]:
+                _block(
+                    f"{delivery['destination']}: {'operations' if name == 'payload' else name}",
+                    _pretty(delivery[name]),
+                )
+
+
+def _why(item: dict[str, Any]) -> str:
+    if item.get("reason"):
+        return f" ({item['reason']})"
+    if item.get("error_code"):
+        place = f" at {item['error_place']}" if item["error_place"] else ""
+        return f" {item['error_text']}{place} [{item['error_code']}]"
+    return ""
+
+
+def _delivery(item: dict[str, Any]) -> None:
+    when = iso(item["finished_at"]) if item["finished_at"] else ""
+    if not when and item["next_at"]:
+        when = f"next {iso(item['next_at'])}"
+    record = f" {item['record']}" if item["record"] else ""
+    attempts = f", attempts {item['attempts']}" if item["attempts"] != 1 else ""
+    note = f", {item['note']}" if item["note"] else ""
+    _line(
+        when or "-",
+        Text.assemble(
+            f"{item['destination']} ", _state(item["state"]), f"{record}{attempts}{note}{_why(item)}"
+        ),
+    )
+
+
+def _line(left: str, right: str | Text) -> None:
+    console.print(Text.assemble((f"  {left:<26}", "dim"), right))
+
+
+def _block(title: str, text: str) -> None:
+    console.print(f"\n{title}", style="bold")
+    for line in text.replace("\r\n", "\n").replace("\r", "\n").strip("\n").split("\n"):
+        console.print(Text(f"  {line}"))
+
+
+def _pretty(data: bytes) -> str:
+    try:
+        return orjson.dumps(orjson.loads(data), option=orjson.OPT_INDENT_2).decode()
+    except orjson.JSONDecodeError:
+        return body(data)

@@ -1,0 +1,80 @@
+"""`status`: what the engine and its channels are doing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.table import Table
+
+from engine.cli import access
+from engine.cli.options import data_option, json_option
+from engine.cli.showing import console
+from engine.store import commands, search
+
+
+@click.command("status")
+@data_option
+@json_option
+def command(data: Path, as_json: bool) -> None:
+    """What the engine and its channels are doing. Exit 0 when it runs and all is well, 1 otherwise.
+
+    Example: isthmus status --json
+    """
+    with access.reading(data) as tx:
+        engine = commands.engine_status(tx)
+        now = time.time_ns() // 1000
+        told: dict[str, Any] = {
+            "running": engine is not None and access.running(tx, now),
+            "engine": engine,
+            "totals": search.counts(tx),
+            "now": search.backlog(tx),
+        }
+    if as_json:
+        click.echo(msgspec.json.encode(told).decode())
+    else:
+        show(told)
+    sys.exit(0 if told["running"] and not troubles(told) else 1)
+
+
+def troubles(told: dict[str, Any]) -> list[str]:
+    """Everything that somebody should look at."""
+    found = [] if told["running"] else ["the engine is not running"]
+    status = (told["engine"] or {}).get("status", {}) if told["running"] else {}
+    if status.get("store", {}).get("state", "open") != "open":
+        found.append(f"the store is {status['store']['state']}")
+    for name, channel in status.get("channels", {}).items():
+        if channel["state"] == "failed":
+            found.append(f"{name}: {channel['why']}")
+        found += [
+            f"{name}, {item['destination']}: {item['state']}, {item['why']}"
+            for item in channel["destinations"]
+            if item["state"] not in ("closed", "paused")
+        ]
+    return found
+
+
+def show(told: dict[str, Any]) -> None:
+    """The status as text."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("channel", "state", "address", "received", "filtered", "queued", "sent", "errors"):
+        table.add_column(name, no_wrap=True)
+    channels = ((told["engine"] or {}).get("status") or {}).get("channels", {}) if told["running"] else {}
+    for name in sorted({*channels, *told["totals"]}):
+        totals, now, live = told["totals"].get(name, {}), told["now"].get(name, {}), channels.get(name, {})
+        table.add_row(
+            name, live.get("state", "stopped"), live.get("address", ""), str(totals.get("received", 0)),
+            str(totals.get("filtered", 0)), str(_sum(now, "QUEUED") + now.get("RECEIVED", 0)),
+            str(_sum(totals, "sent")), str(_sum(now, "ERROR")),
+        )  # fmt: skip
+    console.print(table)
+    for trouble in troubles(told):
+        console.print(f"! {trouble}", style="red")
+
+
+def _sum(values: dict[str, int], name: str) -> int:
+    return sum(count for key, count in values.items() if key == name or key.startswith(f"{name}/"))

@@ -1,0 +1,68 @@
+"""What is open in the store, without its payloads: what the lanes are filled from, at a start and when behind."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Iterable
+
+import msgspec
+
+from engine.clock import Micros
+from engine.store.messages import Unrouted, unpack_keys
+from engine.store.tx import Q, Tx
+
+
+class Standing(msgspec.Struct, order=True):
+    """An open delivery, or one in ERROR that others may have to wait for."""
+
+    message_id: int
+    channel: str
+    destination: str
+    state: str
+    attempts: int
+    next_at: Micros
+    keys: tuple[int, ...]
+
+
+def standing(tx: Tx, destinations: Iterable[tuple[str, str]], from_id: int, limit: int) -> list[Standing]:
+    """The first `limit` of all (channel, destination) pairs together, from message `from_id` on, by message."""
+    parts = [
+        _read(tx, query, channel, destination, from_id, limit)
+        for channel, destination in destinations
+        for query in ("standing_open", "standing_errors")
+    ]
+    return list(heapq.merge(*parts))[:limit]
+
+
+def _read(tx: Tx, query: str, channel: str, destination: str, from_id: int, limit: int) -> list[Standing]:
+    return [
+        Standing(message_id, channel, destination, state, attempts, next_at, unpack_keys(key, also))
+        for message_id, state, attempts, next_at, key, also in tx.rows(
+            Q[query], (channel, destination, from_id, limit)
+        )
+    ]
+
+
+def unfinished(tx: Tx, channel: str) -> int:
+    """How many messages and deliveries of a channel still need work."""
+    count: int = tx.execute(Q["unfinished"], (channel,)).fetchone()[0]
+    return count
+
+
+def unrouted_of(tx: Tx, ids: Iterable[int]) -> list[tuple[str, Unrouted]]:
+    """RECEIVED messages by id, each with its channel: what a replay made."""
+    found = []
+    for row in tx.rows(Q["unrouted_of"], (json.dumps(list(ids)),)):
+        channel, message_id, received_at, control_id, kind, sender, peer, key, also, attempts, blob = row
+        raw = tx.codec.open(message_id << 12, blob)[0]
+        keys = unpack_keys(key, also)
+        item = Unrouted(message_id, received_at, control_id, kind, sender, peer, keys, attempts, raw)
+        found.append((channel, item))
+    return found
+
+
+def keys_of(tx: Tx, ids: Iterable[int]) -> dict[int, tuple[str, tuple[int, ...]]]:
+    """Channel and ordering keys of messages, by id."""
+    rows = tx.rows(Q["keys_of"], (json.dumps(list(ids)),))
+    return {message_id: (channel, unpack_keys(key, also)) for message_id, channel, key, also in rows}
