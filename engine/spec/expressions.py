@@ -12,7 +12,6 @@ when it is compiled.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +24,9 @@ from jinja2.visitor import NodeTransformer
 
 from engine.errors import ConfigError, IsthmusError, StepError
 from engine.model import ABSENT, Scope
-from engine.spec import filters, sandbox, values
+from engine.spec import filters, sandbox
 from engine.spec.component import BuildContext
+from engine.spec.document import did_you_mean
 
 RESERVED = frozenset({"msg", "event", "events", "message", "vars", "table", "ABSENT", "CLEAR", "loop"})
 EVENTS = frozenset({"event", "events"})
@@ -66,13 +66,7 @@ def compile_expression(source: str, context: BuildContext, where: str = "") -> C
     """
     env = environment(context)
     program = Program(env, [nodes.Output([parse_expression(env, source, where)])], where)
-
-    def evaluate(scope: Scope) -> Any:
-        for value in program.run(scope):
-            return value
-        return ABSENT
-
-    return evaluate
+    return program.first
 
 
 def compile_text(template: str, context: BuildContext, where: str = "") -> Callable[[Scope], str]:
@@ -161,9 +155,9 @@ def _analyse(env: sandbox.Environment, tree: nodes.Template) -> Analysis:
             tables |= _texts(call.args[:1])
         elif isinstance(target, nodes.Getattr) and target.attr == "all":
             paths.extend(call.args[:1])
-    for item in tree.find_all(nodes.Filter):
-        if item.name == "table":
-            tables |= _texts(item.args[:1])
+    for used in tree.find_all(nodes.Filter):
+        if used.name == "table":
+            tables |= _texts(used.args[:1])
     found = [path.value for path in paths if isinstance(path, nodes.Const) and isinstance(path.value, str)]
     given = {"range", "namespace", "table", "ABSENT", "CLEAR"}
     return Analysis(frozenset(names) - given, tuple(found), frozenset(tables))
@@ -196,7 +190,7 @@ class Program:
         self._check_tables(env)
         namespace = {"environment": env, "__file__": FILE}
         try:
-            exec(env.compile(tree, "expression", FILE), namespace)  # type: ignore[call-overload]  # noqa: S102
+            exec(env.compile(tree, "expression", FILE), namespace)  # noqa: S102
         except TemplateSyntaxError as error:
             raise self._bad_template(error) from None
         self._root: Any = namespace["root"]
@@ -214,19 +208,22 @@ class Program:
         for name in sorted(self.analysis.tables):
             if name not in known:
                 raise ConfigError(
-                    f"there is no code table {name!r}" + did_you_mean(name, known),
+                    f"there is no code table {name!r}",
                     code="table.unknown",
                     where=self.where,
-                    todo="declare it under tables:",
+                    todo=did_you_mean(name, known) or "declare it under tables:",
                 )
 
     def _bad_template(self, error: TemplateSyntaxError) -> ConfigError:
-        what = str(error.message)
+        what, todo = str(error.message), ""
+        where = self.place(error.lineno) if self.place else self.where
         if what.startswith("No filter named"):
             name = what.split("'")[1]
-            what = f"there is no filter {name!r}" + did_you_mean(name, self.env.filters)
-        where = self.place(error.lineno) if self.place else self.where
-        return ConfigError(f"cannot read the expression: {what}", code="expression.syntax", where=where)
+            what = f"there is no filter {name!r}"
+            todo = did_you_mean(name, [item for item in self.env.filters if not item.startswith("_")])
+        return ConfigError(
+            f"cannot read the expression: {what}", code="expression.syntax", where=where, todo=todo
+        )
 
     def run(self, scope: Scope, event: Any = _NO_EVENT) -> Iterator[Any]:
         """Evaluate for one scope, and for one of its events (else its last one)."""
@@ -239,24 +236,26 @@ class Program:
         try:
             if self.uses_events:
                 parent["events"] = scope.events
-                parent["event"] = values.normal(scope.event if event is _NO_EVENT else event)
-                if scope.event is None:
-                    parent["event"] = ABSENT
+                chosen = scope.event if event is _NO_EVENT else event
+                parent["event"] = ABSENT if chosen is None else chosen
             yield from self._root(Context(self.env, parent, "expression", {}))
         except GeneratorExit:
             raise
         except Exception as error:
             raise self._step_error(error) from None
 
-    def _step_error(self, error: Exception) -> Exception:
+    def first(self, scope: Scope) -> Any:
+        """What the first output gives; ABSENT when there is none."""
+        for value in self.run(scope):
+            return value
+        return ABSENT
+
+    def _step_error(self, error: Exception) -> StepError:
         where = self._where(error)
-        if isinstance(error, IsthmusError):
-            code = (
-                error.code if isinstance(error, StepError) and error.code != "step" else "expression.failed"
-            )
-            inner = error.where if not isinstance(error, StepError) else ""
-            what = f"{inner}: {error.what}" if inner else error.what
-            return StepError(what, code=code, where=error.where if where == "" else where, todo=error.todo)
+        if isinstance(error, StepError):
+            return StepError(error.what, code=error.code, where=where, todo=error.todo)
+        if isinstance(error, IsthmusError) and any(repr(path) in str(error) for path in self.analysis.paths):
+            return StepError(str(error), code=error.code, where=where)  # the path stands in the template
         if isinstance(error, UndefinedError):
             return StepError(str(error.message), code="expression.undefined", where=where)
         if isinstance(error, (SecurityError, TemplateRuntimeError)):
@@ -281,9 +280,3 @@ class Program:
             if start <= python:
                 line = number
         return self.place(line)
-
-
-def did_you_mean(name: str, known: Any) -> str:
-    """`: did you mean 'x'?` when a known name is near, else nothing."""
-    near = difflib.get_close_matches(name, [item for item in known if not item.startswith("_")], n=1)
-    return f": did you mean {near[0]!r}?" if near else ""

@@ -23,10 +23,14 @@ from engine.spec import dates, sandbox
 from engine.spec.tables import Otherwise, Table
 from engine.spec.values import as_text, is_absent, is_clear, is_present, normal
 
-_PARTICLES = frozenset(
-    "af al ap av bin d da das de dei del della den der des di do dos du e el la las le los "
-    "ten ter van vom von zu zum zur".split()
-)
+# fmt: off
+_PARTICLES = frozenset({
+    "af", "al", "ap", "av", "bin", "d", "da", "das", "de", "dei", "del", "della", "den", "der", "des", "di",
+    "do", "dos", "du", "e", "el", "la", "las", "le", "los", "ten", "ter", "van", "vom", "von", "zu", "zum",
+    "zur",
+
+})
+# fmt: on
 _SUFFIXES = frozenset({"II", "III", "IV", "VI", "VII", "VIII", "MD", "PHD", "DDS", "RN"})
 _KEPT_CONTROLS = "\n\t"
 
@@ -166,7 +170,7 @@ def default_absent(value: Any, *unusable: Any) -> Any:
 
 
 def join(value: Any, between: str = "", attribute: str = "") -> str:
-    """The values that are there, joined: `[msg['PID-5.2'], msg['PID-5.1']] | join(" ")`; none gives ABSENT."""
+    """The values that are there, joined: `["a", ABSENT, "b"] | join(" ")` gives `a b`; none gives ABSENT."""
     items = [value] if isinstance(value, str) else [] if value is None or value is msgspec.UNSET else value
     if attribute:
         items = [getattr(item, attribute) for item in items if not attribute.startswith("_")]
@@ -194,7 +198,10 @@ class TableFilter:
         self.tables = tables
 
     def table(self, value: Any, name: str, otherwise: Otherwise | None = None) -> str:
-        """A code in the words of a code table: `msg['PID-8'] | table("sex")`, or `table("sex", msg['PID-8'])`."""
+        """A code in the words of a code table: `msg['PID-8'] | table("sex")`.
+
+        As a function: `table("sex", msg['PID-8'])`.
+        """
         found = self.tables.get(name)
         if found is None:
             raise StepError(

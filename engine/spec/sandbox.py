@@ -17,7 +17,8 @@ Refuses: include, import, extends, blocks, `format`, `%` on text, and everything
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from functools import lru_cache
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 from jinja2 import StrictUndefined, Undefined, nodes
@@ -36,17 +37,27 @@ MAX_TEXT = 4_000_000
 MAX_ITEMS = 100_000
 MAX_BITS = 4096
 
+READABLE = frozenset(
+    {"all", "encoded", "fields", "get", "name", "repetitions", "segment", "segments", "text", "value"}
+)
+UNKNOWN = object()
 PADDING = frozenset({"center", "ljust", "rjust", "zfill"})
 REFUSED_METHODS = frozenset({"format", "format_map", "expandtabs", "translate", "encode"})
-JINJA_FILTERS = (
-    "abs capitalize count dictsort first float groupby int items last length list lower map max min reject "
-    "rejectattr reverse round select selectattr sort string striptags sum title trim truncate unique upper "
-    "urlencode wordcount"
-).split()
-JINJA_TESTS = (
-    "boolean defined divisibleby even float in integer mapping none number odd sequence string undefined "
-    "== != < <= > >= eq ne lt le gt ge equalto"
-).split()
+# fmt: off
+JINJA_FILTERS = [
+    "abs", "capitalize", "count", "dictsort", "first", "float", "groupby", "int", "items", "last", "length",
+    "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "round", "select",
+    "selectattr", "sort", "string", "striptags", "sum", "title", "trim", "truncate", "unique", "upper",
+    "urlencode", "wordcount",
+]
+# fmt: on
+# fmt: off
+JINJA_TESTS = [
+    "boolean", "defined", "divisibleby", "even", "float", "in", "integer", "mapping", "none", "number",
+    "odd", "sequence", "string", "undefined", "==", "!=", "<", "<=", ">", ">=", "eq", "ne", "lt", "le",
+    "gt", "ge", "equalto",
+]
+# fmt: on
 
 
 def too_big(what: str) -> StepError:
@@ -76,7 +87,7 @@ class Generator(NativeCodeGenerator):
             return super()._output_child_to_const(node, frame, finalize)
         raise nodes.Impossible
 
-    def visit_Dict(self, node: nodes.Dict, frame: Any) -> None:  # noqa: N802, D102
+    def visit_Dict(self, node: nodes.Dict, frame: Any) -> None:  # noqa: D102
         self.write("{")
         for item in node.items:
             self.newline(item)
@@ -86,10 +97,10 @@ class Generator(NativeCodeGenerator):
             self.write(",")
         self.write("}")
 
-    def visit_List(self, node: nodes.List, frame: Any) -> None:  # noqa: N802, D102
+    def visit_List(self, node: nodes.List, frame: Any) -> None:  # noqa: D102
         self._elements("[", node.items, "]", frame)
 
-    def visit_Tuple(self, node: nodes.Tuple, frame: Any) -> None:  # noqa: N802, D102
+    def visit_Tuple(self, node: nodes.Tuple, frame: Any) -> None:  # noqa: D102
         if node.ctx == "store":
             super().visit_Tuple(node, frame)
         else:
@@ -108,7 +119,7 @@ class Environment(ImmutableSandboxedEnvironment):
     """Jinja with the bounds above. One for each channel that is built; expressions are compiled once."""
 
     code_generator_class = Generator
-    concat = staticmethod(concat)  # type: ignore[assignment]
+    concat = staticmethod(concat)
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self) -> None:
@@ -116,7 +127,7 @@ class Environment(ImmutableSandboxedEnvironment):
         known_filters, known_tests = dict(self.filters), dict(self.tests)
         self.filters = {name: known_filters[name] for name in JINJA_FILTERS}
         self.tests = {name: known_tests[name] for name in JINJA_TESTS}
-        self.filters |= {"_text": values.text, "_concat": concat, "_loop": loop}
+        self.filters |= {"_text": values.text, "_key": values.key_text, "_concat": concat, "_loop": loop}
         self.tests |= {
             "absent": lambda value: isinstance(value, Undefined) or values.is_absent(value),
             "clear": values.is_clear,
@@ -135,6 +146,8 @@ class Environment(ImmutableSandboxedEnvironment):
             return obj
         if attribute.startswith("_"):
             raise SecurityError(f"access to attribute {attribute!r} is unsafe")
+        if isinstance(obj, msgspec.Struct):
+            return self._field(obj, attribute)
         if isinstance(obj, dict) and attribute in obj:
             return values.normal(obj[attribute])
         try:
@@ -145,11 +158,19 @@ class Environment(ImmutableSandboxedEnvironment):
             if type(obj) is dict:
                 return ABSENT
             return self.undefined(obj=obj, name=attribute)
-        if isinstance(obj, msgspec.Struct):
-            return values.normal(value)
         if not self.is_safe_attribute(obj, attribute, value):
             raise SecurityError(f"access to attribute {attribute!r} of {values.kind(obj)} is unsafe")
         return values.normal(value)
+
+    def _field(self, obj: msgspec.Struct, attribute: str) -> Any:
+        """A field or property of an entity. None means cleared only where UNSET could mean absent."""
+        name, clearable = _reader(type(obj), attribute)
+        value = getattr(obj, name, UNKNOWN)
+        if value is None:
+            return CLEAR if clearable else ABSENT
+        if value is msgspec.UNSET:
+            return ABSENT
+        return self.undefined(obj=obj, name=attribute) if value is UNKNOWN else value
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """`obj[argument]`; what is not there is ABSENT."""
@@ -171,10 +192,10 @@ class Environment(ImmutableSandboxedEnvironment):
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Objects that can be changed by index offer only what reads them (`msg.all`)."""
         if hasattr(type(obj), "__setitem__") and not isinstance(obj, (dict, list)):
-            return attr in getattr(type(obj), "READABLE", ("all",))
+            return attr in READABLE
         return super().is_safe_attribute(obj, attr, value)
 
-    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         """Call `__obj`, within the budget of the run."""
         if __obj is ABSENT or __obj is CLEAR:
             return __obj
@@ -203,6 +224,21 @@ class Environment(ImmutableSandboxedEnvironment):
         if operator == "+" and not numbers and _length(left) + _length(right) > MAX_TEXT:
             raise too_big("the sum")
         return super().call_binop(context, operator, left, right)
+
+
+@lru_cache(maxsize=4096)
+def _reader(kind: type, attribute: str) -> tuple[str, bool]:
+    """The Python name of an entity's attribute, and whether its None means cleared: its type says UNSET too."""
+    fields: Any = kind
+    names = dict(zip(fields.__struct_encode_fields__, fields.__struct_fields__, strict=True))
+    name = names.get(attribute, attribute)
+    found = getattr(kind, name, None)
+    try:
+        hints = get_type_hints(found.fget if isinstance(found, property) else kind)
+    except (NameError, TypeError):
+        hints = {}
+    hint = hints.get("return" if isinstance(found, property) else name)
+    return name, msgspec.UnsetType in get_args(hint)
 
 
 class Variables(dict[str, Any]):
@@ -248,17 +284,12 @@ def _length(value: Any) -> int:
 
 def check_product(left: Any, right: Any) -> None:
     """Raise when `left * right` would be too long a text or list, or too big a number."""
-    if isinstance(left, int) and isinstance(right, int):
-        if left.bit_length() + right.bit_length() > MAX_BITS:
-            raise too_big("the product")
-    elif isinstance(left, int) and _length(right) * left > _bound(right):
-        raise too_big("the repetition")
-    elif isinstance(right, int) and _length(left) * right > _bound(left):
-        raise too_big("the repetition")
-
-
-def _bound(value: Any) -> int:
-    return MAX_TEXT if isinstance(value, str) else MAX_ITEMS
+    if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > MAX_BITS:
+        raise too_big("the product")
+    for item, times in ((left, right), (right, left)):
+        bound = MAX_TEXT if isinstance(item, str) else MAX_ITEMS
+        if isinstance(times, int) and _length(item) * times > bound:
+            raise too_big("the repetition")
 
 
 def check_text_method(owner: str, method: str, args: tuple[Any, ...]) -> None:

@@ -19,7 +19,8 @@ from jinja2 import nodes
 
 from engine.errors import ConfigError
 from engine.spec import yamlnodes
-from engine.spec.expressions import RESERVED, did_you_mean, parse_expression, parse_text
+from engine.spec.document import did_you_mean
+from engine.spec.expressions import RESERVED, parse_expression, parse_text
 from engine.spec.sandbox import Environment
 
 VERBS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # verb: (needed, allowed) besides `key`
@@ -73,6 +74,13 @@ class Builder:
             body.append(nodes.Scope(self._operation(node), lineno=len(self.places) - 1))
         return [nodes.Scope([*lets, *body], lineno=1)], self.specs, self.places
 
+    def build_value(self, node: yaml.Node) -> tuple[list[nodes.Node], list[str]]:
+        """The body of a program that gives one value, and the places by leaf number."""
+        self._line(node)
+        result = self.value(node)
+        output = nodes.Output([result], lineno=1)
+        return [nodes.Scope([*self._blocks, output], lineno=1)], self.places
+
     def _operation(self, node: yaml.Node) -> list[nodes.Node]:
         if not isinstance(node, yaml.MappingNode):
             raise self._error(
@@ -95,7 +103,7 @@ class Builder:
         self.specs.append(Spec(verb, model, yamlnodes.place(node, self.file)))
         line = self._line(node)
         self._blocks = []
-        key = self._leaf(entries["key"][1], native=False)
+        key = self._leaf(entries["key"][1], "_key")
         pairs = [
             nodes.Pair(
                 nodes.Const(name), self._setting(name, entries[name][1]), lineno=self._line(entries[name][1])
@@ -120,9 +128,12 @@ class Builder:
         known = {name for needed, allowed in VERBS.values() for name in (*needed, *allowed)} | {"key", *FLOW}
         for name, (key, _) in entries.items():
             if name not in known:
-                guess = did_you_mean(name, VERBS)
-                raise self._error(key, f"there is no verb {name!r}{guess}", "template.verb", _verbs())
-        raise self._error(node, "this operation has no verb", "template.verb", _verbs())
+                raise self._error(
+                    key, f"there is no verb {name!r}", "template.verb", did_you_mean(name, VERBS)
+                )
+        raise self._error(
+            node, "this operation has no verb", "template.verb", f"The verbs are {', '.join(VERBS)}."
+        )
 
     def _loop(self, node: yaml.Node, body: list[nodes.Node]) -> nodes.Node:
         found = _FOR.fullmatch(node.value) if isinstance(node, yaml.ScalarNode) else None
@@ -141,7 +152,7 @@ class Builder:
         result: list[nodes.Node] = []
         for name, (key, value) in yamlnodes.items(node, self.file).items():
             target = nodes.Name(self._free_name(key, name), "store", lineno=self._line(key))
-            leaf = self._value(value)
+            leaf = self.value(value)
             result += [*self._blocks, nodes.Assign(target, leaf, lineno=self._line(value))]
             self._blocks = []
         self._blocks = outer
@@ -157,21 +168,26 @@ class Builder:
             raise self._error(node, f"`{name}` is a mapping of field to value", "template.mapping")
         if name == "method" and not (isinstance(node, yaml.ScalarNode) and _NAME.fullmatch(node.value)):
             raise self._error(node, "`method` wants the name of a public method", "template.method")
-        return self._value(node)
+        return self.value(node, "_key" if name == "retired" else "_text")
 
-    def _value(self, node: yaml.Node) -> nodes.Expr:
+    def value(self, node: yaml.Node, joined: str = "_text") -> nodes.Expr:
+        """The expression of a value with its leaves; `joined` says how text of several parts is made."""
         line = self._line(node)
         if isinstance(node, yaml.MappingNode):
             pairs = [
-                nodes.Pair(nodes.Const(name), self._value(value), lineno=self._line(value))
+                nodes.Pair(
+                    nodes.Const(name),
+                    self.value(value, "_key" if name == "key" else joined),
+                    lineno=self._line(value),
+                )
                 for name, (_, value) in yamlnodes.items(node, self.file).items()
             ]
             return nodes.Dict(pairs, lineno=line)
         if isinstance(node, yaml.SequenceNode):
-            return nodes.List([self._value(item) for item in node.value], lineno=line)
-        return self._leaf(node)
+            return nodes.List([self.value(item, joined) for item in node.value], lineno=line)
+        return self._leaf(node, joined)
 
-    def _leaf(self, node: yaml.Node, native: bool = True) -> nodes.Expr:
+    def _leaf(self, node: yaml.Node, joined: str = "_text") -> nodes.Expr:
         if not isinstance(node, yaml.ScalarNode):
             raise self._error(node, "this must be a text", "template.text")
         value = yamlnodes.scalar(node, self.file)
@@ -185,9 +201,9 @@ class Builder:
             )
         if "{{" not in value and "{%" not in value and "{#" not in value:
             return nodes.Const(value)
-        return self._text(node, value)
+        return self._text(node, value, joined)
 
-    def _text(self, node: yaml.Node, source: str) -> nodes.Expr:
+    def _text(self, node: yaml.Node, source: str, joined: str) -> nodes.Expr:
         line = self._line(node)
         body = parse_text(self.env, source, self.places[line]).body
         for item in body:
@@ -209,7 +225,7 @@ class Builder:
         if not found:
             return nodes.Const(pieces[0]) if pieces[0] else nodes.Name("ABSENT", "load")
         inner = nodes.Tuple(found, "load", lineno=line)
-        return nodes.Filter(inner, "_text", [nodes.Const(tuple(pieces))], [], None, None, lineno=line)
+        return nodes.Filter(inner, joined, [nodes.Const(tuple(pieces))], [], None, None, lineno=line)
 
     def _expression(self, node: yaml.Node) -> nodes.Expr:
         if not isinstance(node, yaml.ScalarNode):
@@ -231,8 +247,9 @@ class Builder:
     def _only(self, entries: dict[str, Any], known: tuple[str, ...], what: str) -> None:
         for name, (key, _) in entries.items():
             if name not in known:
-                guess = did_you_mean(name, known)
-                raise self._error(key, f"{what} has no setting {name!r}{guess}", "template.setting")
+                raise self._error(
+                    key, f"{what} has no setting {name!r}", "template.setting", did_you_mean(name, known)
+                )
 
     def _error(self, node: yaml.Node, what: str, code: str, todo: str = "") -> ConfigError:
         return ConfigError(what, code=code, where=yamlnodes.place(node, self.file), todo=todo)
@@ -241,7 +258,3 @@ class Builder:
 def _renumber(node: nodes.Node, line: int) -> None:
     """Give a leaf's whole tree the leaf's number."""
     node.set_lineno(line, override=True)
-
-
-def _verbs() -> str:
-    return "the verbs are " + ", ".join(VERBS)

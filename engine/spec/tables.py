@@ -106,7 +106,7 @@ class Table:
 
 
 def texts(pairs: Iterable[tuple[Any, Any]]) -> dict[str, str]:
-    """Codes and values as texts: YAML reads `Y: yes` and `1: 2` as booleans and numbers, and `NO` as False."""
+    """Codes and values as texts; numbers are taken, but not what YAML reads as a boolean (`NO`, `yes`)."""
     result: dict[str, str] = {}
     for code, value in pairs:
         for item in (code, value):

@@ -11,7 +11,7 @@ error, because `patient/` would make all patients one record; the same operation
 Refuses, when it is compiled: an unknown verb or setting, a missing key, text that cannot be read, each with
 file:line:column and what was perhaps meant (`ConfigError`).
 
-How a leaf becomes a value stands in `engine.spec.values`; the grammar of operations in `engine.spec.structure`.
+How a leaf becomes a value stands in `engine.spec.values`, the grammar in `engine.spec.structure`.
 
 | fault on one message                          | becomes                                           |
 |-----------------------------------------------|---------------------------------------------------|
@@ -32,7 +32,8 @@ from engine.errors import ConfigError, StepError
 from engine.model import ABSENT, Scope
 from engine.spec import structure, values, yamlnodes
 from engine.spec.component import BuildContext
-from engine.spec.expressions import Program, did_you_mean, environment
+from engine.spec.document import did_you_mean
+from engine.spec.expressions import Program, environment
 from engine.spec.structure import Spec
 
 SHIPPED = "templates/odoo"
@@ -77,6 +78,14 @@ def compile_node(node: Any, file: str, context: BuildContext) -> Render:
     return Template(program, specs).render
 
 
+def compile_value(data: Any, context: BuildContext, where: str = "") -> Callable[[Scope], Any]:
+    """What a value with Jinja in its leaves gives for a scope: a native value, ABSENT or CLEAR."""
+    env = environment(context)
+    body, places = structure.Builder(env, where).build_value(yamlnodes.represent(data, where))
+    program = Program(env, body, where, lambda line: places[line] if 0 < line < len(places) else where)
+    return program.first
+
+
 def find(source: str | Path, context: BuildContext, where: str = "") -> Path:
     """The file of a template: a path beside the channel file, or a shipped one by its name."""
     path = context.base / source
@@ -88,10 +97,11 @@ def find(source: str | Path, context: BuildContext, where: str = "") -> Path:
         return chosen
     known = sorted(item.stem for item in shipped.glob("*.yaml"))
     raise ConfigError(
-        f"there is no template {str(source)!r}" + did_you_mean(str(source), known),
+        f"there is no template {str(source)!r}",
         code="template.unknown",
         where=where,
-        todo="name a shipped template, or a .yaml file beside the channel file",
+        todo=did_you_mean(str(source), known)
+        or "give the path of a .yaml file, from the channel file's folder",
     )
 
 

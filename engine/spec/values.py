@@ -11,6 +11,7 @@ Refuses: an entity or a mapping put into text, and an object that has no JSON fo
 | text of several parts, every interpolation absent| the key is left out                        |
 | ... every interpolation absent or cleared        | None                                       |
 | a reference (`key`, `xml_id`, `find`) that lacks a part | left out; None when the part is cleared |
+| a key of which one interpolation is absent       | absent: an error on an operation           |
 | a list whose elements were all left out          | left out (an empty list would empty a relation) |
 | `[]` written so, or given by an expression       | `[]`                                       |
 """
@@ -199,6 +200,20 @@ def finish_values(values: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def key_text(found: Sequence[Any], pieces: Sequence[str]) -> str:
+    """Like `text` for a key: it is absent or cleared as soon as one of its values is."""
+    empty = [value for value in found if not as_text(value)]
+    if empty:
+        return CLEAR if all(is_clear(value) for value in empty) else ABSENT
+    return text(found, pieces)
+
+
 def good_key(key: Any) -> bool:
-    """Whether `key` names one record: text of which no part between slashes is empty."""
-    return isinstance(key, str) and all(part.strip() for part in key.split("/"))
+    """Whether `key` can name one record: not blank, and neither is what stands after its last slash.
+
+    A part before that may be empty but not blank: the authority of an identifier that names none.
+    """
+    if not isinstance(key, str):
+        return False
+    *before, last = key.split("/")
+    return bool(last.strip()) and all(part.strip() or not part for part in before)

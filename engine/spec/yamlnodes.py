@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
+from yaml.representer import SafeRepresenter
 
 from engine.errors import ConfigError
 
@@ -29,7 +30,7 @@ def compose(text: str, file: str) -> yaml.Node | None:
 def represent(data: Any, where: str) -> yaml.Node:
     """A node tree of plain data that was read elsewhere; it knows no lines."""
     try:
-        return yaml.SafeDumper("").represent_data(data)
+        return SafeRepresenter().represent_data(data)
     except yaml.YAMLError:
         raise ConfigError("this is not plain data", code="yaml.data", where=where) from None
 
@@ -57,6 +58,6 @@ def items(node: yaml.Node, file: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
 def scalar(node: yaml.ScalarNode, file: str) -> Any:
     """The value of a scalar: text, number, boolean, date or None."""
     try:
-        return _constructor.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+        return _constructor.construct_object(node, deep=True)
     except (yaml.YAMLError, ValueError):
         raise ConfigError("this value cannot be read", code="yaml.value", where=place(node, file)) from None
