@@ -7,7 +7,7 @@ templates read (`patient.phone`, `patient.address.city` …). Refused: an entity
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from msgspec import UNSET, UnsetType
 from transforms.canonical.types import Address, Code, Identifier, Maybe, Name, Phone, Ref, escape
 
 NOWHERE = Address()
+OPEN_VISIT = timedelta(hours=1)  # how long a visit without an end is drawn in a calendar
 
 
 class _Entity(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -48,6 +49,16 @@ class Practitioner(_Entity):
     def id(self) -> str:
         """The identifier's value."""
         return self.identifiers[0].value if self.identifiers else ""
+
+    @property
+    def display(self) -> str:
+        """The name, else the id."""
+        return self.name.display or self.id
+
+    @property
+    def known(self) -> bool:
+        """Whether a record can be made of it: it has an id and a name."""
+        return bool(self.identifiers and self.name.display)
 
     @property
     def npi(self) -> str:
@@ -110,6 +121,15 @@ class Patient(_Entity):
     def other_identifiers(self) -> list[Identifier]:
         """All identifiers but the MRN."""
         return [item for item in self.identifiers if item is not self.mrn_identifier]
+
+    @property
+    def note_identifiers(self) -> list[str]:
+        """The other identifiers as people read them (`PI 77 (LAB)`); no social security number among them."""
+        return [
+            " ".join(filter(None, (item.type, item.value, f"({item.assigner})")))
+            for item in self.other_identifiers
+            if item.type not in ("SS", "SSN")
+        ]
 
     @property
     def home_phones(self) -> list[Phone]:
@@ -181,6 +201,25 @@ class Encounter(_Entity):
     def number(self) -> str:
         """The visit number."""
         return self.identifiers[0].value if self.identifiers else ""
+
+    @property
+    def begins(self) -> Maybe[datetime]:
+        """When it starts: the start, else the expected one."""
+        return self.start or self.expected_start or UNSET
+
+    @property
+    def ends(self) -> Maybe[datetime]:
+        """When it ends: the end, else the expected one, else an hour after it begins; never before it begins.
+
+        UNSET when neither an end nor a begin is known.
+        """
+        begins = self.begins
+        if not isinstance(begins, datetime):
+            return self.end if isinstance(self.end, datetime) else UNSET
+        for end in (self.end, self.expected_end):
+            if isinstance(end, datetime):
+                return max(end, begins)
+        return begins + OPEN_VISIT
 
 
 class Appointment(_Entity):

@@ -56,6 +56,13 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
             return self.appointment
         return self.patient if self.kind == "patient" else self.encounter
 
+    @property
+    def participants(self) -> list[dict[str, str]]:
+        """References to the patient's and the practitioners' records, keyed as the shipped templates do."""
+        found = [{"key": f"patient/{self.patient.key}"}] if self.patient is not None else []
+        people = self.appointment.practitioners if self.appointment is not None else []
+        return found + [{"key": f"practitioner/{person.key}"} for person in people if person.known]
+
     def to_cloudevent(self, *, channel: str = "", secret: bytes = b"", tenant: str = "") -> dict[str, Any]:
         """The event in a CloudEvents 1.0 envelope (JSON format), as plain data.
 
