@@ -16,7 +16,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from OpenSSL.crypto import X509, PKey
+from OpenSSL.crypto import X509
 from pydantic import Field
 from twisted.internet import ssl
 
@@ -143,9 +143,9 @@ def _identity(certificate: Path, key: Path, now: datetime | None) -> tuple[dict[
             todo="compare the output of openssl pkey -pubout and openssl x509 -pubkey",
         )
     options = {
-        "privateKey": PKey.from_cryptography_key(private),
-        "certificate": X509.from_cryptography(own),
-        "extraCertChain": [X509.from_cryptography(found) for found in chain],
+        "privateKey": private,
+        "certificate": own,
+        "extraCertChain": chain,
     }
     return options, own.not_valid_after_utc
 

@@ -75,14 +75,14 @@ def run():
     """Start a script of this folder; gives the process, its lines are on stdout."""
     started = []
 
-    def start(script, *args):
+    def start(script, *args, **environment):
         process = subprocess.Popen(
             [sys.executable, "-W", "error", str(Path(__file__).parent / script), *args],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **environment},
         )
         started.append(process)
         return process

@@ -26,9 +26,9 @@ def show(outcomes):
 def begin():
     destination.start()
     batch = [Delivery(number, "lab", (number,), raw.encode()) for number, raw in enumerate(messages)]
-    destination.deliver(batch).addCallback(show).addErrback(lambda failure: print(failure)).addBoth(
-        lambda _: reactor.stop()
-    )
+    done = destination.deliver(batch).addCallback(show)
+    done.addErrback(lambda failure: print(failure, flush=True))
+    done.addBoth(lambda _: reactor.stop())
 
 
 reactor.callWhenRunning(begin)

@@ -10,8 +10,8 @@ import pytest
 from engine.hl7.mllp import frame
 
 
-def serve(run, **settings):
-    process = run("serve.py", json.dumps({"port": 0, **settings}))
+def serve(run, environment=None, **settings):
+    process = run("serve.py", json.dumps({"port": 0, **settings}), **(environment or {}))
     line = process.stdout.readline()
     if not line:
         raise AssertionError(process.stderr.read())
@@ -55,7 +55,7 @@ def test_pipelined_slow_broken_and_half_closed_clients(run):
 
 
 def test_partial_writes_keep_every_byte_in_order(run):
-    """The peer reads nothing while 8 MB of answers pile up: the direct path must hand over to the transport."""
+    """The peer reads nothing while 8 MB of answers pile up: the direct path must hand over."""
     port = serve(run, max_in_flight=4, max_size=2_000_000)
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
@@ -73,7 +73,8 @@ def test_partial_writes_keep_every_byte_in_order(run):
 
 
 def test_memory_goes_back_after_large_messages(run):
-    port = serve(run, max_size=25_000_000)
+    # glibc keeps up to 64 MB of freed memory in its heap; with a fixed threshold, RSS is what is really held.
+    port = serve(run, {"MALLOC_MMAP_THRESHOLD_": "131072"}, max_size=25_000_000)
     with dial(port) as sock:
         ask(sock, b"warm" * 1000)
         before = int(ask(sock, b"RSS"))
@@ -81,7 +82,7 @@ def test_memory_goes_back_after_large_messages(run):
         assert int(ask(sock, b"RSS")) - before < 8_000  # KB
         sock.sendall(b"\x0b" + b"x" * 60_000_000 + b"\x1c\r")
         assert answers(sock, 1) == [b"mllp.too_large"]
-        assert int(ask(sock, b"RSS")) - before < 40_000
+        assert int(ask(sock, b"RSS")) - before < 8_000
 
 
 def test_a_connection_above_the_limit_disturbs_nobody(run):
@@ -155,10 +156,10 @@ def test_mutual_tls(run, authority, stranger):
     with secure(dial(port), context(authority, authority.issue("client"))) as good:
         assert ask(good, b"1") == b"A1"
         for identity in (None, stranger.issue("client")):
-            with pytest.raises((ssl.SSLError, ConnectionError)):  # noqa: PT012
-                with secure(dial(port), context(authority, identity)) as bad:
-                    bad.sendall(frame(b"x"))
-                    assert bad.recv(100) == b""
-                    raise ConnectionError  # a clean end is as good
+            made = context(authority, identity)
+            with pytest.raises((ssl.SSLError, ConnectionError)), secure(dial(port), made) as bad:
+                bad.sendall(frame(b"x"))
+                assert bad.recv(100) == b""
+                raise ConnectionError  # a clean end is as good
         status = json.loads(ask(good, b"STATUS"))
         assert (status["frames"], status["tls_failures"]) == (2, 2)
