@@ -135,9 +135,9 @@ class MllpClient:
     """Sends messages over one connection that is opened when first needed, and again after it was lost.
 
     Answers belong to messages in the order they were sent; several may be on the way. `accepts(raw, answer)`
-    may refuse an answer as not meant for `raw`; it is then passed over and counted in `strays`. `timeout` is in
-    seconds, from writing a message until its answer. `secure`: the endpoint speaks TLS, and nothing is written
-    before the handshake is done.
+    may refuse an answer as not meant for `raw`; it is then passed over and counted in `strays`. `timeout` is
+    in seconds, from writing a message until its answer. `secure`: the endpoint speaks TLS, and nothing is
+    written before the handshake is done.
     """
 
     def __init__(
