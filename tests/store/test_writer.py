@@ -17,17 +17,17 @@ class Reactor(Clock):
 
     def __init__(self):
         super().__init__()
-        self.calls = SimpleQueue()
+        self.from_thread = SimpleQueue()
 
     def callFromThread(self, function, *args):
-        self.calls.put((function, args))
+        self.from_thread.put((function, args))
 
     def turn(self):
         """Run what is due now, and whatever comes from the thread within a moment."""
         self.advance(0)
         while True:
             try:
-                function, args = self.calls.get(timeout=0.2)
+                function, args = self.from_thread.get(timeout=0.2)
             except Empty:
                 return
             function(*args)
@@ -249,7 +249,7 @@ def test_the_log_stays_bounded_under_load(grouped, folder):
         while store.writer.backlog:
             reactor.advance(0)
             if store.writer.backlog and store.writer._committing:
-                function, args = reactor.calls.get(timeout=10)
+                function, args = reactor.from_thread.get(timeout=10)
                 function(*args)
     assert (folder / "isthmus.db-wal").stat().st_size < 48_000_000
     assert store._checkpointer.failures == 0
