@@ -65,7 +65,7 @@ def compile_expression(source: str, context: BuildContext, where: str = "") -> C
     A bare `{{ expression }}` is taken too. Absent is ABSENT, cleared is CLEAR.
     """
     env = environment(context)
-    program = Program(env, [nodes.Output([parse_expression(env, source, where)])], where)
+    program = Program(env, [nodes.Output([given(parse_expression(env, source, where))])], where)
     return program.first
 
 
@@ -83,7 +83,10 @@ def analyse(source: str, *, text: bool = False) -> Analysis:
     body = parse_text(env, source, "").body if text else [nodes.Output([parse_expression(env, source, "")])]
     tree = nodes.Template(body, lineno=1)
     tree.set_environment(env)
-    return _analyse(env, tree)
+    try:
+        return _analyse(env, tree)
+    except TemplateSyntaxError as error:
+        raise ConfigError(f"cannot read the expression: {error.message}", code="expression.syntax") from None
 
 
 def undeclared(source: str, *, text: bool = False) -> frozenset[str]:
@@ -106,6 +109,13 @@ def parse_expression(env: sandbox.Environment, source: str, where: str) -> nodes
         where=where,
         todo="write it without braces: msg['PID-8'] == 'F'",
     )
+
+
+def given(node: nodes.Expr) -> nodes.Expr:
+    """`node`, made to raise when its value is undefined."""
+    if isinstance(node, (nodes.Const, nodes.Compare)):
+        return node
+    return nodes.Filter(node, "_given", [], [], None, None, lineno=node.lineno)
 
 
 def parse_text(env: sandbox.Environment, source: str, where: str) -> nodes.Template:
@@ -186,10 +196,10 @@ class Program:
         tree = nodes.Template(body, lineno=1)
         tree.set_environment(env)
         tree = _Harden(where).visit(tree)
-        self.analysis = _analyse(env, tree)
-        self._check_tables(env)
         namespace = {"environment": env, "__file__": FILE}
         try:
+            self.analysis = _analyse(env, tree)
+            self._check_tables(env)
             exec(env.compile(tree, "expression", FILE), namespace)  # noqa: S102
         except TemplateSyntaxError as error:
             raise self._bad_template(error) from None

@@ -42,7 +42,7 @@ READABLE = frozenset(
 )
 UNKNOWN = object()
 PADDING = frozenset({"center", "ljust", "rjust", "zfill"})
-REFUSED_METHODS = frozenset({"format", "format_map", "expandtabs", "translate", "encode"})
+REFUSED_METHODS = frozenset({"format", "format_map", "expandtabs", "translate", "encode", "join"})
 # fmt: off
 JINJA_FILTERS = [
     "abs", "capitalize", "count", "dictsort", "first", "float", "groupby", "int", "items", "last", "length",
@@ -127,7 +127,13 @@ class Environment(ImmutableSandboxedEnvironment):
         known_filters, known_tests = dict(self.filters), dict(self.tests)
         self.filters = {name: known_filters[name] for name in JINJA_FILTERS}
         self.tests = {name: known_tests[name] for name in JINJA_TESTS}
-        self.filters |= {"_text": values.text, "_key": values.key_text, "_concat": concat, "_loop": loop}
+        self.filters |= {
+            "_text": values.text,
+            "_key": values.key_text,
+            "_given": values.given,
+            "_concat": concat,
+            "_loop": loop,
+        }
         self.tests |= {
             "absent": lambda value: isinstance(value, Undefined) or values.is_absent(value),
             "clear": values.is_clear,
@@ -300,8 +306,6 @@ def check_text_method(owner: str, method: str, args: tuple[Any, ...]) -> None:
         raise too_big(method)
     if method == "replace" and len(args) > 1:
         check_replace(owner, args[0], args[1])
-    if method == "join" and args and isinstance(args[0], (list, tuple)):
-        check_join(args[0], owner)
 
 
 def check_replace(value: str, old: str, new: str) -> None:

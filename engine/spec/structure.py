@@ -20,7 +20,7 @@ from jinja2 import nodes
 from engine.errors import ConfigError
 from engine.spec import yamlnodes
 from engine.spec.document import did_you_mean
-from engine.spec.expressions import RESERVED, parse_expression, parse_text
+from engine.spec.expressions import RESERVED, given, parse_expression, parse_text
 from engine.spec.sandbox import Environment
 
 VERBS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # verb: (needed, allowed) besides `key`
@@ -214,7 +214,7 @@ class Builder:
             return nodes.Name(name, "load", lineno=line)
         parts: list[nodes.Expr] = [part for item in body for part in item.nodes]  # type: ignore[attr-defined]
         if len(parts) == 1 and not isinstance(parts[0], nodes.TemplateData):
-            return parts[0]
+            return given(parts[0])
         pieces, found = [""], []
         for part in parts:
             if isinstance(part, nodes.TemplateData):

@@ -111,6 +111,13 @@ def kind(value: Any) -> str:
     return f"a value of type {type(value).__name__}"
 
 
+def given(value: Any) -> Any:
+    """`value` itself; an undefined one raises here, where its place is known."""
+    if isinstance(value, Undefined):
+        str(value)
+    return value
+
+
 def finish(value: Any, depth: int = 0) -> Any:
     """`value` as operation data: ABSENT (leave out), None (clear) or JSON data."""
     if type(value) is str:
@@ -142,7 +149,7 @@ def _finish_other(value: Any, depth: int) -> Any:
     if isinstance(value, (date, time)):
         return value.isoformat()
     if isinstance(value, Undefined):
-        str(value)  # raises and names it; an `if` without `else` was made ABSENT before
+        raise StepError(value._undefined_message, code="expression.undefined")
     if isinstance(value, (msgspec.Struct, bytes)) or not isinstance(value, Iterable):
         raise StepError(
             f"{kind(value)} cannot be sent to Odoo", code="value.type", todo="name one of its fields"
