@@ -1,70 +1,11 @@
 """The listener on Twisted's memory reactor: order, back-pressure, time-outs, counts."""
 
 import pytest
-from pydantic import ValidationError
+from mllp_desk import Desk
 from structlog.testing import capture_logs
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.error import CannotListenError, ConnectionDone
-from twisted.internet.testing import MemoryReactorClock, StringTransport
-from twisted.python.failure import Failure
 
-from engine.errors import ConfigError
 from engine.hl7.mllp import frame
-from engine.spec.component import BuildContext
-from listeners.mllp import Mllp
-
-
-class Transport(StringTransport):
-    """Remembers how it was closed, and every single write."""
-
-    aborted = False
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.writes = []
-
-    def write(self, data):
-        self.writes.append(data)
-        super().write(data)
-
-    def abortConnection(self):
-        self.aborted = True
-
-
-class Channel:
-    def __init__(self):
-        self.got = []
-
-    def receive(self, incoming):
-        self.got.append(incoming)
-
-    @property
-    def raws(self):
-        return [incoming.raw for incoming in self.got]
-
-
-class Desk:
-    """A started listener with a reactor to turn and clients to connect."""
-
-    def __init__(self, **settings):
-        self.reactor = MemoryReactorClock()
-        self.channel = Channel()
-        self.listener = Mllp(port=2575, **settings).build(BuildContext(channel="adt", reactor=self.reactor))
-        self.listener.start(self.channel)
-        _, self.factory, *_ = self.reactor.tcpServers[0]
-
-    def connect(self, host="127.0.0.1", kind=IPv4Address):
-        peer = kind("TCP", host, 40000)
-        protocol = self.factory.buildProtocol(peer)
-        transport = Transport(peerAddress=peer)
-        protocol.makeConnection(transport)
-        return protocol, transport
-
-    def turn(self, seconds=0.0):
-        self.reactor.advance(seconds)
-
-    def lose(self, protocol):
-        protocol.connectionLost(Failure(ConnectionDone()))
 
 
 def test_message_and_answer():
@@ -368,47 +309,3 @@ def test_status_names_the_silent_first():
         {"peer": "127.0.0.1:40000", "idle_s": 10.0, "in_flight": 0},
         {"peer": "127.0.0.2:40000", "idle_s": 0.0, "in_flight": 1},
     ]
-
-
-def test_a_port_in_use_is_a_configuration_error():
-    reactor = MemoryReactorClock()
-
-    def taken(*args, **kwargs):
-        raise CannotListenError("127.0.0.1", 2575, OSError(98, "Address already in use"))
-
-    reactor.listenTCP = taken
-    failures = []
-    Mllp(port=2575).build(BuildContext(channel="adt", reactor=reactor)).start(Channel()).addErrback(
-        failures.append
-    )
-    assert failures[0].check(ConfigError)
-    assert str(failures[0].value) == (
-        "adt: port 2575 on 127.0.0.1 cannot be opened: Address already in use "
-        "(choose another port or interface, or stop the program that has it)"
-    )
-
-
-def test_clear_text_stays_at_home_unless_told_otherwise(authority):
-    assert Desk().reactor.tcpServers[0][3] == "127.0.0.1"
-    assert Desk(interface="0.0.0.0").reactor.tcpServers[0][3] == "0.0.0.0"
-    certificate, key = authority.issue("server")
-    reactor = MemoryReactorClock()
-    secure = Mllp(port="2575", tls={"certificate": certificate, "key": key})
-    secure.build(BuildContext(reactor=reactor)).start(Channel())
-    assert reactor.sslServers[0][0] == 2575
-    assert reactor.sslServers[0][4] == "0.0.0.0"
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"port": 70000},
-        {"port": "x"},
-        {"port": 1, "allow": ["10.0.0.1/8"]},
-        {"port": 1, "max_in_flight": 0},
-        {},
-    ],
-)
-def test_settings_that_make_no_sense(settings):
-    with pytest.raises(ValidationError):
-        Mllp(**settings)
