@@ -7,7 +7,6 @@ nobody is e-mailed by Odoo unless `mail` is set. Refuses: a template and operati
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,6 +23,7 @@ from engine.odoo.plan import Change
 from engine.odoo.protocol import clean
 from engine.odoo.writer import Writer
 from engine.spec.component import BuildContext, Settings, component
+from engine.spec.template import compile_template, find
 
 OPERATIONS = ("upsert", "write", "archive", "call", "merge")
 LARGEST = 200
@@ -69,8 +69,6 @@ class Odoo(Settings):
 
     def build(self, context: BuildContext) -> OdooDestination:
         """Compile the template; nothing is sent before `start`."""
-        from engine.spec.template import compile_template
-
         connection = context.connections.get(self.connection)
         if not isinstance(connection, OdooConnection):
             raise ConfigError(
@@ -134,7 +132,7 @@ class OdooDestination:
         return succeed(None)
 
     async def _start(self) -> None:
-        models = named_models(self._settings, self._context.base)
+        models = named_models(self._settings, self._context)
         for warning in await probe(self._client(), self._connection.module, models):
             log.warn("{channel}: {warning}", channel=self._context.channel, warning=warning)
 
@@ -158,12 +156,11 @@ class OdooDestination:
         return self._writer
 
 
-def named_models(settings: Odoo, base: Path) -> list[str]:
+def named_models(settings: Odoo, context: BuildContext) -> list[str]:
     """The models that the operations name, without those that are only known per message."""
     structure: Any = settings.operations
-    path = base / settings.template
-    if settings.template and path.is_file():
-        structure = yaml.safe_load(path.read_text("utf-8"))
+    if settings.template:
+        structure = yaml.safe_load(find(settings.template, context, "template").read_text("utf-8"))
     found: dict[str, None] = {}
 
     def walk(node: Any) -> None:

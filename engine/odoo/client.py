@@ -202,9 +202,10 @@ class OdooClient:
 def _version_info(body: bytes) -> tuple[int, int] | None:
     """(major, minor) of `version_info`; SaaS versions say "saas~18"."""
     try:
-        info = orjson.loads(body)["version_info"]
+        told = orjson.loads(body)
+        info = told.get("version_info") or told["server_version_info"]
         return int(str(info[0]).rpartition("~")[2]), int(info[1])
-    except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, ValueError):
+    except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, ValueError, AttributeError):
         return None
 
 

@@ -24,6 +24,7 @@ from engine.errors import DeliveryError
 from engine.states import Result
 
 ROW_RETRY = re.compile(r"could not serialize|deadlock detected|concurrent", re.IGNORECASE)
+_NO_RIGHT = re.compile(r"You are not allowed to (access|create|modify|delete) ")
 _PG = "psycopg2."
 _PG_RETRY = frozenset(
     {
@@ -199,6 +200,8 @@ def row_error(message: dict[str, Any], model: str, values: Iterable[str] = ()) -
     if not field and ROW_RETRY.search(text):
         what = f"two writers met on one record: {scrub(text)}"
         return OdooError(what, result=Result.RETRY, code="odoo.serialization", where=model, detail=text)
+    if not field and _NO_RIGHT.match(text):
+        return classify("odoo.exceptions.AccessError", text, model)
     code = "odoo.value" if field else "odoo.validation"
     return OdooError(
         f"{_SAY[code]}: {scrub(text, (model, field), values)}",
@@ -211,10 +214,13 @@ def row_error(message: dict[str, Any], model: str, values: Iterable[str] = ()) -
 
 def scrub(text: str, keep: Iterable[str] = (), values: Iterable[str] = ()) -> str:
     """`text` without values of records: its first paragraph, with quotes, numbers and `values` blanked."""
+    if re.fullmatch(r"'[^']*'", text):  # Odoo 16 shows a message of load() as a quoted whole
+        text = text[1:-1]
     text = re.split(r"\n\s*\n|\n?DETAIL:|Failing row|Key \(|\n\(Record", text.strip(), maxsplit=1)[0]
-    for value in sorted({value for value in values if len(value) > 1}, key=len, reverse=True):
-        text = text.replace(value, "…")
     kept = set(keep)
+    own = {part for name in kept for part in name.split(".")}
+    for value in sorted({value for value in values if len(value) > 1} - own, key=len, reverse=True):
+        text = text.replace(value, "…")
 
     def blank(found: re.Match[str]) -> str:
         inner = found[0][1:-1]

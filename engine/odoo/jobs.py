@@ -74,7 +74,8 @@ class Job:
 
     def sent(self, request: Any) -> None:
         """Keep what goes out for the head."""
-        self._requests.append(request)
+        if self._requests[-1:] != [request]:
+            self._requests.append(request)
 
     def done(self, model: str, record: int | None, response: Any) -> None:
         """The head is done; `record` is the id it touched."""

@@ -31,6 +31,7 @@ from engine.odoo.errors import OdooError
 from engine.odoo.externalid import encode
 from engine.odoo.index import Found, XidIndex
 from engine.odoo.jobs import Job
+from engine.odoo.loading import Loader
 from engine.odoo.records import name_record
 from engine.states import Result
 
@@ -62,18 +63,22 @@ class Merger:
             await self._name(job, target, records[source], said)
             records[target] = records[source]
         survivor = records[target]
-        others: list[str] = []
+        others: dict[int, str] = {}  # two keys may name one record already: it is merged once
         for name in retired:
             if name not in records:
                 await self._name(job, name, survivor, said)
             elif records[name].id != survivor.id:
-                others.append(name)
-        # Two keys may name one record already: it is merged once.
-        losers = list(dict.fromkeys(records[name].id for name in others))
-        for start in range(0, len(losers), 2):
-            await self._merge(job, survivor, losers[start : start + 2], said)
-        if model != CONTACT:
-            await self._move(job, survivor, others)
+                others[records[name].id] = name
+        losers = list(others)
+        if losers and model == CONTACT:
+            await self._same_email({survivor.id: target, **others}, said)
+            for start in range(0, len(losers), 2):
+                await self._merge(job, survivor.id, losers[start : start + 2])
+        elif losers:
+            job.sent({"op": "merge", "model": model, "id": survivor.id, "retired": losers})
+            await self._load(model, "active", dict.fromkeys(others.values(), "0"))
+            moved = [name for name in retired if name in records and records[name].id in others]
+            await self._move(job, survivor, moved)
         self._index.forget(names)
         result = "merged" if losers else "alias" if said else "done already"
         job.done(model, survivor.id, {"id": survivor.id, "result": result, "retired": losers, "did": said})
@@ -92,16 +97,12 @@ class Merger:
         await name_record(self._client, self._index, xid, record)
         said.append({"alias": xid, "id": record.id})
 
-    async def _merge(self, job: Job, survivor: Found, losers: list[int], said: list[dict[str, Any]]) -> None:
-        job.sent({"op": "merge", "model": survivor.model, "id": survivor.id, "retired": losers})
-        if survivor.model != CONTACT:
-            await self._client.call(survivor.model, "write", losers, vals={"active": False})
-            return
-        await self._same_email(survivor.id, losers, said)
+    async def _merge(self, job: Job, survivor: int, losers: list[int]) -> None:
+        job.sent({"op": "merge", "model": CONTACT, "id": survivor, "retired": losers})
         values = {
             "state": "selection",
-            "partner_ids": [[6, 0, [survivor.id, *losers]]],
-            "dst_partner_id": survivor.id,
+            "partner_ids": [[6, 0, [survivor, *losers]]],
+            "dst_partner_id": survivor,
         }
         created = await self._client.call(WIZARD, "create", vals_list=[values])
         try:
@@ -114,22 +115,27 @@ class Merger:
         """Whether a retired contact still exists: Odoo deletes them when it merges."""
         return bool(await self._client.read(CONTACT, losers, ["id"]))
 
-    async def _same_email(self, survivor: int, losers: list[int], said: list[dict[str, Any]]) -> None:
-        """Odoo merges contacts of one e-mail only; the survivor's counts, or else the first that there is."""
-        rows = {
-            row["id"]: row["email"]
-            for row in await self._client.read(CONTACT, [survivor, *losers], ["email"])
-        }
-        wanted = next((rows[number] for number in (survivor, *losers) if rows.get(number)), False)
-        for number, email in rows.items():
-            if email != wanted:
-                said.append({"id": number, "email_before": email})
-                await self._client.call(CONTACT, "write", [number], vals={"email": wanted})
+    async def _same_email(self, names: dict[int, str], said: list[dict[str, Any]]) -> None:
+        """Odoo merges contacts of one e-mail only; the survivor's counts, or else the first that there is.
+
+        `names` are external ids by record, the survivor's first.
+        """
+        rows = await self._client.read(CONTACT, list(names), ["email"])
+        emails = {row["id"]: row["email"] or "" for row in rows}
+        wanted = next((emails[number] for number in names if emails.get(number)), "")
+        other = {number: email for number, email in emails.items() if email != wanted}
+        said += [{"id": number, "email_before": email} for number, email in other.items()]
+        if other:
+            await self._load(CONTACT, "email", {names[number]: wanted for number in other})
+
+    async def _load(self, model: str, column: str, cells: dict[str, str]) -> None:
+        """Write one column of several records; raises the first error."""
+        for verdict in await Loader(self._client, model, ("id", column)).load(list(cells.items())):
+            if isinstance(verdict, OdooError):
+                raise verdict
 
     async def _move(self, job: Job, survivor: Found, names: list[str]) -> None:
         """Let the retired external ids name the survivor."""
-        if not names:
-            return
         domain = [["module", "=", self._module], ["name", "in", [name.partition(".")[2] for name in names]]]
         rows = await self._client.search_read("ir.model.data", domain, ["id"])
         job.sent({"op": "merge", "move": names, "id": survivor.id})

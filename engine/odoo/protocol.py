@@ -127,8 +127,9 @@ class JsonRpc:
         """The request for a call."""
         kwargs = dict(call.kwargs)
         args: list[Any] = [] if call.ids is None else [call.ids]
-        if call.method == "create" and "vals_list" in kwargs:
-            args.append(kwargs.pop("vals_list"))  # Odoo up to 18 looks at it by position
+        for name in {"create": ["vals_list"], "write": ["vals"]}.get(call.method, []):
+            if name in kwargs:  # Odoo up to 18 wants it by position: overrides call it otherwise
+                args.append(kwargs.pop(name))
         args.extend(call.args)
         if call.context:
             kwargs["context"] = call.context
