@@ -113,7 +113,7 @@ class Channel:
             return
         self._listening = True
         self.state, self.why = "started", ""
-        log.info("channel.started", channel=self.name, address=str(self.address))
+        log.info("channel.started", channel=self.name, address=self.where)
 
     @inlineCallbacks
     def _start_destination(self, sender: Sender) -> Any:
@@ -160,6 +160,12 @@ class Channel:
         return self.listener.close()
 
     @property
+    def where(self) -> str:
+        """`127.0.0.1:2575`, once the port is open."""
+        host, port = getattr(self.address, "host", ""), getattr(self.address, "port", "")
+        return f"{host}:{port}" if port else str(self.address or "")
+
+    @property
     def idle(self) -> bool:
         """Nothing is on its way to a destination."""
         return not any(sender.in_flight for sender in self.senders)
@@ -169,7 +175,7 @@ class Channel:
         return {
             "state": self.state,
             "why": self.why,
-            "address": str(self.address or ""),
+            "address": self.where,
             "open": self.open,
             "listener": self.listener.status() if self._listening else {},
             "destinations": [sender.status() for sender in self.senders],

@@ -36,7 +36,8 @@ class Arrived:
 class Unrouted(Protocol):
     """Reads RECEIVED messages from the store, in order."""
 
-    def __call__(self, after: int, limit: int) -> list[Arrived]: ...
+    def __call__(self, after: int, limit: int) -> list[Arrived]:
+        """At most `limit` messages with an id above `after`."""
 
 
 class Router:

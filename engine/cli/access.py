@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,12 @@ def _directly(writer: Writer, verb: str, ids: list[int], args: dict[str, Any]) -
     name, size, function = acts[verb]
     for start in range(0, len(ids), size):
         some = ids[start : start + size]
-        done += writer.call(lambda tx, some=some: function(tx, some))
+        done += writer.call(partial(_swapped, function, some))
     return {name: done}
+
+
+def _swapped(function: Callable[[Tx, list[int]], list[Any]], some: list[int], tx: Tx) -> list[Any]:
+    return function(tx, some)
 
 
 def ask(data: Path, verb: str, args: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import msgspec
 from engine.cli import access
 from engine.cli.options import data_option, json_option
 from engine.cli.showing import body, error_table, listing, message_view
+from engine.states import DeliveryState, MessageState
 from engine.store import search
 
 ALL = 1_000_000
@@ -29,9 +30,9 @@ def selection(function: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         click.argument("ids", nargs=-1, type=int),
         click.option("--channel", help="Of this channel."),
-        click.option("--state", type=click.Choice(["RECEIVED", "FILTERED", "TRANSFORMED", "ERROR"]), help="In this state."),
+        click.option("--state", type=click.Choice(list(MessageState)), help="In this state."),
         click.option(
-            "--delivery", type=click.Choice(["QUEUED", "SENT", "PENDING", "ERROR", "DISCARDED"]),
+            "--delivery", type=click.Choice(list(DeliveryState)),
             help="With a delivery in this state.",
         ),
         click.option("--destination", help="To this destination."),
@@ -99,15 +100,9 @@ def show(id: int, raw: bool, data: Path, as_json: bool) -> None:
     if raw:
         sys.stdout.buffer.write(shown["raw"] or b"")
     elif as_json:
-        click.echo(
-            msgspec.json.encode(shown, enc_hook=str).decode() if not _has_bytes(shown) else _json(shown)
-        )
+        click.echo(_json(shown))
     else:
         message_view(shown)
-
-
-def _has_bytes(shown: Any) -> bool:
-    return True
 
 
 def _json(shown: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,7 +24,9 @@ def command(listen: str, data: Path, version: str) -> None:
     host, _, port = listen.rpartition(":")
     if not port.isdigit():
         raise click.BadParameter("write HOST:PORT, such as 127.0.0.1:8069", param_hint="--listen")
-    from twisted.internet import reactor
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
 
     from engine.odoo.sandbox import Sandbox
     from engine.odoo.sandbox.server import serve
@@ -31,14 +34,14 @@ def command(listen: str, data: Path, version: str) -> None:
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     sandbox = Sandbox(data / "sandbox.db", version=version)
 
-    def listening(found: object) -> None:
+    def listening(found: Any) -> None:
         click.echo(
             f"Odoo {version} sandbox on http://{listen}/ (database clinic, login sandbox, key sandbox)"
         )
 
-    def failed(failure: object) -> None:
-        click.echo(f"isthmus: cannot listen on {listen}: {failure.getErrorMessage()}", err=True)  # type: ignore[attr-defined]
-        reactor.stop()  # type: ignore[attr-defined]
+    def failed(failure: Any) -> None:
+        click.echo(f"isthmus: cannot listen on {listen}: {failure.getErrorMessage()}", err=True)
+        reactor.stop()
 
     serve(sandbox, host or "127.0.0.1", int(port), reactor).addCallbacks(listening, failed)
-    reactor.run()  # type: ignore[attr-defined]
+    reactor.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import orjson
@@ -14,7 +15,7 @@ from engine.hl7.charset import decode
 from engine.store.search import ErrorGroup, Row
 
 COLORS = {"SENT": "green", "TRANSFORMED": "green", "ERROR": "red", "FILTERED": "dim", "QUEUED": "yellow"}
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 
 def body(data: bytes | None) -> str:

@@ -167,6 +167,7 @@ class _Walk:
         try:
             if isinstance(node, yaml.SequenceNode):
                 return [self.value(item, (*where, index)) for index, item in enumerate(node.value)]
+            assert isinstance(node, yaml.MappingNode)
             return self.mapping(node, where)
         finally:
             self.open.discard(id(node))

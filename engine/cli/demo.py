@@ -1,0 +1,126 @@
+"""`demo`: the shipped channels on the Odoo sandbox, with real messages over real MLLP."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from twisted.internet.defer import inlineCallbacks
+from twisted.internet.task import deferLater
+
+from destinations.mllp import MllpClient, endpoint
+from engine.cli.options import checked, config_option, data_option
+from engine.cli.run import logging_to_stderr, serve
+from engine.cli.send import frames, send_all
+from engine.cli.showing import console, listing
+from engine.model import Meta
+from engine.states import MessageState
+from engine.store import search
+
+PATIENCE = 60.0  # seconds until everything must be delivered
+
+
+@click.command("demo")
+@config_option
+@data_option
+@click.option(
+    "--once", is_flag=True, default=bool(os.environ.get("DEMO_ONCE")), help="Stop after the summary."
+)
+def command(config: Path, data: Path, once: bool) -> None:
+    """Start the channels on the Odoo sandbox, send the samples, show what became of them, and go on running.
+
+    Exit (with --once) 0 when everything was delivered, 1 otherwise.
+
+    Example: isthmus demo --once
+    """
+    configuration = checked(config)
+    logging_to_stderr("warning")
+    from twisted.internet import reactor
+
+    from engine.app import Engine
+
+    engine = Engine(configuration, data, reactor)
+    samples = sorted((config.parent / "samples").glob("*.hl7"))
+    if not samples:
+        raise click.UsageError(f"there are no samples in {config.parent / 'samples'}")
+
+    @inlineCallbacks
+    def show(engine: Any, stop: Any) -> Any:
+        before = newest(engine)
+        console.print("Sending over MLLP:", style="bold")
+        refused = yield send(engine, samples, reactor)
+        yield settled(engine, reactor)
+        well = summary(engine, before) and not refused
+        if once:
+            stop(0 if well else 1)
+            return
+        for name, channel in engine.channels.items():
+            console.print(f"{name} listens on {channel.status()['address']}")
+        console.print(
+            "Try:  isthmus messages list · isthmus messages show 1 · isthmus status.  Ctrl-C stops."
+        )
+
+    sys.exit(serve(engine, reactor, show))
+
+
+@inlineCallbacks
+def send(engine: Any, samples: list[Path], reactor: Any) -> Any:
+    """Send each sample to the channel that wants it, in the order of their names."""
+    failed: list[str] = []
+    clients: dict[str, MllpClient] = {}
+    for file in samples:
+        for raw in frames(file):
+            name = wanted_by(engine, raw)
+            channel = engine.channels[name]
+            if name not in clients:
+                address = channel.address
+                clients[name] = MllpClient(reactor, endpoint(reactor, address.host, address.port))
+            yield send_all(clients[name], [(file, raw)], failed)
+    return failed
+
+
+def wanted_by(engine: Any, raw: bytes) -> str:
+    """The first channel that does not filter the message, or the first one."""
+    for name, channel in engine.channels.items():
+        if channel.router.pipelines[name].process(raw, Meta(channel=name)).state != MessageState.FILTERED:
+            return str(name)
+    return str(next(iter(engine.channels)))
+
+
+@inlineCallbacks
+def settled(engine: Any, reactor: Any) -> Any:
+    """Wait until nothing is open, at most `PATIENCE`."""
+    until = reactor.seconds() + PATIENCE
+    while any(channel.open for channel in engine.channels.values()) and reactor.seconds() < until:
+        yield deferLater(reactor, 0.05)
+
+
+def newest(engine: Any) -> int:
+    """The id of the last message before the demo."""
+    rows = search.find(engine.store.reader, limit=1)
+    return rows[0].id if rows else 0
+
+
+def summary(engine: Any, before: int) -> bool:
+    """Print what became of the samples, and which records exist. True when all is well."""
+    rows = [row for row in search.find(engine.store.reader, limit=1000) if row.id > before][::-1]
+    console.print("\nWhat became of them:", style="bold")
+    listing(rows)
+    delivered = sum(state == "SENT" for row in rows for state in row.deliveries.values())
+    asked = sum(len(row.deliveries) for row in rows)
+    filtered = sum(row.state == MessageState.FILTERED for row in rows)
+    errors = sum(row.state == MessageState.ERROR for row in rows)
+    console.print(
+        f"\nReceived {len(rows)}, filtered {filtered}, in error {errors}, deliveries {delivered} of {asked} sent.",
+        style="bold",
+    )
+    for connection in engine.builder.connections.values():
+        sandbox = getattr(connection.client(engine.reactor, engine.data_dir).transport, "sandbox", None)
+        if sandbox is not None:
+            console.print("\nRecords in the Odoo sandbox now:", style="bold")
+            for line in sandbox.summary():
+                console.print(f"  {line}")
+    return bool(rows) and errors == 0 and delivered == asked

@@ -1,0 +1,88 @@
+"""`send`: an MLLP client that shows the answers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+from twisted.internet.defer import inlineCallbacks
+
+from destinations.mllp import MllpClient, endpoint
+from engine.errors import DeliveryError, HL7Error
+from engine.hl7 import ack, batch
+from engine.hl7.peek import peek
+from engine.security import tls
+
+
+@click.command("send")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
+)
+@click.option("--to", "target", required=True, help="mllp://host:port, or mllps:// with TLS.")
+@click.option(
+    "--ca", type=click.Path(path_type=Path, exists=True), help="CA of the server's certificate (TLS)."
+)
+@click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait for an answer.")
+@click.option("--whole", is_flag=True, help="Send a file as one frame, even when it holds several messages.")
+def command(files: tuple[Path, ...], target: str, ca: Path | None, timeout: float, whole: bool) -> None:
+    """Send the messages of HL7 FILES over MLLP, one after the other, and print each answer.
+
+    Exit 0 when all were accepted (AA or CA), 1 otherwise.
+
+    Example: isthmus send config/samples/*.hl7 --to mllp://127.0.0.1:2575
+    """
+    parts = urlsplit(target)
+    if parts.scheme not in ("mllp", "mllps") or not parts.hostname or not parts.port:
+        raise click.BadParameter(f"{target!r}: write mllp://host:port", param_hint="--to")
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
+
+    secure = parts.scheme == "mllps"
+    trust = tls.client(tls.ClientTls(ca=ca), parts.hostname, Path.cwd()) if secure else None
+    where = endpoint(reactor, parts.hostname, parts.port, trust)
+    client = MllpClient(reactor, where, secure=secure, timeout=timeout)
+    failed: list[str] = []
+    sending = send_all(client, [(file, raw) for file in files for raw in frames(file, whole)], failed)
+    sending.addErrback(lambda failure: failed.append(failure.getTraceback()))
+    sending.addBoth(lambda _: reactor.stop())
+    reactor.run()
+    sys.exit(1 if failed else 0)
+
+
+def frames(file: Path, whole: bool = False) -> list[bytes]:
+    """The messages of a file, with the segment terminators that HL7 wants (CR)."""
+    raw = file.read_bytes()
+    found = [raw] if whole else batch.split(raw).messages or [raw]
+    return [message.replace(b"\r\n", b"\r").replace(b"\n", b"\r") for message in found]
+
+
+@inlineCallbacks
+def send_all(client: MllpClient, messages: list[tuple[Path, bytes]], failed: list[str]) -> Any:
+    """Send in order, print a line each."""
+    for file, raw in messages:
+        try:
+            reply = ack.read((yield client.send(raw)))
+        except DeliveryError as error:
+            failed.append(file.name)
+            click.echo(f"{file.name}: no answer: {error} [{error.code}]", err=True)
+            continue
+        if reply.code not in ("AA", "CA"):
+            failed.append(file.name)
+        about = f": {reply.text}" if reply.text else ""
+        click.echo(f"{file.name}: {_kind(raw)} {reply.control_id} {reply.code or 'unreadable answer'}{about}")
+
+
+def _kind(raw: bytes) -> str:
+    try:
+        return peek(raw).type
+    except HL7Error:
+        return "?"
+
+
+def client_of(reactor: Any, host: str, port: int) -> MllpClient:
+    """A client in clear text, for the demo."""
+    return MllpClient(reactor, endpoint(reactor, host, port), timeout=30)
