@@ -241,8 +241,7 @@ class Connection(Protocol):
         elif not self._lost:
             transport = self.transport
             transport.unregisterProducer()
-            if self._hold:  # a TLS connection closes only when it may read the peer's last word
-                transport.resumeProducing()
+            transport.resumeProducing()  # a TLS connection closes only when it reads the peer's last word
             transport.loseConnection()
             self._cancel()
             self._timer = self._listener.reactor.callLater(self._listener.settings.frame_timeout, self.abort)

@@ -149,6 +149,8 @@ def test_time_without_reading_does_not_count():
     desk.turn(1000)
     assert desk.channel.got == []
     desk.listener.resume()
+    desk.turn(0.4)
+    assert desk.channel.got == []
     protocol.dataReceived(b"x\x1c\r")  # waited in the kernel
     assert desk.channel.raws == [b"A\x1cx"]
     assert not transport.disconnecting
