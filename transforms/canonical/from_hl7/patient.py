@@ -16,7 +16,7 @@ from engine.errors import StepError
 from transforms.canonical import codes
 from transforms.canonical.entities import Patient
 from transforms.canonical.from_hl7.reader import Reader
-from transforms.canonical.types import Address, Identifier, Maybe, Phone
+from transforms.canonical.types import Address, Code, Identifier, Maybe, Phone
 
 NOT_AN_MRN = frozenset({"SS", "SSN", "DL", "PPN", "AN", "VN", "BA", "MA", "MC", "NI", "NH", "TAX"})
 YES = {"Y": True, "YES": True, "N": False, "NO": False}
@@ -37,7 +37,7 @@ def patient(read: Reader, pid: Any, pd1: Any = None, *, whole: bool = True) -> P
         gender=_gender(read, pid),
         phones=_phones(read, pid),
         addresses=_addresses(read, pid, whole),
-        marital_status=read.code(read.one(pid, 16)),
+        marital_status=_marital(read, pid),
         language=_language(read, pid),
         race=read.code(read.one(pid, 10)),
         ethnicity=read.code(read.one(pid, 22)),
@@ -123,6 +123,14 @@ def _choose(read: Reader, found: list[Identifier], where: str) -> Identifier:
 def _gender(read: Reader, pid: Any) -> Maybe[str]:
     value = read.field(pid, 8)
     return codes.gender(value) if isinstance(value, str) else value
+
+
+def _marital(read: Reader, pid: Any) -> Maybe[Code]:
+    """PID-16; a bare code of HL7 table 0002 gets its name."""
+    found = read.code(read.one(pid, 16))
+    if isinstance(found, Code) and not found.display and found.code in codes.MARITAL:
+        return Code(code=found.code, display=codes.MARITAL[found.code], system=found.system)
+    return found
 
 
 def _language(read: Reader, pid: Any) -> Maybe[str]:
