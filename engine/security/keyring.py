@@ -85,7 +85,7 @@ class Keyring:
 
     def blind(self, text: str) -> int:
         """The keyed 64-bit index value of an identifier: equal texts give equal numbers, and no way back."""
-        hashed = blake2b(text.encode(), digest_size=8, key=self._blind_key).digest()
+        hashed = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=self._blind_key).digest()
         value: int = _unpack_signed(hashed)[0]
         return value
 

@@ -13,7 +13,7 @@ from engine.model import Delivery
 from engine.store import crashpoints
 from engine.store.bodies import Kind, body_id
 from engine.store.messages import unpack_keys
-from engine.store.tx import Q, Tx
+from engine.store.tx import Q, Tx, clean
 
 
 class Delivered(msgspec.Struct):
@@ -46,8 +46,8 @@ def deliver(tx: Tx, done: Delivered) -> bool:
     changed = tx.execute(
         Q["finish_delivery"],
         (
-            state, done.attempts, done.next_at, done.error_code, done.error_text, done.error_place,
-            done.record, done.note, done.at if ended else None, done.message_id, done.destination,
+            state, done.attempts, done.next_at, done.error_code, clean(done.error_text), clean(done.error_place),
+            clean(done.record), clean(done.note), done.at if ended else None, done.message_id, done.destination,
         ),
     ).fetchall()  # fmt: skip
     if not changed:

@@ -17,7 +17,7 @@ from engine.clock import Micros
 from engine.states import DeliveryState, MessageState
 from engine.store import crashpoints
 from engine.store.bodies import MAX_SLOT, Kind
-from engine.store.tx import Q, Tx
+from engine.store.tx import Q, Tx, clean
 
 ID_REUSED = 1
 """Flag: the control id had been used before with other bytes."""
@@ -122,11 +122,9 @@ def receive(
         tx.marks.add("c1")
     digest = tx.digest(new.raw)
     flags = 0
-    control_id = new.control_id
+    control_id, sender = clean(new.control_id), clean(new.sender)
     if control_id:
-        earlier = tx.rows(
-            Q["same_control_id"], (control_id, new.channel, new.sender, new.received_at - window)
-        )
+        earlier = tx.rows(Q["same_control_id"], (control_id, new.channel, sender, new.received_at - window))
         if earlier:
             for known, known_digest, _, state in earlier:
                 if known_digest == digest:
@@ -135,7 +133,7 @@ def receive(
                     return Received(known, known, ack, code, False, state)
             flags = ID_REUSED
     state, ack, code = new.state, new.ack, new.ack_code
-    error = (new.error_code, new.error_text, new.error_place)
+    error = (new.error_code, clean(new.error_text), clean(new.error_place))
     if flags:
         tx.count(new.channel, "id_reused")
         if on_reuse == "reject":
@@ -146,7 +144,7 @@ def receive(
         Q["insert_message"],
         (
             new.channel, state, new.received_at, new.received_at if state == "ERROR" else None, control_id,
-            new.type, new.sender, new.peer, digest, len(new.raw), new.ordering_key,
+            clean(new.type), sender, clean(new.peer), digest, len(new.raw), new.ordering_key,
             pack_keys(also) if also else None,
             tx.blind(new.mrn) if new.mrn else None,
             tx.blind(new.visit) if new.visit else None,
@@ -169,7 +167,7 @@ def route(tx: Tx, done: Routed) -> bool:
     changed = tx.execute(
         Q["route_message"],
         (
-            done.state, done.at, done.reason, done.error_code, done.error_text, done.error_place,
+            done.state, done.at, clean(done.reason), done.error_code, clean(done.error_text), clean(done.error_place),
             done.ack_code, done.config_version, done.id,
         ),
     ).fetchall()  # fmt: skip

@@ -17,6 +17,13 @@ from engine.store.sqlite import load_queries
 Q = load_queries()
 
 
+def clean(text: str | None) -> str | None:
+    """Text that UTF-8 can hold: lone surrogates of broken input become `?`, so that no row is refused."""
+    if text is None or text.isascii():
+        return text
+    return text.encode("utf-8", "replace").decode()
+
+
 class Tx:
     """A connection and what belongs to it; `execute` runs a statement."""
 

@@ -85,6 +85,15 @@ def test_bytes_that_cannot_be_read_arrive_as_error(bench):
     assert not bench.route(new.id, "odoo"), "an ERROR is not routed"
 
 
+def test_broken_text_is_no_reason_to_refuse_a_message(bench):
+    broken = "\udcff\x00é"
+    fields = {"control_id": broken, "sender": broken, "type": broken, "mrn": broken, "peer": broken}
+    new = bench.receive(b"\xff\x00", **fields)
+    assert bench.receive(b"\xff\x00", **fields).duplicate_of == new.id
+    assert bench.route(new.id, "odoo", reason=broken, error_text=broken, error_place=broken)
+    assert bench.deliver(new.id, record=broken, note=broken, error_text=broken)
+
+
 def test_ids_are_never_used_again(bench):
     bench.receive(b"one")
     bench.call(lambda tx: tx.execute("DELETE FROM message"))
