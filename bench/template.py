@@ -43,7 +43,9 @@ def main() -> None:
     rows = {
         "parse + 15 fields in Python": lambda: (lambda m: [m[path] for path in PATHS])(Message(RAW)),
         "parse + template of 15 fields": lambda: whole(Scope(Message(RAW), meta)),
-        "parse + 15 single expressions": lambda: (lambda s: [run(s) for run in single])(Scope(Message(RAW), meta)),
+        "parse + 15 single expressions": lambda: (lambda s: [run(s) for run in single])(
+            Scope(Message(RAW), meta)
+        ),
         "template of 15 fields, message parsed": lambda: whole(parsed),
         "condition, message parsed": lambda: check(parsed),
     }

@@ -22,7 +22,7 @@ RAW = (
 
 
 class Part(msgspec.Struct):
-    name: str | None | msgspec.UnsetType = msgspec.UNSET
+    name: str | msgspec.UnsetType | None = msgspec.UNSET
     other: str | None = None
     tags: list[str] = []
     class_: str = msgspec.field(default="", name="class")
@@ -149,7 +149,8 @@ def test_for_over_nothing_and_over_one_text():
 
 
 def test_once_for_each_event_and_each_operation_once():
-    text = "- upsert: res.partner\n  key: p/1\n  values: {a: 1}\n- call: res.partner\n  key: p/1\n  method: go\n  args: ['{{ event.type }}']\n"
+    text = "- upsert: res.partner\n  key: p/1\n  values: {a: 1}\n"
+    text += "- call: res.partner\n  key: p/1\n  method: go\n  args: ['{{ event.type }}']\n"
     operations = render(text, scope([Happened("one"), Happened("two")]))
     assert [op.get("args") for op in operations] == [None, ["one"], None, ["two"]]
     same = "- upsert: res.partner\n  when: event is defined\n  key: p/1\n  values: {a: 1}\n"
