@@ -263,7 +263,7 @@ class Program:
     def _step_error(self, error: Exception) -> StepError:
         where = self._where(error)
         if isinstance(error, StepError):
-            return StepError(error.what, code=error.code, where=where, todo=error.todo)
+            return StepError(error.what, code=error.code, where=error.where or where, todo=error.todo)
         if isinstance(error, IsthmusError) and any(repr(path) in str(error) for path in self.analysis.paths):
             return StepError(str(error), code=error.code, where=where)  # the path stands in the template
         if isinstance(error, UndefinedError):

@@ -196,3 +196,13 @@ def test_any_source_either_compiles_or_is_refused(source):
         run(scope())
     except StepError as error:
         assert SECRET not in str(error)
+
+
+def test_an_error_of_the_canonical_adapter_keeps_its_place():
+    def interpret(msg, message):
+        raise StepError("no identifier", code="patient.no_identifier", where="PID-3")
+
+    evaluate = compile_expression("event.type == 'x'", BuildContext(), "here")
+    with pytest.raises(StepError) as caught:
+        evaluate(Scope(Message(RAW), Meta(), interpret))
+    assert (caught.value.where, caught.value.code) == ("PID-3", "patient.no_identifier")
