@@ -104,7 +104,9 @@ def cpu(folder: Path, rounds: int = 2000) -> dict[str, float]:
         )
         for n in range(1, rounds + 1)
     ]
-    payload = b'{"op":"upsert","model":"res.partner","key":"patient/%d","values":{"name":"LAST%d, FIRST","phone":"5%d"}}'
+    payload = (
+        b'{"op":"upsert","model":"res.partner","key":"patient/%d","values":{"name":"LAST%d","phone":"5%d"}}'
+    )
     routed = [
         messages.Routed(n, "TRANSFORMED", n, [messages.NewDelivery("odoo", payload % (n, n, n))])
         for n in range(1, rounds + 1)
