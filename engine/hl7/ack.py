@@ -107,7 +107,7 @@ def build(
     tail = f"{f * 6}{charset}" if charset and version >= (2, 3) else ""
     lines = (
         f"MSH{f}{given.encoding_characters}{f}{field(5)}{f}{field(6)}{f}{field(3)}{f}{field(4)}{f}{sent}{f}{f}"
-        f"{kind}{f}{ack_id}{f}{field(11)}{f}{field(12)}{tail}\rMSA{f}{code}{f}{header.control_id}"
+        f"{kind}{f}{ack_id}{f}{field(11)}{f}{field(12)}{tail}\rMSA{f}{code}{f}{field(10)}"
     )
     if error is None and code[1] == "A":
         if text and version < (2, 7):

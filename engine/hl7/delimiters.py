@@ -11,7 +11,7 @@ separator (a letter, digit, blank, quote, control or non-ASCII byte): that is te
 | `^~\\&`      | the same; the doubled backslash is taken once            |
 | `^~` `~\&`   | only standard characters, but too few: the standard four |
 | `@`          | by position; the rest from the standard four             |
-| empty, text  | the standard four                                        |
+| empty, text, not ASCII | the standard four                              |
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _read(field: str, encoding: str) -> Delimiters:
     warning = ""
     if text != encoding:
         warning = "MSH-2 has its backslash doubled; it is taken once"
-    if not text or len(text) > 6 or any(c.isalnum() or c.isspace() for c in text):
+    if not text or len(text) > 6 or any(c.isalnum() or not "!" <= c <= "~" for c in text):
         return _complete(field, "", "MSH-2 has no encoding characters; the standard ones are assumed")
     if len(text) < 4:
         given = "" if set(text) <= set(STANDARD) else text

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from engine.hl7 import names
 from engine.hl7.er7 import Message
+from engine.hl7.segment import NAME
 
 
 class Problem(NamedTuple):
@@ -55,6 +56,11 @@ def validate(raw: bytes, version: str | None = None) -> list[Problem]:
     problems = []
     if said not in names.versions():
         problems.append(Problem("warning", "MSH-12", f"names a version without tables; checked as {tables}"))
+    for segment in message:  # hl7apy passes over these in silence
+        if not NAME.match(segment.name):
+            problems.append(Problem("error", f"segment {segment.index + 1}", "has no segment name"))
+        elif segment.name[0] != "Z" and not names.fields(segment.name, tables):
+            problems.append(Problem("error", segment.name, f"is no segment of HL7 {tables}"))
     view = message.copy()
     view.set_encoded("MSH-12", tables)
     lines = [segment.text for segment in view]

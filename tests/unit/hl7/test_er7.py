@@ -14,8 +14,8 @@ from engine.model import ABSENT, CLEAR
 A01 = (
     b"MSH|^~\\&|EHR|HOSP|ISTHMUS|CLINIC|20260329023015+0100||ADT^A01^ADT_A01|M1|P|2.5.1\r"
     b"EVN|A01|20260329\r"
-    b"PID|1||1001^^^HOSP&1.2.3&ISO^MR~999^^^SSA^SS||van Dam&van&Dam^Anna^^^\"\"||19800101|F^Female^HL70001|||"
-    b"Main \\T\\ 1st^^Town||555~556|\"\"| ||||X\\F\\Y\r"
+    b'PID|1||1001^^^HOSP&1.2.3&ISO^MR~999^^^SSA^SS||van Dam&van&Dam^Anna^^^""||19800101|F^Female^HL70001|||'
+    b'Main \\T\\ 1st^^Town||555~556|""| ||||X\\F\\Y\r'
     b"PV1|1|I|W^1^2\r"
     b"OBX|1|NM|A||5\rOBX|2|ST|B||x~y~z\rZPI|1|local\r"
 )
@@ -55,7 +55,16 @@ def test_absent_clear_and_blank_are_three_things() -> None:
     assert msg["PID-14[7=x].1"] is CLEAR
     assert msg["PID-5.5"] is CLEAR
     assert msg["PID-15"] == " "
-    for path in ("PID-2", "PID-99", "NK1-1", "PID-3[3].1", "PID-3[5=XX].1", "PID-3.9", "PID-3.4.9", "OBX[3]-5"):
+    for path in (
+        "PID-2",
+        "PID-99",
+        "NK1-1",
+        "PID-3[3].1",
+        "PID-3[5=XX].1",
+        "PID-3.9",
+        "PID-3.4.9",
+        "OBX[3]-5",
+    ):
         assert msg[path] is ABSENT, path
         assert path not in msg
     assert "PID-14" in msg
@@ -228,6 +237,7 @@ def test_lines_that_are_no_segments_stay_and_are_reported() -> None:
         (b"MSH|~\\&", "b", True),
         (b"MSH|", "b", True),
         (b"MSH|HIS", "b", True),
+        ("MSH|^\ufffd\\&".encode(), "b", True),
     ],
 )
 def test_odd_encoding_characters(header: bytes, reads: str, warned: bool) -> None:
@@ -299,7 +309,9 @@ def test_what_has_no_header_is_refused(raw: bytes, code: str) -> None:
     ],
 )
 def test_multibyte_text_is_read_and_written_in_its_own_charset(codec: str, name: str, text: str) -> None:
-    raw = f"MSH|^~\\&|A|B|C|D|1||ADT^A01|1|P|2.5||||||{name}\rPID|1||1||{text}^{text}~{text}|x\r".encode(codec)
+    raw = f"MSH|^~\\&|A|B|C|D|1||ADT^A01|1|P|2.5||||||{name}\rPID|1||1||{text}^{text}~{text}|x\r".encode(
+        codec
+    )
     msg = Message(raw)
     assert not msg.warnings
     assert (msg["PID-5.1"], msg["PID-5[2].1"], msg["PID-6"]) == (text, text, "x")
