@@ -62,7 +62,9 @@ def test_every_message_is_interpreted_and_rendered():
             continue
         template = TEMPLATES["patient" if kind == "ADT" else "appointment"]
         operations = template(scope)
-        counts[f"{kind} messages with events" if events else f"{kind}^{message['MSH-9.2']} without events"] += 1
+        counts[
+            f"{kind} messages with events" if events else f"{kind}^{message['MSH-9.2']} without events"
+        ] += 1
         counts["events"] += len(events)
         counts["operations"] += len(operations)
         json.dumps(operations)
@@ -110,10 +112,7 @@ def test_patients_agree_with_the_fhir_of_others():
         assert who.mrn in {item["value"] for item in other["identifier"] if "value" in item}, path
         counts["identifier"] += 1
         if who.name.display:
-            named = {
-                (name.get("family", ""), name.get("given", [""])[0])
-                for name in other.get("name", [])
-            }
+            named = {(name.get("family", ""), name.get("given", [""])[0]) for name in other.get("name", [])}
             assert (who.name.family, (who.name.given or [""])[0]) in named, path
             counts["name"] += 1
         if "birthDate" in other:

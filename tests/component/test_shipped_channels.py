@@ -13,8 +13,8 @@ from tests.component.shipped import CHANNELS, shipped
 TESTS = sorted((CHANNELS.parent / "tests").glob("*.yaml"))
 SAMPLES = sorted((CHANNELS.parent / "samples").glob("*.hl7"))
 REQUIRED = {
-    "adt": "A01 A02 A03 A04 A05 A08 A11 A12 A13 A28 A31 A40".split(),
-    "siu": "S12 S13 S14 S15 S17 S26".split(),
+    "adt": ["A01", "A02", "A03", "A04", "A05", "A08", "A11", "A12", "A13", "A28", "A31", "A40"],
+    "siu": ["S12", "S13", "S14", "S15", "S17", "S26"],
 }
 
 

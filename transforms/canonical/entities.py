@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from transforms.canonical.types import Address, Code, Identifier, Maybe, Name, Phone, Ref, escape
+from transforms.canonical.types import NAMELESS, Address, Code, Identifier, Maybe, Name, Phone, Ref, escape
 
 NOWHERE = Address()
 OPEN_VISIT = timedelta(hours=1)  # how long a visit without an end is drawn in a calendar
@@ -37,7 +37,7 @@ class Organization(_Entity):
 class Practitioner(_Entity):
     """A person who treats (AIP-3, PV1-7 and the like)."""
 
-    name: Name = Name()
+    name: Name = NAMELESS
     role: Code | None = None
 
     @property
@@ -91,7 +91,7 @@ class Patient(_Entity):
     """A patient. `mrn` is the identifier that was chosen from `identifiers` (see docs/canonical.md)."""
 
     mrn_identifier: Identifier | None = None
-    name: Name = Name()  # the legal one; without parts when none was sent, or when it was cleared
+    name: Name = NAMELESS  # the legal one; without parts when none was sent, or when it was cleared
     other_names: list[Name] = []
     birth_date: Maybe[str] = UNSET  # ISO 8601: YYYY, YYYY-MM or YYYY-MM-DD, as precise as it was sent
     gender: Maybe[str] = UNSET  # male, female, other or unknown

@@ -6,13 +6,13 @@ Guarantee: three values survive in every field that may be empty. `UNSET` is abs
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 T = TypeVar("T")
-Maybe = T | None | UnsetType
+Maybe: TypeAlias = T | UnsetType | None
 """Absent (`UNSET`), cleared (`None`) or a value."""
 
 
@@ -20,14 +20,14 @@ class _Value(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     """Base of the value types: never changed once made."""
 
 
-class Period(_Value):
+class Period(_Value, frozen=True):
     """From `start` to `end`, ISO 8601, as precise as it was sent."""
 
     start: Maybe[str] = UNSET
     end: Maybe[str] = UNSET
 
 
-class Identifier(_Value):
+class Identifier(_Value, frozen=True):
     """A business identifier: `value` is unique within `assigner`; `type` is a code of HL7 table 0203."""
 
     value: str
@@ -42,7 +42,7 @@ class Identifier(_Value):
         return f"{escape(self.assigner)}/{escape(self.value)}"
 
 
-class Code(_Value):
+class Code(_Value, frozen=True):
     """A coded value: `code` within `system`, and how people say it."""
 
     code: str = ""
@@ -56,7 +56,7 @@ class Code(_Value):
         return self.display or self.text or self.code
 
 
-class Name(_Value):
+class Name(_Value, frozen=True):
     """A person's name. `use` is a FHIR name-use code, "" when HL7 table 0200 has no counterpart."""
 
     family: str = ""
@@ -73,7 +73,10 @@ class Name(_Value):
         return " ".join(part for part in parts if part) or self.text or UNSET
 
 
-class Phone(_Value):
+NAMELESS = Name()
+
+
+class Phone(_Value, frozen=True):
     """A phone number, fax number or e-mail address. `system`: phone, fax, pager, email, url or other."""
 
     value: str
@@ -82,7 +85,7 @@ class Phone(_Value):
     rank: int = 0
 
 
-class Address(_Value):
+class Address(_Value, frozen=True):
     """A postal address. `country` is ISO 3166-1 alpha-2 where it could be told, else as it was sent."""
 
     street: Maybe[str] = UNSET
@@ -95,7 +98,7 @@ class Address(_Value):
     use: str = ""  # home, work, temp, old, billing or ""
 
 
-class Ref(_Value):
+class Ref(_Value, frozen=True):
     """A reference to something that this event does not carry in full."""
 
     kind: str
@@ -108,7 +111,7 @@ class Ref(_Value):
         return self.identifiers[0].key if self.identifiers else ""
 
 
-class Money(_Value):
+class Money(_Value, frozen=True):
     """An amount: a decimal number as text, and an ISO 4217 currency."""
 
     amount: str

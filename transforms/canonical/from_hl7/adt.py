@@ -16,7 +16,7 @@ from msgspec import UNSET
 from transforms.canonical.entities import Encounter, Patient
 from transforms.canonical.events import Event
 from transforms.canonical.from_hl7.maker import Maker
-from transforms.canonical.from_hl7.patient import patient, retired
+from transforms.canonical.from_hl7.patient import no_prior, patient, retired
 from transforms.canonical.from_hl7.reader import Reader
 from transforms.canonical.from_hl7.visit import encounter, prior
 
@@ -145,7 +145,10 @@ def _times(visit: Encounter, trigger: str, happened: datetime) -> None:
 
 
 def _groups(read: Reader) -> Iterator[tuple[Any, Any, Any, Any, list[Any]]]:
-    """`(PID, PD1, PV1, PV2, its MRG …)` for each PID of the message, in order."""
+    """`(PID, PD1, PV1, PV2, [(MRG, PV1) …])` for each PID of the message, in order.
+
+    A45 has a PV1 after each MRG, elsewhere it is one for the patient: the first.
+    """
     current: list[Any] = []
     merges: list[Any] = []
     places = {"PD1": 1, "PV1": 2, "PV2": 3}
@@ -153,14 +156,17 @@ def _groups(read: Reader) -> Iterator[tuple[Any, Any, Any, Any, list[Any]]]:
         name = segment.name
         if name == "PID":
             if current:
-                yield (*current, merges)  # type: ignore[misc]
+                yield (*current, merges)
             current, merges = [segment, None, None, None], []
         elif current and name == "MRG":
-            merges.append(segment)
+            merges.append([segment, None])
+        elif merges and name == "PV1" and merges[-1][1] is None:
+            merges[-1][1] = segment
+            current[2] = current[2] or segment
         elif current and name in places and current[places[name]] is None:
             current[places[name]] = segment
     if current:
-        yield (*current, merges)  # type: ignore[misc]
+        yield (*current, merges)
 
 
 def _merges(read: Reader, make: Maker, type_: str) -> list[Event]:
@@ -169,11 +175,13 @@ def _merges(read: Reader, make: Maker, type_: str) -> list[Event]:
     for pid, pd1, pv1, pv2, merges in groups:
         survivor = patient(read, pid, pd1)
         if type_.startswith("patient."):
-            gone = _retired(read, merges, survivor)
+            gone = _retired(read, [mrg for mrg, _ in merges], survivor)
             make.event(type_, "Patient", survivor.key, patient=survivor, retired=gone)
             continue
-        for mrg in merges:
-            visit = encounter(read, pv1, pv2, survivor, "")
+        if not merges:
+            raise no_prior("MRG")
+        for mrg, own in merges:
+            visit = encounter(read, own or pv1, pv2, survivor, "")
             kind = "Account" if type_.startswith("account.") else "Encounter"
             key = visit.key
             make.event(type_, kind, key, patient=survivor, encounter=visit, prior=prior(read, mrg))

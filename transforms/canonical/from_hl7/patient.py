@@ -16,7 +16,7 @@ from engine.errors import StepError
 from transforms.canonical import codes
 from transforms.canonical.entities import Patient
 from transforms.canonical.from_hl7.reader import Reader
-from transforms.canonical.types import Address, Code, Identifier, Maybe, Phone
+from transforms.canonical.types import NAMELESS, Address, Code, Identifier, Maybe, Phone
 
 NOT_AN_MRN = frozenset({"SS", "SSN", "DL", "PPN", "AN", "VN", "BA", "MA", "MC", "NI", "NH", "TAX"})
 YES = {"Y": True, "YES": True, "N": False, "NO": False}
@@ -31,7 +31,7 @@ def patient(read: Reader, pid: Any, pd1: Any = None, *, whole: bool = True) -> P
     return Patient(
         identifiers=found,
         mrn_identifier=chosen,
-        **({"name": names[0]} if names else {}),
+        name=names[0] if names else NAMELESS,
         other_names=[*names[1:], *aliases],
         birth_date=read.day(pid, 7),
         gender=_gender(read, pid),
@@ -53,19 +53,24 @@ def retired(read: Reader, mrg: Any, survivor: Patient) -> Patient:
     """The patient of an MRG segment: who is no more, once merged into `survivor`."""
     found = _identifiers(read, mrg, 1, (2, 4))
     if not found:
-        raise StepError(
-            "the merge does not say which patient is merged",
-            code="merge.no_prior_identifier",
-            where="MRG-1",
-            todo="ask the sender to fill MRG-1 (prior patient identifier list)",
-        )
+        raise no_prior("MRG-1")
     same = survivor.mrn_identifier
     chosen = next((item for item in found if same and item.assigner == same.assigner), None)
     names = read.names(read.all(mrg, 7))
     return Patient(
         identifiers=found,
         mrn_identifier=chosen if _unasked(read) and chosen else _choose(read, found, "MRG-1"),
-        **({"name": names[0]} if names else {}),
+        name=names[0] if names else NAMELESS,
+    )
+
+
+def no_prior(where: str) -> StepError:
+    """The error of a merge or move that does not say what is merged or moved."""
+    return StepError(
+        "the merge does not say what is merged",
+        code="merge.no_prior_identifier",
+        where=where,
+        todo="ask the sender to fill MRG-1 (patient), MRG-3 (account) or MRG-5 (visit)",
     )
 
 
