@@ -191,8 +191,8 @@ class Engine:
     def _store_state(self, state: str, error: Any) -> None:
         if error is not None:
             log.error("store.failed", state=state, code=error.code, why=error.what)
-        else:
-            log.info("store.state", state=state)
+        elif state == "open":
+            log.info("store.recovered")
 
     def status(self) -> dict[str, Any]:
         """What `status` and the console show."""

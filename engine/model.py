@@ -19,7 +19,7 @@ from engine.clock import Micros
 class _Marker(str):
     """An empty string that is known by identity."""
 
-    __slots__ = ("label",)  # type: ignore[misc]
+    __slots__ = ("label",)
     label: str
 
     def __repr__(self) -> str:

@@ -17,6 +17,8 @@ from engine.cli.run import logging_to_stderr, serve
 from engine.cli.send import frames, send_all
 from engine.cli.showing import console, listing
 from engine.model import Meta
+from engine.odoo.connection import SANDBOX, SANDBOX_FILE
+from engine.odoo.sandbox import Sandbox
 from engine.states import MessageState
 from engine.store import search
 
@@ -118,9 +120,8 @@ def summary(engine: Any, before: int) -> bool:
         style="bold",
     )
     for connection in engine.builder.connections.values():
-        sandbox = getattr(connection.client(engine.reactor, engine.data_dir).transport, "sandbox", None)
-        if sandbox is not None:
+        if connection.url == SANDBOX:
             console.print("\nRecords in the Odoo sandbox now:", style="bold")
-            for line in sandbox.summary():
+            for line in Sandbox(engine.data_dir / SANDBOX_FILE).summary():
                 console.print(f"  {line}")
     return bool(rows) and errors == 0 and delivered == asked
