@@ -16,7 +16,6 @@ separator (a letter, digit, blank, quote, control or non-ASCII byte): that is te
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 STANDARD = "^~\\&"
@@ -24,7 +23,9 @@ NEVER = "\uffff"
 BLANK = b" \t\r\n\x0b\x0c\x1c"
 BOM = b"\xef\xbb\xbf"
 LEADING = " \t\x0b\x0c\x1c\ufeff"
-_HEADER = re.compile(rb"(?:^|[\r\n\x0b\x1c])(?:\xef\xbb\xbf|[ \t\x0b\x0c\x1c])*MSH([!#-/:-@\[-`{-~])")
+_SEPARATORS = frozenset(b"!#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+_AROUND = frozenset(b" \t\x0b\x0c\x1c" + BOM)
+_STARTS = frozenset(b"\r\n\x0b\x1c")
 
 
 class Delimiters(NamedTuple):
@@ -45,12 +46,22 @@ class Delimiters(NamedTuple):
         return (four + self.truncation).replace(NEVER, "")
 
 
-def locate(raw: bytes) -> int:
-    """The offset of the first `MSH` with a plausible separator at the start of a line, or -1."""
-    if raw[:3] == b"MSH" and _HEADER.match(raw):
-        return 0
-    found = _HEADER.search(raw)
-    return found.start(1) - 3 if found else -1
+def locate(raw: bytes, start: int = 0) -> int:
+    """The offset, from `start` on, of the first `MSH` with a plausible separator at the start of a line, or -1.
+
+    Only blanks, a byte order mark and MLLP bytes may stand before it. Takes time in proportion to the bytes,
+    whatever they are.
+    """
+    at = raw.find(b"MSH", start)
+    while at >= 0:
+        if at + 3 < len(raw) and raw[at + 3] in _SEPARATORS:
+            before = at - 1
+            while before >= 0 and raw[before] in _AROUND and raw[before] not in _STARTS:
+                before -= 1
+            if before < 0 or raw[before] in _STARTS:
+                return at
+        at = raw.find(b"MSH", at + 3)
+    return -1
 
 
 _known: dict[tuple[str, str], Delimiters] = {}

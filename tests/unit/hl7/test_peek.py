@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import HL7Error
-from engine.hl7 import peek
+from engine.hl7 import batch, peek
 from engine.hl7.er7 import Message
 from engine.hl7.peek import HeaderError
 
@@ -144,3 +144,18 @@ def test_one_value_of_what_is_unreadable_is_empty() -> None:
 def test_one_value_is_what_the_view_gives_for_any_text(text: str, path: str) -> None:
     raw = HEAD + text.encode()
     assert peek.value(raw, path, peek.peek(raw)) == str(Message(raw)[path])
+
+
+@pytest.mark.parametrize(
+    "noise", [b"\x0b", b"\x1c", b" ", b"MSH", b" MSH", b"\xef\xbb\xbf", b"\rMSH", b"MSH|", b"\\", b"\r"]
+)
+def test_time_grows_with_the_bytes_and_not_faster(noise: bytes) -> None:
+    raw = noise * 300_000  # a quadratic search would take minutes and meet the time limit of the tests
+    assert peek.count_headers(raw) == (1 if noise == b"MSH|" else 0)
+    assert peek.count_headers(raw + b"\r" + HEAD) == (2 if noise == b"MSH|" else 1)
+    try:
+        peek.peek(raw)
+    except HeaderError as error:
+        assert error.ack == "AR"
+    Message(HEAD + raw)["PID-3.1"]
+    batch.split(raw)
