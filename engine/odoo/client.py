@@ -123,6 +123,14 @@ class OdooClient:
         context = {"active_test": False}
         return _records(await self.call(model, "read", ids, fields=list(fields), context=context), model)
 
+    async def existing(self, model: str, ids: Sequence[int]) -> set[int]:
+        """Those of `ids` that exist, archived ones too. (`read` of `id` alone does not look.)"""
+        if not ids:
+            return set()
+        context = {"active_test": False}
+        found = await self.search_read(model, [["id", "in", list(ids)]], ["id"], context=context)
+        return {row["id"] for row in found}
+
     async def fields_get(self, model: str) -> Fields:
         """The fields of a model with ATTRIBUTES, asked once."""
         found = self._session.fields.get(model)

@@ -89,7 +89,7 @@ class Merger:
         if not self._index.readable:
             await existing(self._client, self._index, names[0])  # says that the right is missing
         ids = sorted({record.id for record in found.values()})
-        there = {row["id"] for row in (await self._client.read(model, ids, ["id"]) if ids else [])}
+        there = await self._client.existing(model, ids)
         return {name: record for name, record in found.items() if record.id in there}
 
     async def _name(self, job: Job, xid: str, record: Found, said: list[dict[str, Any]]) -> None:
@@ -108,12 +108,9 @@ class Merger:
         try:
             await self._client.call(WIZARD, "action_merge", created)
         except OdooError as error:
-            if error.result != Result.UNKNOWN or await self._left(losers):
+            # Odoo deletes the retired contacts when it merges.
+            if error.result != Result.UNKNOWN or await self._client.existing(CONTACT, losers):
                 raise
-
-    async def _left(self, losers: list[int]) -> bool:
-        """Whether a retired contact still exists: Odoo deletes them when it merges."""
-        return bool(await self._client.read(CONTACT, losers, ["id"]))
 
     async def _same_email(self, names: dict[int, str], said: list[dict[str, Any]]) -> None:
         """Odoo merges contacts of one e-mail only; the survivor's counts, or else the first that there is.

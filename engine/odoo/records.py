@@ -125,7 +125,9 @@ class Records:
             ids = {found[row.xid].id for row in pending if row.xid in found}
             values = {
                 item["id"]: item
-                for item in (await self._client.read(model, sorted(ids), names or ["id"]) if ids else [])
+                for item in (
+                    await self._client.read(model, sorted(ids), names or ["write_date"]) if ids else []
+                )
             }
             for row in pending:
                 if row.xid in found and found[row.xid].id in values:
@@ -232,7 +234,7 @@ class Records:
                     await name_record(self._client, self._index, row.xid, Found(model, fits[0]))
                 row.id = fits[0]
                 row.adopted = True
-                row.current = (await self._client.read(model, fits, columns or ["id"]))[0]
+                row.current = (await self._client.read(model, fits, columns or ["write_date"]))[0]
 
 
 async def name_record(client: OdooClient, index: XidIndex, xid: str, record: Found) -> Found:
