@@ -86,7 +86,7 @@ def open_store(
     encrypt: bool = True,
     compress: bool = True,
     now: Callable[[], Micros] = wall_clock,
-    inline: int = 2,
+    inline: int = 0,
 ) -> Store:
     """Open the store of a data folder. Raises StoreError (codes: engine.store.sqlite, and `store.key`).
 
