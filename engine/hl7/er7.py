@@ -122,10 +122,7 @@ class Message:
 
     def segment(self, name: str, occurrence: int = 1) -> Segment | None:
         """The nth segment of that name, counted from 1, or None."""
-        index = self._index
-        if index is None:
-            index = self._index = self._find()
-        places = index.get(name)
+        places = (self._index or self._find()).get(name)
         if places is None or occurrence > len(places):
             return None
         return self._at(places[occurrence - 1])
@@ -134,9 +131,7 @@ class Message:
         """The segments in order: all, or those of one name."""
         if name is None:
             return [self._at(place) for place in range(len(self._lines))]
-        if self._index is None:
-            self._index = self._find()
-        return [self._at(place) for place in self._index.get(name, ())]
+        return [self._at(place) for place in (self._index or self._find()).get(name, ())]
 
     def __iter__(self) -> Iterator[Segment]:
         return iter(self.segments())
@@ -148,8 +143,10 @@ class Message:
         return segment
 
     def _find(self) -> dict[str, list[int]]:
+        """Where the segments of each name are; made once, when first asked for."""
         separator = self.delimiters.field
         index: dict[str, list[int]] = {}
+        self._index = index
         for place, line in enumerate(self._lines):
             name = line[:3] if line[3:4] == separator else line.split(separator, 1)[0]
             if name in index:
@@ -160,8 +157,12 @@ class Message:
 
     def __getitem__(self, path: str) -> str:
         compiled = _compiled.get(path) or paths.compile(path)
-        segment = self.segment(compiled.segment, compiled.occurrence or 1)
-        return ABSENT if segment is None else segment.value(compiled)
+        places = (self._index or self._find()).get(compiled.segment)
+        occurrence = compiled.occurrence or 1
+        if places is None or occurrence > len(places):
+            return ABSENT
+        place = places[occurrence - 1]
+        return (self._segments.get(place) or self._at(place)).value(compiled)
 
     def get(self, path: str, default: str = "") -> str:
         """The value, or `default` when it is absent (CLEAR is not absent)."""

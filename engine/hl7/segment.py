@@ -152,13 +152,13 @@ class Segment:
 
     def part(self, text: str, component: int, sub: int) -> str:
         """A component or subcomponent of one repetition (0: all of it) as a value."""
-        if component and text != NULL:
+        delimiters = self.message.delimiters
+        if component and (sub or component > 1 or delimiters.component in text) and text != NULL:
             text = self.cut(text, component, sub)
         if not text:
             return ABSENT
         if text == NULL:
             return CLEAR
-        delimiters = self.message.delimiters
         if delimiters.escape in text:
             return unescape(text, delimiters, self.message.codec) or ABSENT
         return text
