@@ -8,6 +8,7 @@ Refuses: positional arguments over JSON-2, which has none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from engine.odoo.errors import OdooError, classify, not_json
 from engine.states import Result
 
 JSON = "application/json"
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def dumps(value: Any) -> bytes:
 def clean(value: Any) -> Any:
     """`value` without NUL characters, and with U+FFFD in place of lone surrogates."""
     if isinstance(value, str):
-        return value.replace("\x00", "").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        return SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value.replace("\x00", ""))
     if isinstance(value, dict):
         return {clean(name): clean(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -83,7 +83,12 @@ class _Collector(WireProtocol):
             self.parts.append(data)
         else:
             self.parts = []
-            transport: Any = self.transport
+            self.drop()
+
+    def drop(self) -> None:
+        """Close the connection: nobody wants the rest."""
+        transport: Any = self.transport
+        if transport is not None:
             transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -135,9 +140,9 @@ class HttpTransport:
             name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
             for name, values in response.headers.getAllRawHeaders()
         }
-        # Cancelled (timeout): the connection is dropped, so that no answer comes to nobody.
-        body: Deferred[bytes] = Deferred(lambda _: response._transport.abortConnection())
-        response.deliverBody(_Collector(body))
+        body: Deferred[bytes] = Deferred(lambda _: collector.drop())  # cancelled: the time is over
+        collector = _Collector(body)
+        response.deliverBody(collector)
         return body.addCallback(lambda data: (response.code, names, data))
 
 
@@ -163,7 +168,7 @@ def lost(failure: Failure) -> OdooError:
             code="odoo.unreachable",
             todo="check that Odoo runs and that the URL is right",
         )
-    if isinstance(found, (defer.TimeoutError, defer.CancelledError)):
+    if any(isinstance(reason, (defer.TimeoutError, defer.CancelledError)) for reason in reasons):
         return OdooError(
             "Odoo gave no answer in time; what was asked may still be done",
             result=Result.UNKNOWN,

@@ -92,7 +92,9 @@ class World:
 
     def event(self, label, **values):
         times = {"start": "2027-01-04 10:00:00", "stop": "2027-01-04 10:30:00", "user_id": None}
-        return Operation("upsert", "calendar.event", self.key(label), values={"name": label, **times, **values})
+        return Operation(
+            "upsert", "calendar.event", self.key(label), values={"name": label, **times, **values}
+        )
 
     def merge(self, survivor, *retired, model="res.partner"):
         keys = [self.key(name) for name in retired]
