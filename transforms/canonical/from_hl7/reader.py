@@ -73,9 +73,7 @@ class Reader:
         if self.sub in text:
             subs = text.split(self.sub)
             text = subs[sub - 1] if sub <= len(subs) else ""
-        elif sub > 1:
-            return ""
-        if text == NULL:
+        elif sub > 1 or text == NULL:
             return ""
         if self.escape in text:
             text = unescape(text, self.message.delimiters, self.message.codec)
@@ -209,7 +207,7 @@ class Reader:
         """PL in its three values."""
         if parts == [NULL]:
             return None
-        if not any(parts):
+        if not parts:
             return UNSET
         place = Location(
             point_of_care=self.text(parts, 1),
