@@ -24,22 +24,27 @@ def put(segment: Segment, path: Path, text: str) -> bool:
     if path.field <= 2 and fields[0] in HEADERS:
         raise HL7Error("the separators of a message cannot be set", code="hl7.set", where=path.text)
     old = fields[path.field] if path.field < len(fields) else ""
-    if not (path.component or path.repetition or path.where) and text in ("", NULL):
+    partial = bool(path.component or path.repetition or path.where)
+    if not partial and text in ("", NULL):
         new = text
+    elif not text and (old == NULL or not any(_there(segment, path))):
+        return False  # nothing is there to be emptied
     else:
         separator = segment.message.delimiters.repetition
         repetitions = [] if old in ("", NULL) else old.split(separator)
         place = _place(segment, repetitions, path)
         repetitions[place] = _replaced(segment, repetitions[place], path, text)
         new = _join(separator, repetitions, path)
-        if old == NULL and not new:
-            new = old  # emptying a part of a cleared field leaves it cleared
     if new == old:
         return False
     _grow(fields, path.field + 1)
     fields[path.field] = new
     segment.changed = True
     return True
+
+
+def _there(segment: Segment, path: Path) -> list[str]:
+    return [segment.cut(text, path.component, path.sub) for text in segment.named(path)[:1]]
 
 
 def _place(segment: Segment, repetitions: list[str], path: Path) -> int:
@@ -51,8 +56,7 @@ def _place(segment: Segment, repetitions: list[str], path: Path) -> int:
         if segment.part(text, component, sub) == wanted:
             return place
     chosen = Path(path.text, "", 0, path.field, 0, None, component, sub)
-    message = segment.message
-    repetitions.append(_replaced(segment, "", chosen, escape(wanted, message.delimiters, message.codec)))
+    repetitions.append(_replaced(segment, "", chosen, escape(wanted, segment.message.delimiters)))
     return len(repetitions) - 1
 
 

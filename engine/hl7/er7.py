@@ -191,6 +191,12 @@ class Message:
 
     def __setitem__(self, path: str, value: str) -> None:
         compiled = paths.compile(path)
+        if (
+            value == ""
+            and value is not CLEAR
+            and self.segment(compiled.segment, compiled.occurrence or 1) is None
+        ):
+            return  # nothing is there to be emptied
         self.set(self._to_set(compiled), compiled, value)
 
     def set(self, segment: Segment, path: Path, value: str) -> None:
@@ -200,7 +206,7 @@ class Message:
         elif value == NULL:  # a value of two quotes must not be read as CLEAR
             text = f"{self.delimiters.escape}X{NULL.encode(self.codec).hex()}{self.delimiters.escape}"
         else:
-            text = escape(str(value), self.delimiters, self.codec)
+            text = escape(str(value), self.delimiters)
         self._put(segment, path, text)
 
     def set_encoded(self, path: str, text: str) -> None:

@@ -1,10 +1,10 @@
 r"""HL7 escape sequences in text (HL7 v2.5.1 chapter 2.7), both ways.
 
-Guarantees: `unescape(escape(text)) == text` for every text, and `escape` never gives a delimiter or a segment
-terminator. Read: \F\ \S\ \T\ \R\ \E\ the delimiters, \P\ the truncation character, \.br\ a new line, \H\ \N\
-(highlighting) nothing, \Xdd..\ bytes in the message's character set. Kept as they are: \Cxxyy\, \Mxxyyzz\,
-\Zxx\, other formatting commands (\.sp\, \.in\ ...), unknown sequences, and an escape character that is not
-closed.
+Guarantees: `unescape(escape(text)) == text` for every text, and `escape` never gives a delimiter, a segment
+terminator or a byte that frames MLLP. Read: \F\ \S\ \T\ \R\ \E\ the delimiters, \P\ the truncation character,
+\.br\ a new line, \H\ \N\ (highlighting) nothing, \Xdd..\ bytes in the message's character set. Kept as they are:
+\Cxxyy\, \Mxxyyzz\, \Zxx\, other formatting commands (\.sp\, \.in\ ...), unknown sequences, and an escape
+character that is not closed.
 """
 
 from __future__ import annotations
@@ -62,20 +62,23 @@ def unescape(text: str, delimiters: Delimiters, codec: str = "utf_8") -> str:
     return _pattern(delimiters.escape).sub(resolve, text)
 
 
-_tables: dict[tuple[Delimiters, str], dict[int, str]] = {}
+_tables: dict[Delimiters, dict[int, str]] = {}
 
 
-def escape(text: str, delimiters: Delimiters, codec: str = "utf_8") -> str:
-    """`text` fit to be a value: delimiters, CR and LF escaped."""
-    table = _tables.get((delimiters, codec))
+def escape(text: str, delimiters: Delimiters) -> str:
+    """`text` fit to be a value: delimiters, line ends and the bytes that frame MLLP escaped.
+
+    In a message whose MSH-2 leaves no escape character they become blanks.
+    """
+    table = _tables.get(delimiters)
     if table is None:
-        table = _table(delimiters, codec)
+        table = _table(delimiters)
         if len(_tables) < 1000:
-            _tables[delimiters, codec] = table
+            _tables[delimiters] = table
     return text.translate(table)
 
 
-def _table(delimiters: Delimiters, codec: str) -> dict[int, str]:
+def _table(delimiters: Delimiters) -> dict[int, str]:
     e = delimiters.escape
     table = {}
     named = {
@@ -85,7 +88,9 @@ def _table(delimiters: Delimiters, codec: str) -> dict[int, str]:
         delimiters.field: "F",
         delimiters.escape: "E",
         "\n": ".br",
-        "\r": "X" + "\r".encode(codec).hex().upper(),
+        "\r": "X0D",
+        "\x0b": "X0B",
+        "\x1c": "X1C",
     }
     for char, name in named.items():
         if char != NEVER:

@@ -148,6 +148,32 @@ def test_setting(path: str, value: str, before: bytes, after: bytes) -> None:
     assert Message(bytes(msg))[path] == value
 
 
+@pytest.mark.parametrize("path", ["PID-14.2", "PID-14.1", "PID-14[1].1.2", "PID-14"])
+def test_emptying_a_part_of_a_cleared_field_leaves_it_cleared(path: str) -> None:
+    msg = Message(A01)
+    msg[path] = ABSENT
+    assert (msg["PID-14"] is CLEAR) == (path != "PID-14")
+    assert (bytes(msg) == A01) == (path != "PID-14")
+
+
+@pytest.mark.parametrize(
+    "path", ["PID-2", "PID-2.3", "PID-3[4]", "PID-3.9", "PID-3[5=XX].2", "NK1-2", "PID-40", "PID-7.2.2"]
+)
+def test_emptying_what_is_not_there_changes_nothing(path: str) -> None:
+    msg = Message(A01)
+    for nothing in (ABSENT, ""):
+        msg[path] = nothing
+        assert bytes(msg) == A01
+    msg[path] = CLEAR
+    assert msg[path] is CLEAR and Message(bytes(msg))[path] is CLEAR
+
+
+def test_bytes_that_frame_mllp_are_escaped() -> None:
+    msg = Message(A01)
+    msg["PID-9"] = "a\x0bb\x1c"
+    assert b"|a\\X0B\\b\\X1C\\|" in bytes(msg)
+
+
 def test_setting_through_a_segment_and_copying() -> None:
     msg = Message(A01)
     twin = msg.copy()

@@ -49,7 +49,16 @@ def test_the_messages_own_delimiters_count() -> None:
 def test_round_trip(text: str, given_: Delimiters) -> None:
     written = escape(text, given_)
     assert unescape(written, given_) == text
-    for char in (given_.field, given_.component, given_.repetition, given_.subcomponent, "\r", "\n"):
+    for char in (
+        given_.field,
+        given_.component,
+        given_.repetition,
+        given_.subcomponent,
+        "\r",
+        "\n",
+        "\x0b",
+        "\x1c",
+    ):
         assert char not in written
 
 
