@@ -189,6 +189,8 @@ class Engine:
         log.info("engine.stopped")
 
     def _store_state(self, state: str, error: Any) -> None:
+        if state == "closed":
+            return
         if error is not None:
             log.error("store.failed", state=state, code=error.code, why=error.what)
         elif state == "open":

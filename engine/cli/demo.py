@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.table import Table
 from twisted.internet.defer import inlineCallbacks
 from twisted.internet.task import deferLater
 
@@ -122,6 +123,21 @@ def summary(engine: Any, before: int) -> bool:
     for connection in engine.builder.connections.values():
         if connection.url == SANDBOX:
             console.print("\nRecords in the Odoo sandbox now:", style="bold")
-            for line in Sandbox(engine.data_dir / SANDBOX_FILE).summary():
-                console.print(f"  {line}")
+            records(Sandbox(engine.data_dir / SANDBOX_FILE).summary())
     return bool(rows) and errors == 0 and delivered == asked
+
+
+def records(found: dict[str, list[dict[str, Any]]]) -> None:
+    """A table for each model."""
+    for model in ("res.partner", "calendar.event"):
+        table = Table(box=None, pad_edge=False, header_style="bold", title=model, title_justify="left")
+        columns = ("name", "ref", "phone") if model == "res.partner" else ("name", "start", "stop", "active")
+        for name in ("id", *columns, "external ids"):
+            table.add_column(name, no_wrap=True)
+        for record in reversed(found.get(model, [])):
+            cells = [
+                str(record[name]) if record[name] is not False or name == "active" else "" for name in columns
+            ]
+            names = ", ".join(text.partition("/")[2] for text in record["xml_ids"])
+            table.add_row(str(record["id"]), *cells, names)
+        console.print(table)
