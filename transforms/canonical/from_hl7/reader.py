@@ -27,7 +27,7 @@ Parts = list[str]  # the components of one repetition, as in the message
 class Reader:
     """One message, its separators, and the options that decide what values mean."""
 
-    __slots__ = ("authority", "component", "escape", "message", "options", "repetition", "sub")
+    __slots__ = ("_people", "authority", "component", "escape", "message", "options", "repetition", "sub")
 
     def __init__(self, message: Any, options: Options) -> None:
         delimiters = message.delimiters
@@ -37,6 +37,7 @@ class Reader:
         self.component = delimiters.component
         self.sub = delimiters.subcomponent
         self.escape = delimiters.escape
+        self._people: dict[str, list[Practitioner]] = {}
         self.authority = options.default_authority or self.text(self.one(message.segment("MSH"), 4), 1) or "-"
 
     # Fields and components
@@ -243,8 +244,18 @@ class Reader:
         return Practitioner(identifiers=identifiers, name=name)
 
     def people(self, segment: Any, field: int) -> list[Practitioner]:
-        """XCN repetitions."""
-        return [found for found in map(self.person, self.all(segment, field)) if found is not None]
+        """XCN repetitions. The same people often stand in several fields: they are read once a message, and
+        must not be changed."""
+        if segment is None or field >= len(segment.fields):
+            return []
+        text = segment.fields[field]
+        if not text:
+            return []
+        found = self._people.get(text)
+        if found is None:
+            people = map(self.person, self.all(segment, field))
+            found = self._people[text] = [person for person in people if person is not None]
+        return found
 
     # Times
 

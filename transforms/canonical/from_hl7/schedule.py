@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from engine.errors import StepError
 from transforms.canonical.entities import Appointment, Location, Practitioner
@@ -130,8 +131,7 @@ def _people(read: Reader, people: list[Any], groups: list[Any]) -> tuple[list[Pr
     for segment in people:
         role = read.code(read.one(segment, 4))
         for person in read.people(segment, 3):
-            person.role = role if isinstance(role, Code) else None
-            found.append(person)
+            found.append(replace(person, role=role if isinstance(role, Code) else None))
     resources: list[Code] = []
     for segment in groups:
         parts = read.one(segment, 3)
@@ -142,8 +142,7 @@ def _people(read: Reader, people: list[Any], groups: list[Any]) -> tuple[list[Pr
             if isinstance(what, Code):
                 resources.append(what)
         elif not people and (somebody := _resource_person(read, parts)) is not None:
-            somebody.role = role if isinstance(role, Code) else None
-            found.append(somebody)
+            found.append(replace(somebody, role=role if isinstance(role, Code) else None))
     return _once(found), resources
 
 
