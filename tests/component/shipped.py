@@ -41,16 +41,23 @@ class ShippedChannel:
         ]
         self.interpret = interpreter(options)
 
-    def run(self, raw: bytes) -> Result:
-        """Filter, transform, interpret and render. Raises what a step raises."""
+    def prepare(self, raw: bytes) -> tuple[str, Scope]:
+        """The name of the filter that stops the message ("" when none does), and the transformed scope."""
         message = Message(raw)
         meta = Meta(type=f"{message['MSH-9.1']}^{message['MSH-9.2']}", control_id=message["MSH-10"])
         scope = Scope(message, meta, self.interpret)
         for name, check in self.filters:
             if check(scope):
-                return Result(filtered=name)
+                return name, scope
         for transform in self.transformers:
             transform(scope)
+        return "", scope
+
+    def run(self, raw: bytes) -> Result:
+        """Filter, transform, interpret and render. Raises what a step raises."""
+        filtered, scope = self.prepare(raw)
+        if filtered:
+            return Result(filtered=filtered)
         operations = [operation for render in self.templates for operation in render(scope)]
         return Result(events=scope.events, operations=operations)
 

@@ -7,8 +7,7 @@ import sqlite3
 import pytest
 from twisted.internet.task import Clock
 
-from engine.hl7.er7 import Message
-from engine.model import Delivery, Meta, Scope
+from engine.model import Delivery
 from engine.odoo.connection import OdooConnection
 from engine.spec.channel import load
 from engine.spec.component import BuildContext
@@ -53,8 +52,8 @@ def send(tmp_path):
 
     def run(raw):
         channel, destination = running["siu" if b"|SIU^" in raw[:120] else "adt"]
-        scope = Scope(Message(raw), Meta(), channel.interpret)
-        if channel.run(raw).filtered:
+        filtered, scope = channel.prepare(raw)
+        if filtered:
             return None
         payload = destination.render(scope)
         assert payload is not None
@@ -72,6 +71,31 @@ def test_samples_end_in_odoo(send):
             assert "filtered" in path.name
             continue
         assert (outcome.result, outcome.code) == ("sent", ""), (path.name, outcome.code, outcome.text)
+
+
+def test_what_stands_in_odoo_at_the_end(send):
+    for path in SAMPLES:
+        send(path.read_bytes())
+    (database,) = send.data.glob("*sandbox*.db")
+    with sqlite3.connect(database) as odoo:
+        partners = {
+            ref: (name, phone, street2)
+            for ref, name, phone, street2 in odoo.execute(
+                "select ref, name, phone, street2 from res_partner where ref is not null and active"
+            )
+        }
+        events = dict(odoo.execute("select name, active from calendar_event"))
+        ((note,),) = odoo.execute("select comment from res_partner where ref = '100310'")
+    assert partners["100234"] == ("Nora Anne Keller-Boyd", None, None)
+    assert partners["100310"] == ("Chidi Abara", "+1 309 5550142", None)
+    assert "100599" not in partners  # merged away
+    assert "<p>Sex: male</p><p>Marital status: Single</p>" in note
+    assert events == {
+        "Outpatient: Chidi Abara": 1,
+        "Inpatient: Nora Anne Keller": 1,
+        "Follow-up consultation: Chidi Abara": 0,
+        "[No-show] Annual check-up: Nora Anne Keller-Boyd": 1,
+    }
 
 
 def rows(path):
