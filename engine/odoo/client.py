@@ -1,7 +1,7 @@
 """Calls to one Odoo database, over JSON-2 or JSON-RPC, whichever its version has.
 
 Guarantees: every call carries a context in which dates are UTC and Odoo e-mails nobody; the version, the
-user's id and `fields_get` are asked once; never more than `connections` calls at a time. A call fails with an
+user's id are asked once, `fields_get` once an hour; never more than `connections` calls at a time. A call fails with an
 `OdooError` and nothing else. No call is ever sent again here: whoever called decides.
 
 Refuses: servers before 16, and JSON-RPC without a login name.
@@ -10,7 +10,8 @@ Refuses: servers before 16, and JSON-RPC without a login name.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import orjson
@@ -30,6 +31,7 @@ QUIET: dict[str, Any] = {
     "dont_notify": True,
 }
 """The context of every call: UTC dates, no tracking, no follower, no mail to attendees."""
+FIELDS_TTL = 3600.0  # seconds
 MAIL_SWITCHES = ("no_mail_to_attendees", "dont_notify")
 ATTRIBUTES = ["type", "string", "required", "readonly", "relation", "selection", "digits", "depends"]
 Fields = dict[str, dict[str, Any]]
@@ -42,7 +44,7 @@ class _Session:
     def __init__(self, connections: int) -> None:
         self.wire: Json2 | JsonRpc | None = None
         self.version: tuple[int, int] | None = None
-        self.fields: dict[str, Fields] = {}
+        self.fields: dict[str, tuple[float, Fields]] = {}
         self.slots = DeferredSemaphore(connections)
 
 
@@ -59,7 +61,9 @@ class OdooClient:
         protocol: ProtocolName = "auto",
         context: Mapping[str, Any] | None = None,
         connections: int = 2,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._seconds = seconds
         self._transport = transport
         self._database = database
         self._api_key = api_key
@@ -131,19 +135,16 @@ class OdooClient:
         found = await self.search_read(model, [["id", "in", list(ids)]], ["id"], context=context)
         return {row["id"] for row in found}
 
-    async def fields_get(self, model: str) -> Fields:
-        """The fields of a model with ATTRIBUTES, asked once."""
-        found = self._session.fields.get(model)
-        if found is None:
-            found = await self.call(model, "fields_get", attributes=ATTRIBUTES)
-            if not isinstance(found, dict):
-                raise _strange(f"{model}.fields_get")
-            self._session.fields[model] = found
+    async def fields_get(self, model: str, age: float = FIELDS_TTL) -> Fields:
+        """The fields of a model with ATTRIBUTES; asked again when the answer is older than `age` seconds."""
+        known = self._session.fields.get(model)
+        if known is not None and self._seconds() - known[0] <= age:
+            return known[1]
+        found = await self.call(model, "fields_get", attributes=ATTRIBUTES)
+        if not isinstance(found, dict):
+            raise _strange(f"{model}.fields_get")
+        self._session.fields[model] = self._seconds(), found
         return found
-
-    def forget_fields(self) -> None:
-        """Ask for the fields of models again (a module was installed or upgraded)."""
-        self._session.fields.clear()
 
     async def version(self) -> tuple[int, int]:
         """(19, 0): the server's version, asked once, without a login."""

@@ -87,6 +87,7 @@ class OdooConnection(BaseModel):
                 protocol=self.protocol,
                 context=self.context,
                 connections=self.connections,
+                seconds=reactor.seconds,
             )
             self._shared = client, XidIndex(reactor.seconds)
         return self._shared
@@ -109,21 +110,13 @@ async def probe(client: OdooClient, module: str, models: list[str]) -> list[str]
 
     A server that cannot be reached now is a warning: messages are accepted and wait for it.
     """
-    warnings: list[str] = []
     try:
         await client.version()
         await client.authenticate()
         for model in models:
             await client.fields_get(model)
-        domain = [["module", "=", "base"], ["name", "=", f"module_{module}"]]
-        taken = await client.search_read("ir.model.data", domain, ["id"], limit=1)
+        taken = await _taken(client, module)
     except OdooError as error:
-        if error.code == "odoo.access":
-            warnings.append(
-                "external ids cannot be read: every upsert is written whole, and write, archive, call and "
-                "merge cannot work; give the user read access to ir.model.data"
-            )
-            return warnings
         if error.result in {Result.RETRY, Result.UNKNOWN}:
             return [f"Odoo was not reached at start: {error.what}"]
         raise ConfigError(error.what, code=error.code, where=error.where, todo=error.todo) from error
@@ -134,4 +127,20 @@ async def probe(client: OdooClient, module: str, models: list[str]) -> list[str]
             where="module",
             todo="choose another module for the external ids of this connection",
         )
-    return warnings
+    if taken is None:
+        return [
+            "external ids cannot be read: every upsert is written whole, and write, archive, call and merge "
+            "cannot work; give the user read access to ir.model.data"
+        ]
+    return []
+
+
+async def _taken(client: OdooClient, module: str) -> bool | None:
+    """Whether Odoo has a module of this name; None when external ids may not be read."""
+    domain = [["module", "=", "base"], ["name", "=", f"module_{module}"]]
+    try:
+        return bool(await client.search_read("ir.model.data", domain, ["id"], limit=1))
+    except OdooError as error:
+        if error.code == "odoo.access":
+            return None
+        raise

@@ -1,7 +1,7 @@
 """Which record an external id names: `ir.model.data`, asked in batches and kept for a while.
 
 Guarantees: an id that is not known is asked again every time (only hits are kept); a record that turns out to
-be gone is forgotten. Where the user may not read `ir.model.data`, `readable` becomes False and every lookup
+be gone is forgotten. Where the user may not read `ir.model.data`, `readable` is False for a while and every lookup
 gives nothing: records are then loaded without a comparison.
 
 Refuses: to keep a hit longer than TTL, because somebody in Odoo may merge or delete the record.
@@ -35,7 +35,12 @@ class XidIndex:
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
         self._known: OrderedDict[str, tuple[float, Found]] = OrderedDict()
-        self.readable = True
+        self._refused_until = float("-inf")
+
+    @property
+    def readable(self) -> bool:
+        """Whether the user may read external ids; after a refusal it is tried again every TTL seconds."""
+        return self._seconds() >= self._refused_until
 
     async def resolve(self, client: OdooClient, xids: Iterable[str], fresh: bool = False) -> dict[str, Found]:
         """The records of those `xids` that Odoo knows; `fresh` asks for all of them."""
@@ -69,7 +74,7 @@ class XidIndex:
         except OdooError as error:
             if error.code != "odoo.access":
                 raise
-            self.readable = False
+            self._refused_until = self._seconds() + TTL
             return []
         return [(row["name"], Found(row["model"], row["res_id"])) for row in rows if row["res_id"]]
 

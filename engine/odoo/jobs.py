@@ -27,6 +27,7 @@ from engine.states import Result
 
 Key = tuple[str, str]  # model, key
 LOADED = frozenset({"upsert", "write", "archive"})
+LONGEST = 2000  # characters of an answer that are kept
 _PARSE = msgspec.json.Decoder(list[Operation])
 
 
@@ -93,7 +94,7 @@ class Job:
     def fail(self, error: OdooError) -> None:
         """The head failed; later operations do not run."""
         self._responses.append(
-            {"error": error.code, "name": error.name, "message": error.detail or error.what}
+            {"error": error.code, "name": error.name, "message": (error.detail or error.what)[:LONGEST]}
         )
         what = error.what
         if len(self.operations) > 1:

@@ -29,6 +29,8 @@ from engine.odoo.references import Cell, Lookups, Resolver, Waiting
 from engine.odoo.values import refuse, together
 from engine.states import Result
 
+NEW_FIELDS = 60.0  # seconds between two looks for a field that is not there
+
 
 @dataclass
 class Row:
@@ -82,6 +84,8 @@ class Records:
     async def run(self, model: str, jobs: list[Job]) -> None:
         """Run the heads of `jobs`: each is done, failed, or waits for a record."""
         fields = await self._client.fields_get(model)
+        if any(name not in fields for job in jobs for name in job.head.values):
+            fields = await self._client.fields_get(model, NEW_FIELDS)  # perhaps a module was just installed
         rows: dict[str, Row] = {}
         resolver = self.resolver()
         await resolver.learn(model, fields, [job.head.values for job in jobs])

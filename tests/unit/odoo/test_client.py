@@ -133,6 +133,20 @@ def test_external_ids_that_may_not_be_read():
                 return succeed((403, {}, json.dumps(error).encode()))
             return super().request(method, path, headers, body)
 
-    index = XidIndex(lambda: 0.0)
+    now = [0.0]
+    index = XidIndex(lambda: now[0])
+    assert index.readable
     assert wait(index.resolve(OdooClient(Forbidden([19, 0], []), "db", "key"), ["isthmus.n"])) == {}
-    assert index.readable is False
+    assert not index.readable
+    now[0] += TTL
+    assert index.readable
+
+
+def test_fields_are_asked_again_in_time():
+    now = [0.0]
+    wire = Script([19, 0], {"name": {"type": "char"}})
+    client = OdooClient(wire, "db", "key", seconds=lambda: now[0])
+    for at, age, asked in ((0, 60, 2), (59, 60, 2), (61, 60, 3), (100, 3600, 3)):
+        now[0] = float(at)
+        assert wait(client.fields_get("m", age)) == {"name": {"type": "char"}}
+        assert len(wire.asked) == asked  # the version is the first
