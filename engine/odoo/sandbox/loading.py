@@ -141,7 +141,7 @@ class Loader:
                 }
             )
             return ""
-        return record  # type: ignore[no-any-return]
+        return record
 
     # --- cells
 

@@ -202,7 +202,7 @@ def method(env: Operations, model: Model, name: str) -> Callable[..., Any] | Non
     target = kind(env, model)
     if name == "name_search":
         search = _name_search if env.major >= 18 else _name_search_16
-        return search.__get__(target)  # type: ignore[no-any-return]
+        return search.__get__(target)
     gone = {"check_access_rights"} if env.major >= 18 else {"has_access"}
     if name in gone or (
         name in ("action_archive", "action_unarchive", "toggle_active") and not model.archivable
