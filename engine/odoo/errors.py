@@ -25,6 +25,7 @@ from engine.states import Result
 
 ROW_RETRY = re.compile(r"could not serialize|deadlock detected|concurrent", re.IGNORECASE)
 _NO_RIGHT = re.compile(r"You are not allowed to (access|create|modify|delete) ")
+_CLASS = re.compile(r"<class '([\w.]+)'>: (.*)", re.DOTALL)  # "Unknown error during import: <class ..."
 _PG = "psycopg2."
 _PG_RETRY = frozenset(
     {
@@ -97,11 +98,16 @@ class OdooError(DeliveryError):
         self.detail = detail
 
 
-def classify(name: str, message: str, model: str = "", columns: Iterable[str] = ()) -> OdooError:
-    """The error for Odoo's exception `name` with `message`, met on `model` while sending `columns`."""
+def classify(
+    name: str, message: str, model: str = "", columns: Iterable[str] = (), values: Iterable[str] = ()
+) -> OdooError:
+    """The error for Odoo's exception `name` with `message`, met on `model` while sending `columns`.
+
+    `values` are what was sent: they are blanked out of the text.
+    """
     result, code, place = _judge(name, message, list(columns))
     where = f"{model}.{place}" if model and place else model
-    what = f"{_SAY.get(code, 'Odoo refuses it')} ({name}): {scrub(message, (model, place))}"
+    what = f"{_SAY.get(code, 'Odoo refuses it')} ({name}): {scrub(message, (model, place), values)}"
     return OdooError(what, result=result, code=code, where=where, name=name, detail=message)
 
 
@@ -200,8 +206,11 @@ def row_error(message: dict[str, Any], model: str, values: Iterable[str] = ()) -
     if not field and ROW_RETRY.search(text):
         what = f"two writers met on one record: {scrub(text)}"
         return OdooError(what, result=Result.RETRY, code="odoo.serialization", where=model, detail=text)
+    told = None if field else _CLASS.search(text)
+    if told:
+        return classify(told[1], told[2], model, values=values)
     if not field and _NO_RIGHT.match(text):
-        return classify("odoo.exceptions.AccessError", text, model)
+        return classify("odoo.exceptions.AccessError", text, model, values=values)
     code = "odoo.value" if field else "odoo.validation"
     return OdooError(
         f"{_SAY[code]}: {scrub(text, (model, field), values)}",

@@ -149,5 +149,13 @@ def test_texts_hold_no_data():
 def test_load_message_of_two_writers_is_retried():
     error = row_error({"message": "could not serialize access due to concurrent update"}, "res.partner")
     assert error.result == Result.RETRY
+    start = "Unknown error during import: <class "
+    busy = row_error({"message": f"{start}'psycopg2.errors.SerializationFailure'>: belegt"}, "res.partner")
+    assert busy.result == Result.RETRY
+    text = f"{start}'odoo.exceptions.AccessError'>: You are not allowed to create 'Lead' (crm.lead) records."
+    assert row_error({"message": text}, "crm.lead").code == "odoo.access"
+    text = f"{start}'odoo.exceptions.ValidationError'>: Jane Roe is recursive"
+    loop = row_error({"message": text}, "res.partner", ["Jane Roe"])
+    assert (loop.code, "Jane" in str(loop)) == ("odoo.validation", False)
     right = row_error({"message": "You are not allowed to create 'Lead' (crm.lead) records."}, "crm.lead")
     assert (right.result, right.code) == (Result.CONFIG, "odoo.access")
