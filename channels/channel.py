@@ -80,6 +80,11 @@ class Channel:
         if self._held_back:
             self._weigh()
 
+    def ended(self, message_id: int) -> None:
+        """A delivery of this message is open no more, or the message is routed."""
+        if self.intake.answers is not None:
+            self.intake.answers.check(message_id)
+
     def discarded(self, was_open: bool) -> None:
         """An operator discarded one delivery."""
         if was_open:
@@ -148,6 +153,8 @@ class Channel:
     @inlineCallbacks
     def stop(self) -> Any:
         """Close the port; answers that are due go out; no delivery begins. Gives a Deferred."""
+        if self.intake.answers is not None:
+            self.intake.answers.stop()
         if self._listening:
             self._listening = False
             yield self.listener.stop()

@@ -70,6 +70,7 @@ class Sender:
         self.limit = destination.batch_size  # shrinks while outcomes are unknown
         self.done: Callable[[], None] = lambda: None  # told after every C3
         self.finished: Callable[[int], None] = lambda count: None  # told how many are open no more
+        self.ended: Callable[[int], None] = lambda message_id: None  # told of each that is open no more
         self._ready: list[Entry] = []
         self._sleeping: list[tuple[Micros, Entry]] = []
         self._timer: Any = None
@@ -305,7 +306,10 @@ class Sender:
                 self.lanes.park(entry)
             else:
                 self.lanes.remove(entry)
-        self.finished(sum(change.state != DeliveryState.QUEUED for change in changes))
+        ended = [change.message_id for change in changes if change.state != DeliveryState.QUEUED]
+        self.finished(len(ended))
+        for message_id in ended:
+            self.ended(message_id)
         self.done()
         self.wake()
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from channels.answers import Answers, Send, wanted
 from channels.batches import BatchAnswer, Silent, is_batch
 from engine.clock import Micros
 from engine.errors import HL7Error, IsthmusError
@@ -98,6 +99,8 @@ class Intake:
         self.now = now
         self.stored = stored
         self._rejects = options.duplicates.other_bytes == "reject"
+        self.answers: Answers | None = None  # None: every ACK is known with C1
+        self.application: Send | None = None  # where application ACKs go, when not to the same connection
         self.refusing = False  # above the backlog's refuse mark
         self.received = self.refused = 0
         self._open: list[Taken] | None = None  # the group that the writer has not begun yet
@@ -135,9 +138,22 @@ class Intake:
         if error is not None:
             row.state = MessageState.ERROR
             row.error_code, row.error_text, row.error_place = error.code, error.what, error.where
-        row.ack = self._ack(header, error)
-        row.ack_code = error.ack if error else "AA"
+        if error is not None or self.answers is None or self._known_at_once(header):
+            code = error.ack if error else "AA"
+            if self._accepts(header):
+                code = f"C{code[1]}"
+            row.ack, row.ack_code = self.acknowledge(header, code, error), code
         return Taken(incoming, header, row, error)
+
+    def _accepts(self, header: Header | None) -> bool:
+        """Enhanced mode: the first answer is an accept acknowledgement."""
+        enhanced = self.answers is not None and self.answers.enhanced
+        return enhanced and header is not None and bool(header.accept_ack or header.application_ack)
+
+    def _known_at_once(self, header: Header | None) -> bool:
+        """Whether the first answer can be given with C1."""
+        assert self.answers is not None
+        return header is None or self._accepts(header) or self.answers.level(header.type) == "stored"
 
     def _identify(self, row: messages.NewMessage, raw: bytes, header: Header) -> None:
         """Searchable identifiers and ordering keys; a merge belongs to every patient that it names."""
@@ -154,14 +170,15 @@ class Intake:
                 sorted({blind(f"key:{other}") for other in _patients(raw)} - {row.ordering_key})
             )
 
-    def _ack(self, header: Header | None, error: HL7Error | None) -> bytes:
+    def acknowledge(self, header: Header | None, code: str, error: HL7Error | None) -> bytes:
+        """An acknowledgement with a control id of its own."""
         at = self.now()
         self._last_ack = max(self._last_ack + 1, at)
         ack_id = f"I{self._last_ack:x}"
         if header is not None:
-            return ack.build(header, error.ack if error else "AA", ack_id=ack_id, now=at, error=error)
+            return ack.build(header, code, ack_id=ack_id, now=at, error=error)
         assert error is not None
-        return ack.nak(error.ack, error, ack_id=ack_id, now=at)
+        return ack.nak(code, error, ack_id=ack_id, now=at)
 
     # C1 ---------------------------------------------------------------------------------------------------
 
@@ -180,8 +197,8 @@ class Intake:
         policy = self.options.duplicates
         for one in group:
             reuse = (
-                self._ack(one.header, REUSED_ID)
-                if policy.other_bytes == "reject" and one.error is None
+                self.acknowledge(one.header, REUSED_ID.ack, REUSED_ID)
+                if self._rejects and one.header is not None and one.error is None
                 else None
             )
             one.result = messages.receive(
@@ -206,11 +223,34 @@ class Intake:
             return
         self.received += len(group)
         for one in group:
-            assert one.result is not None
-            one.incoming.answer(one.result.ack)
+            self._answer(one)
         fresh = [one for one in group if one.fresh]
         if fresh:
             self.stored(fresh)
+
+    def _answer(self, one: Taken) -> None:
+        """The first answer, and who waits for another."""
+        result, header, answers = one.result, one.header, self.answers
+        assert result is not None
+        if answers is None or header is None:
+            one.incoming.answer(result.ack)
+            return
+        message_id = result.duplicate_of or result.id
+        if self._accepts(header):
+            good = result.state != MessageState.ERROR
+            accept = self.acknowledge(header, "CA", None) if good and result.duplicate_of else result.ack
+            one.incoming.answer(accept if wanted(header.accept_ack, good=good) else None)
+            if (good and wanted(header.application_ack, good=True)) or header.application_ack == "ER":
+                answers.expect(
+                    message_id, header, self.application or one.incoming.push, header.application_ack
+                )
+        elif result.ack is not None and not (result.duplicate_of and answers.level(header.type) != "stored"):
+            one.incoming.answer(result.ack)
+            return
+        else:
+            answers.expect(message_id, header, one.incoming.answer)
+        if result.duplicate_of:
+            answers.check(message_id)
 
     def _not_stored(self, one: Taken, error: Exception) -> None:
         code = error.code if isinstance(error, IsthmusError) else "store.failed"
@@ -237,7 +277,8 @@ class Intake:
 
     def _answer_refusal(self, incoming: Incoming, header: Header | None, error: HL7Error) -> None:
         self.refused += 1
-        incoming.answer(self._ack(header, error))
+        code = f"C{error.ack[1]}" if self._accepts(header) else error.ack
+        incoming.answer(self.acknowledge(header, code, error))
 
     # Batches ----------------------------------------------------------------------------------------------
 
@@ -252,6 +293,9 @@ class Intake:
         ]
         if answers.enveloped:
             group.insert(0, self._envelope(incoming, parts, len(pieces)))
+            if not pieces:
+                group[0].incoming = incoming
+                group[0].row.ack = self._batch_ack(parts, [])
         self._queue(*group)
 
     def _envelope(self, incoming: Incoming, parts: batch.Batch, count: int) -> Taken:

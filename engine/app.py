@@ -20,6 +20,7 @@ import structlog
 from twisted.internet.defer import DeferredList, inlineCallbacks
 from twisted.internet.task import LoopingCall, deferLater
 
+from channels.answers import Answers, sender_to
 from channels.backlog import Backlog
 from channels.build import Builder
 from channels.channel import Channel
@@ -122,8 +123,14 @@ class Engine:
             channel = Channel(spec, listeners[spec.name], intake, router, senders)
             intake.stored = channel.stored
             channel.open = unfinished(self.store.reader, spec.name)
+            if spec.options.ack != "stored" or spec.options.ack_mode == "enhanced":
+                intake.answers = Answers(
+                    spec.name, spec.options, self.writer, self.store.reader, self.reactor, intake.acknowledge
+                )
+                if spec.options.ack_to:
+                    intake.application = sender_to(spec.options.ack_to, self.reactor, spec.name)
             for sender in senders:
-                sender.finished = channel.finished
+                sender.finished, sender.ended = channel.finished, channel.ended
             self.channels[spec.name] = channel
 
     # What the channels read from the store ----------------------------------------------------------------
@@ -156,6 +163,7 @@ class Engine:
                     name, destination, arrived.meta.id, arrived.keys, payload
                 )
             self.channels[name].finished(1 - len(rendered.payloads))
+            self.channels[name].ended(arrived.meta.id)
 
     # Life -------------------------------------------------------------------------------------------------
 

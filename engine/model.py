@@ -153,6 +153,12 @@ class Incoming:
         """Send `data` back to who sent the message."""
         raise NotImplementedError
 
+    def push(self, data: bytes | None) -> None:
+        """Send one more message to who sent this one, after its answer (the application ACK of enhanced mode).
+
+        Dropped when the connection is gone, or where the protocol has no way to do so.
+        """
+
 
 class Delivery:
     """One message on its way to one destination, as a destination sees it."""

@@ -58,6 +58,11 @@ class Arrival(Incoming):
         self.reply = data
         self._connection.answered(self)
 
+    def push(self, data: bytes | None) -> None:
+        """One more message to the same peer."""
+        if data is not None:
+            self._connection.push(data)
+
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
 class Connection(Protocol):
@@ -150,6 +155,15 @@ class Connection(Protocol):
                 self.finish()
             elif self._listener.settings.idle_timeout:
                 self._watch()
+
+    def push(self, data: bytes) -> None:
+        """One more frame, after the answers that are ready."""
+        if self._lost or self._closing:
+            self._listener.dropped += 1
+            return
+        if self.dirty:
+            self.flush()
+        self._write(b"\x0b%b\x1c\r" % data)
 
     def _write(self, data: bytes) -> None:
         """Straight to the socket when nothing waits before it, saving a round through epoll per answer.

@@ -74,6 +74,15 @@ class ChannelOptions(_Options):
     ack_deadline: float = Field(
         default=30.0, gt=0, description="Seconds until a routed or delivered ACK falls back to an honest AE."
     )
+    ack_mode: Literal["original", "enhanced"] = Field(
+        default="original",
+        description="`enhanced` obeys MSH-15 and MSH-16: CA, CE or CR now, the application ACK later. `original`"
+        " answers every message once with AA, AE or AR, whatever MSH-15 and MSH-16 say.",
+    )
+    ack_to: str = Field(
+        default="",
+        description="Where application ACKs of enhanced mode go: `mllp://host:port`; empty: the same connection.",
+    )
     duplicates: Duplicates = Field(default=Duplicates(), description="Duplicate messages.")
     backlog: Backlog = Field(default=Backlog(), description="Back-pressure.")
     charset: str = Field(

@@ -223,6 +223,15 @@ def ack_of(tx: Tx, message_id: int) -> tuple[bytes | None, str | None]:
     return (found[1] or None if found else None), code
 
 
+def answer_with(tx: Tx, message_id: int, ack: bytes, code: str) -> None:
+    """Store the answer that a message gets later than with C1."""
+    channel = tx.execute(
+        "UPDATE message SET ack = ? WHERE id = ? RETURNING channel", (code, message_id)
+    ).fetchone()
+    if channel is not None:
+        tx.put(message_id, Kind.ACK, ack, channel=channel[0])
+
+
 def pack_keys(keys: tuple[int, ...]) -> bytes:
     """More ordering keys than one (merges), 8 bytes each."""
     return struct.pack(f"<{len(keys)}q", *keys)
