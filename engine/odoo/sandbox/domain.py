@@ -140,7 +140,7 @@ class Compiler:
     def _relational(self, model: Model, field: Field, operator: str, value: Any) -> str:
         if isinstance(value, str) or "like" in operator:
             target = self.models[field.relation]
-            names = [target.fields[name] for name in target.rec_name[:1]]
+            names = [target.fields[name] for name in target.rec_name]
             return self._inside(
                 model, field, lambda: " OR ".join(self._scalar(name, operator, value) for name in names)
             )

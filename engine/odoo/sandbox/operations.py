@@ -68,6 +68,8 @@ class Operations(Records):
         """Change records."""
         hooks = HOOKS.get(model.name, GENERIC)
         for name in vals:
+            if name not in model.fields and self.major >= 19:
+                raise Crash("builtins.KeyError", name)
             self.field(model, name, "in")
         if vals:
             self.require(model, ids)

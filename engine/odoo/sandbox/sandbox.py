@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import inspect
+import sqlite3
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from engine.odoo.sandbox import pages
 from engine.odoo.sandbox.database import ADMIN, ENGINE_16, ENGINE_19, Database
 from engine.odoo.sandbox.faults import (
     AccessFault,
+    ConcurrencyFault,
     Crash,
     DatabaseFault,
     DeniedFault,
@@ -47,6 +49,14 @@ _KEY_FIELDS = (
     "res_id",
     "subject",
 )
+_BUGS = (TypeError, KeyError, ValueError, IndexError, AttributeError, OverflowError, sqlite3.Error)
+"""What arguments of a wrong shape make of Python code: Odoo answers with the exception as well."""
+
+
+def _crash(error: Exception) -> Crash:
+    if isinstance(error, sqlite3.Error):
+        return Crash("psycopg2.errors.InvalidTextRepresentation", "invalid input syntax\n")
+    return Crash(f"builtins.{type(error).__name__}", str(error))
 
 
 class Sandbox:
@@ -186,7 +196,10 @@ class Sandbox:
             return 400, {"Content-Type": "text/html; charset=utf-8"}, b"Invalid JSON-RPC data"
         value: dict[str, Any] = {"jsonrpc": "2.0", "id": asked.get("id")}
         try:
-            result = answer(asked.get("params") or {})
+            try:
+                result = answer(asked.get("params") or {})
+            except _BUGS as error:
+                raise _crash(error) from None
             if result is not None:
                 value["result"] = result
             elif self.major < 17:
@@ -252,7 +265,7 @@ class Sandbox:
     def _call(self, name: str, call: str, context: dict[str, Any], prepare: Callable[..., Any]) -> Any:
         model = self.models[name]
         env = Operations(self.db, self.major, self.uid, self.admin, self._time(), context)
-        if call.startswith("_"):
+        if call.startswith("_") or (call == "exists" and self.major >= 19):
             shown = f"'{name}.{call}'" if self.major >= 17 else call
             raise AccessFault(f"Private methods (such as {shown}) cannot be called remotely.")
         function = method(env, model, call)
@@ -268,10 +281,17 @@ class Sandbox:
             return undone.answer
         except DatabaseFault as fault:
             raise fault.as_api(self.major) from None
-        except Fault:
-            raise
-        except (TypeError, KeyError, ValueError, IndexError, AttributeError, OverflowError) as error:
-            raise Crash(f"builtins.{type(error).__name__}", str(error)) from None
+        except ConcurrencyFault as fault:
+            if call != "load":
+                raise
+            place = {"rows": {"from": 0, "to": 0}, "record": 0}
+            return {
+                "ids": False,
+                "messages": [{**place, "type": "error", "message": fault.message}],
+                "nextrow": 0,
+            }
+        except _BUGS as error:
+            raise _crash(error) from None
 
     # --- for people and tests
 

@@ -92,7 +92,8 @@ class SandboxResource(Resource):
 
     @staticmethod
     def _cut(request: Request) -> int:
-        request.transport.abortConnection()
+        wire: Any = request.transport
+        wire.abortConnection()
         return NOT_DONE_YET
 
     def _send(self, request: Request, fault: Fault, answer: tuple[int, dict[str, str], bytes]) -> int:
@@ -104,13 +105,23 @@ class SandboxResource(Resource):
             request.setHeader(name.encode("latin-1"), value.encode("latin-1"))
         request.setHeader(b"Content-Length", str(len(body)).encode("ascii"))
         request.setHeader(b"Connection", b"close")
+        channel: Any = request.channel
+        channel.persistent = False
         if fault.half:
             request.write(body[: len(body) // 2])
-            request.transport.loseConnection()
+            wire: Any = request.transport
+            wire.loseConnection()
             return NOT_DONE_YET
         request.write(body)
         request.finish()
         return NOT_DONE_YET
+
+
+class _Site(Site):
+    """Keeps no access log: paths and callers are nobody's business."""
+
+    def log(self, request: Any) -> None:
+        """Nothing."""
 
 
 def serve(
@@ -122,9 +133,8 @@ def serve(
     faults: Faults | None = None,
 ) -> Deferred[Any]:
     """Listen on `interface` and `port` (0 takes a free one); the Deferred gives Twisted's listening port."""
-    site = Site(SandboxResource(sandbox, reactor, faults), reactor=reactor)
+    site = _Site(SandboxResource(sandbox, reactor, faults), reactor=reactor)
     site.displayTracebacks = False
-    site.log = lambda *_: None
     kind = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
     listening: Deferred[Any] = kind(reactor, port, interface=interface).listen(site)
     return listening

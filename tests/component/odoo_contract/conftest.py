@@ -103,7 +103,11 @@ class Odoo:
                 raise Refused(value["name"], value["message"], status)
             return value
         names = POSITIONAL.get(method, ["ids"] if "ids" in named else [])
-        args = [named.pop(name) for name in names if name in named]
+        args = []
+        for name in names:
+            if name not in named:
+                break
+            args.append(named.pop(name))
         where = [self.database, self.uid(), self.key, model, method, args, named]
         status, value = self.rpc("object", "execute_kw", where)
         assert status == 200
