@@ -186,7 +186,7 @@ def _problem(code: str | None, text: str | None, place: str | None) -> HL7Error:
     return HL7Error(
         text or "the message could not be processed",
         code=code or "",
-        where=place or "",
+        where=(place or "").rpartition(": ")[2],  # the HL7 position, when the step told one
         ack="AE",
         condition="207",
     )

@@ -77,7 +77,7 @@ class Channel:
     def finished(self, count: int) -> None:
         """So many of the stored messages need no more work."""
         self.open -= count
-        if self._held_back:
+        if self._held_back or self.intake.refusing:
             self._weigh()
 
     def ended(self, message_id: int) -> None:

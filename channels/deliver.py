@@ -119,6 +119,8 @@ class Sender:
             batch = self._take(limit)
             if batch:
                 self._send(batch)
+            else:
+                self.breaker.not_probed()
             if self.breaker.state != "closed":
                 return
 
@@ -306,7 +308,11 @@ class Sender:
                 self.lanes.park(entry)
             else:
                 self.lanes.remove(entry)
-        ended = [change.message_id for change in changes if change.state != DeliveryState.QUEUED]
+        ended = [
+            change.message_id
+            for change, was_open in zip(changes, applied, strict=True)
+            if was_open and change.state != DeliveryState.QUEUED
+        ]
         self.finished(len(ended))
         for message_id in ended:
             self.ended(message_id)

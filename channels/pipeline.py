@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from destinations.base import Destination
-from engine.errors import IsthmusError
+from engine.errors import IsthmusError, StepTimeout
 from engine.model import Filter, Meta, Scope, Transformer
 from engine.states import MessageState
 
@@ -87,7 +87,7 @@ class Pipeline:
                     result.payloads.append((route.name, payload))
         except _StepFailed as failed:
             return _failed(failed.cause, failed.label)
-        except Exception as error:
+        except (Exception, StepTimeout) as error:
             return _failed(error, label)
         if self.routes and not result.payloads:
             reasons = "; ".join(f"{name}: {why}" for name, why in result.skipped)
@@ -113,23 +113,29 @@ class Pipeline:
                 step.run(scope)
             label = f"destinations.{route.name}"
             return route.destination.render(scope), "nothing to do for this message"
-        except Exception as error:
+        except (Exception, StepTimeout) as error:
             raise _StepFailed(error, label) from error
 
 
 class _StepFailed(Exception):
-    def __init__(self, cause: Exception, label: str) -> None:
+    def __init__(self, cause: Exception | StepTimeout, label: str) -> None:
         super().__init__(label)
         self.cause = cause
         self.label = label
 
 
-def _failed(error: Exception, label: str) -> Rendered:
+def _failed(error: BaseException, label: str) -> Rendered:
     """ERROR: our own errors speak for themselves; of any other only its type is told (it may quote data)."""
     if isinstance(error, IsthmusError):
         place = f"{label}: {error.where}" if error.where and error.where != label else label
         text = f"{error.what} ({error.todo})" if error.todo else error.what
         return Rendered(MessageState.ERROR, code=error.code, text=text, place=place)
+    if isinstance(error, StepTimeout):
+        text = "the step took too long (look for a loop that does not end)"
+        return Rendered(MessageState.ERROR, code="step.timeout", text=text, place=label)
+    if isinstance(error, MemoryError):
+        text = "the step used too much memory"
+        return Rendered(MessageState.ERROR, code="step.memory", text=text, place=label)
     kind = type(error).__name__
     return Rendered(
         MessageState.ERROR,

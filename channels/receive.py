@@ -132,6 +132,7 @@ class Intake:
         except HL7Error as unreadable:
             error = error or unreadable
         row = messages.NewMessage(self.channel, raw, incoming.received_at, peer=incoming.peer)
+        row.framed = incoming.error is None
         if header is not None:
             row.control_id, row.type, row.sender = header.control_id, header.type, header.sender
             self._identify(row, raw, header)

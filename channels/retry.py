@@ -45,6 +45,11 @@ class Breaker:
             return 1
         return 0
 
+    def not_probed(self) -> None:
+        """`limit` allowed a probe and there was none to send: the next delivery is it."""
+        if self.state == "half-open":
+            self.state = "open"
+
     def success(self) -> bool:
         """A batch had a success. True when the breaker closes by it."""
         closes = self.state != "closed"

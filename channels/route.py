@@ -1,7 +1,8 @@
 """The routing side: RECEIVED messages, in order of receipt, through their pipeline to C2.
 
 Guarantees: messages of an order group (a channel, or channels joined by `order_with`) are routed in order of
-receipt; routing never waits for a destination; a message that raises becomes ERROR and the next one goes on;
+receipt; routing never waits for a destination; a message that raises, loops or eats memory becomes ERROR and the
+next one goes on; one that was at work when the process died, twice, becomes ERROR `poison`;
 memory holds at most `WINDOW` messages, and what does not fit is read again from the store when its turn comes
 (so a restart and a long queue are the same thing).
 """
@@ -14,14 +15,24 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+from channels.guard import Guard
 from channels.pipeline import Pipeline, Rendered
 from engine.clock import Micros
 from engine.model import Meta
+from engine.states import MessageState
 from engine.store import messages
 from engine.store.writer import Writer
 
 WINDOW = 2_000  # messages waiting in memory
 SLICE = 32  # messages routed before the reactor gets its turn
+CAREFUL = 100  # messages found at the start that are routed one by one, each marked first
+LIVES = 2  # deaths of the process with this message at work
+POISON = Rendered(
+    MessageState.ERROR,
+    code="poison",
+    text="the engine died twice while it worked on this message (replay it after the cause is mended)",
+    place="route",
+)
 
 
 @dataclass(slots=True)
@@ -31,6 +42,7 @@ class Arrived:
     meta: Meta
     raw: bytes
     keys: tuple[int, ...]  # ordering keys; () when it waits for nobody
+    attempts: int = 0  # times that the engine died while it worked on it
 
 
 class Unrouted(Protocol):
@@ -51,6 +63,7 @@ class Router:
         now: Callable[[], Micros],
         read: Unrouted,
         done: Callable[[list[tuple[Arrived, Rendered]]], None],
+        guard: Guard,
     ) -> None:
         self.pipelines = pipelines
         self.writer = writer
@@ -58,7 +71,11 @@ class Router:
         self.now = now
         self.read = read
         self.done = done
+        self.guard = guard
         self.paused = False
+        self._careful = CAREFUL  # what is left of the first messages after a start
+        self._marked: Arrived | None = None  # found at the start, and marked as being at work
+        self._marking = False  # the mark is not durable yet
         self.pending = 0  # messages rendered, C2 not committed
         self._queue: deque[Arrived] = deque()
         self._behind = True  # the store may hold RECEIVED messages after `_last` that are not in memory
@@ -100,14 +117,56 @@ class Router:
         self._rewound = False
         if not self._queue and self._behind:
             self._catch_up()
-        group: list[tuple[Arrived, Rendered]] = []
-        while self._queue and len(group) < SLICE:
-            arrived = self._queue.popleft()
-            group.append((arrived, self.pipelines[arrived.meta.channel].process(arrived.raw, arrived.meta)))
+        if self._marking:
+            return
+        if not self._behind:
+            self._careful = 0
+        if self._careful and self._marked is None:
+            self._mark()
+            return
+        group = self._render()
         if not group:
             return
         self.pending += len(group)
         self.writer.submit(partial(self._store, group), partial(self._stored, group))
+        self.wake()
+
+    def _render(self) -> list[tuple[Arrived, Rendered]]:
+        """Run the next messages through their pipelines."""
+        group: list[tuple[Arrived, Rendered]] = []
+        taken = [self._marked] if self._marked else []
+        self._marked = None
+        limit = 1 if self._careful else SLICE
+        while self._queue and len(taken) < limit:
+            taken.append(self._queue.popleft())
+        with self.guard.bounded_memory():
+            for arrived in taken:
+                self.guard.arm()
+                try:
+                    group.append(
+                        (arrived, self.pipelines[arrived.meta.channel].process(arrived.raw, arrived.meta))
+                    )
+                finally:
+                    self.guard.disarm()
+        return group
+
+    def _mark(self) -> None:
+        """After a start: note in the store which message is at work, then route it alone."""
+        if not self._queue:
+            return
+        self._careful -= 1
+        arrived = self._queue.popleft()
+        if arrived.attempts >= LIVES:
+            group = [(arrived, POISON)]
+            self.pending += 1
+            self.writer.submit(partial(self._store, group), partial(self._stored, group))
+            self.wake()
+            return
+        self._marked, self._marking = arrived, True
+        self.writer.submit(lambda tx: messages.mark_attempt(tx, [arrived.meta.id]), self._now_marked)
+
+    def _now_marked(self, _: Any, _error: BaseException | None) -> None:
+        self._marking = False
         self.wake()
 
     def _catch_up(self) -> None:

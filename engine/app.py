@@ -25,6 +25,7 @@ from channels.backlog import Backlog
 from channels.build import Builder
 from channels.channel import Channel
 from channels.deliver import Sender
+from channels.guard import Guard
 from channels.lanes import Lanes
 from channels.operate import Operator
 from channels.pipeline import Pipeline, Rendered
@@ -69,6 +70,7 @@ class Engine:
         self.keyring = open_keyring(data_dir)
         self.store: Store = open_store(data_dir, self.keyring, mode="engine", reactor=reactor, now=now)
         self.writer = self.store.writer
+        self.guard = Guard()
         self.channels: dict[str, Channel] = {}
         self.backlogs: dict[tuple[str, str], Backlog] = {}  # (channel, destination)
         for group in order_groups(specs):
@@ -92,6 +94,7 @@ class Engine:
             self.now,
             partial(self._unrouted, names),
             self._routed,
+            self.guard,
         )
         shared: dict[str, Backlog] = {}
         for spec in specs:
@@ -141,6 +144,7 @@ class Engine:
                 Meta(row.id, name, row.received_at, row.control_id, row.type, row.sender, row.peer),
                 row.raw,
                 row.ordering_keys,
+                row.attempts,
             )
             for name in names
             for row in messages.unrouted(self.store.reader, name, after, limit)
@@ -170,6 +174,7 @@ class Engine:
     @inlineCallbacks
     def start(self) -> Any:
         """Fill the lanes, start every channel. Gives a Deferred that fires when all ports are open."""
+        self.guard.install()
         self.writer.on_state(self._store_state)
         for backlog in set(self.backlogs.values()):
             backlog.fill()

@@ -71,3 +71,7 @@ class StoreError(IsthmusError):
     """The message store cannot do what it must: disk full, locked, corrupt, too new."""
 
     code = "store"
+
+
+class StepTimeout(BaseException):
+    """A step used up its time budget. Not an Exception, so that a step that catches everything cannot keep it."""

@@ -1,0 +1,73 @@
+"""Bounds for steps that run away: a time budget for each message, a memory budget for a slice of them.
+
+Guarantees: a filter, transformer or template that loops is stopped after `seconds` and its message becomes ERROR
+`step.timeout`; one that allocates without end gets a MemoryError and becomes ERROR; the engine goes on. Works by
+SIGALRM and RLIMIT_AS, so on the main thread of a POSIX process; elsewhere (tests in a thread) it does nothing.
+Refuses nothing. It cannot stop C code that never looks at signals: such a message kills the engine, is found
+at work after the restart, and after the second time it is parked as `poison` (see channels.route).
+"""
+
+from __future__ import annotations
+
+import resource
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from engine.errors import StepTimeout
+
+SECONDS = 2.0  # for one message
+AGAIN = 0.1  # seconds; a step that swallows the first interruption gets more of them
+MEMORY = 512 << 20  # bytes that the steps of one slice may add to the process
+_PAGE = resource.getpagesize()
+_STATM = Path("/proc/self/statm")
+
+
+class Guard:
+    """Makes time and memory of steps finite."""
+
+    def __init__(self, seconds: float = SECONDS, memory: int = MEMORY) -> None:
+        self.seconds = seconds
+        self.memory = memory
+        self.active = False
+
+    def install(self) -> None:
+        """Take SIGALRM; called once on the main thread."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGALRM, _interrupt)
+            self.active = True
+
+    def arm(self) -> None:
+        """A message begins."""
+        if self.active:
+            signal.setitimer(signal.ITIMER_REAL, self.seconds, AGAIN)
+
+    def disarm(self) -> None:
+        """It is done."""
+        if self.active:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    @contextmanager
+    def bounded_memory(self) -> Iterator[None]:
+        """Within this, an allocation beyond the budget raises MemoryError."""
+        if not self.active or not _STATM.exists():
+            yield
+            return
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        now = int(_STATM.read_text().split()[0]) * _PAGE
+        bound = now + self.memory
+        if soft != resource.RLIM_INFINITY:
+            bound = min(bound, soft)
+        resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> Any:
+    raise StepTimeout
