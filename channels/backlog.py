@@ -110,6 +110,8 @@ class Backlog:
             return
         entry = self.lanes.find(message_id, owner[0])
         if entry is None:
+            if self._behind and message_id > self._last:
+                return  # not read yet: it keeps its place
             self._add(owner, message_id, keys)
         elif entry.parked:
             entry.parked, entry.attempts, entry.next_at = False, 0, 0
@@ -119,12 +121,13 @@ class Backlog:
     def discard(self, channel: str, destination: str, message_id: int) -> bool:
         """An operator discards: what waited for it goes on. One that is on its way finishes first.
 
-        True when it was open and is not any more.
+        True when it was open and is not any more. (One that was not read yet: open, but for an old ERROR.)
         """
         owner = self.senders.get((channel, destination))
         entry = self.lanes.find(message_id, owner[0]) if owner else None
-        if entry is None or entry.since:
-            return False
+        if entry is None:
+            return owner is not None and self._behind and message_id > self._last
         was_open = not entry.parked
-        self.lanes.remove(entry)
+        if not entry.since:
+            self.lanes.remove(entry)
         return was_open

@@ -85,10 +85,11 @@ class Channel:
         if self.intake.answers is not None:
             self.intake.answers.check(message_id)
 
-    def discarded(self, was_open: bool) -> None:
+    def discarded(self, message_id: int, was_open: bool) -> None:
         """An operator discarded one delivery."""
         if was_open:
             self.finished(1)
+        self.ended(message_id)
 
     def _weigh(self) -> None:
         """Back-pressure by the amount of unfinished work."""

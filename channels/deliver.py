@@ -308,14 +308,11 @@ class Sender:
                 self.lanes.park(entry)
             else:
                 self.lanes.remove(entry)
-        ended = [
-            change.message_id
-            for change, was_open in zip(changes, applied, strict=True)
-            if was_open and change.state != DeliveryState.QUEUED
-        ]
-        self.finished(len(ended))
-        for message_id in ended:
-            self.ended(message_id)
+        ended = [change.state != DeliveryState.QUEUED for change in changes]
+        self.finished(sum(end and was_open for end, was_open in zip(ended, applied, strict=True)))
+        for change, end, was_open in zip(changes, ended, applied, strict=True):
+            if end or not was_open:
+                self.ended(change.message_id)
         self.done()
         self.wake()
 

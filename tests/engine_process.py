@@ -20,9 +20,7 @@ from engine.store.store import open_store
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 30.0  # seconds
 NO_CONSOLE = [
-    "--no-console"
-    for option in run_verb.params
-    if "--no-console" in (*option.opts, *option.secondary_opts)
+    "--no-console" for option in run_verb.params if "--no-console" in (*option.opts, *option.secondary_opts)
 ]
 EMPTY = """
 channels:
@@ -251,11 +249,15 @@ def verdict(answer: bytes) -> tuple[str, str, str, str, str]:
     (msa,) = fields(answer, b"MSA")
     err = fields(answer, b"ERR")
     assert bool(err) == (msa[1] not in ("AA", "CA")), answer
-    where, condition, code = (err[0][2], err[0][3].split("^")[0], err[0][5].split("^")[0]) if err else ("",) * 3
+    where, condition, code = (
+        (err[0][2], err[0][3].split("^")[0], err[0][5].split("^")[0]) if err else ("",) * 3
+    )
     return msa[1], msa[2] if len(msa) > 2 else "", where, condition, code
 
 
-def adt(control_id: str, patient: str = "1001", event: str = "A04", name: str = "Doe^Jane", more: str = "") -> bytes:
+def adt(
+    control_id: str, patient: str = "1001", event: str = "A04", name: str = "Doe^Jane", more: str = ""
+) -> bytes:
     """A small ADT of our own."""
     return (
         f"MSH|^~\\&|EHR|RGH|ISTHMUS|CLINIC|20261122080000||ADT^{event}|{control_id}|P|2.5.1\r"

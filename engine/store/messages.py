@@ -21,6 +21,8 @@ from engine.store.tx import Q, Tx, clean
 
 ID_REUSED = 1
 """Flag: the control id had been used before with other bytes."""
+BAD_FRAME = 2
+"""Flag: refused for its framing, so the same bytes in a good frame are another message."""
 REUSED_CODE = "duplicate.control_id"
 DEFAULT_WINDOW: Micros = 7 * 86_400_000_000
 """How long a control id is remembered: a week, in microseconds."""
@@ -48,6 +50,7 @@ class NewMessage(msgspec.Struct):
     error_place: str | None = None
     parent_id: int | None = None
     config_version: str | None = None
+    framed: bool = True  # False: an error of the wire, which is not in the bytes
 
 
 class Received(msgspec.Struct):
@@ -121,20 +124,22 @@ def receive(
     if crashpoints.ARMED:
         tx.marks.add("c1")
     digest = tx.digest(new.raw)
-    flags = 0
+    flags = 0 if new.framed else BAD_FRAME
     control_id, sender = clean(new.control_id), clean(new.sender)
     if control_id:
         earlier = tx.rows(Q["same_control_id"], (control_id, new.channel, sender, new.received_at - window))
+        if new.framed:
+            earlier = [row for row in earlier if not row[2] & BAD_FRAME]
         if earlier:
             for known, known_digest, _, state in earlier:
                 if known_digest == digest:
                     tx.count(new.channel, "duplicate")
                     ack, code = ack_of(tx, known)
                     return Received(known, known, ack, code, False, state)
-            flags = ID_REUSED
+            flags |= ID_REUSED
     state, ack, code = new.state, new.ack, new.ack_code
     error = (new.error_code, clean(new.error_text), clean(new.error_place))
-    if flags:
+    if flags & ID_REUSED:
         tx.count(new.channel, "id_reused")
         if on_reuse == "reject":
             state, ack, code = MessageState.ERROR, reuse_ack, reuse_ack_code
@@ -157,7 +162,7 @@ def receive(
     if state == "ERROR":
         tx.count(new.channel, "error")
         tx.event("error", message_id=message_id, detail=error[0] or "", at=new.received_at)
-    return Received(message_id, 0, ack, code, flags != 0, state)
+    return Received(message_id, 0, ack, code, flags & ID_REUSED != 0, state)
 
 
 def route(tx: Tx, done: Routed) -> bool:

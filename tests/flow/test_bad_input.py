@@ -31,7 +31,9 @@ NO_HEADER = ("MSH^1", "100", "hl7.no_header")
 LATIN1 = header("L1", more="||||||8859/1") + "PID|1||7||Müller^Zoë\r".encode("latin-1")
 NUL = adt("N1", name="Do\0e^Jane")
 TWO = adt("T1", "1") + adt("T2", "2")
-BATCH = b"FHS|^~\\&|EHR|RGH\rBHS|^~\\&|EHR|RGH|||||||B7\r" + adt("B1", "1") + adt("B2", "2") + b"BTS|2\rFTS|1\r"
+BATCH = (
+    b"FHS|^~\\&|EHR|RGH\rBHS|^~\\&|EHR|RGH|||||||B7\r" + adt("B1", "1") + adt("B2", "2") + b"BTS|2\rFTS|1\r"
+)
 JUNK_BATCH = b"BHS|^~\\&|EHR|RGH\r" + adt("J1") + b"BTS|1\rlost text\r"
 UTF16 = adt("U1").decode().encode("utf-16")
 UTF16LE = adt("U2").decode().encode("utf-16-le")
@@ -55,7 +57,9 @@ def good(*raws: bytes) -> list[tuple[str, None, bytes]]:
 
 
 CASES = [
-    Case("text without MSH", framed(b"hello"), [("AR", "", *NO_HEADER)], [("ERROR", "hl7.no_header", b"hello")]),
+    Case(
+        "text without MSH", framed(b"hello"), [("AR", "", *NO_HEADER)], [("ERROR", "hl7.no_header", b"hello")]
+    ),
     Case("empty frame", framed(b""), [("AR", "", "", "100", "mllp.empty")], []),
     Case("lone CR", framed(b"\r"), [("AR", "", "", "100", "mllp.empty")], []),
     Case("MSH alone", framed(b"MSH"), [("AR", "", *NO_HEADER)], [("ERROR", "hl7.no_header", b"MSH")]),
@@ -113,7 +117,12 @@ CASES = [
     Case("byte order mark", framed(BOM), [("AA", "M1", *AA)], good(BOM)),
     Case("LF instead of CR", framed(LF), [("AA", "LF1", *AA)], good(LF)),
     Case("doubled start block", VT + framed(adt("V1")), [("AA", "V1", *AA)], good(adt("V1"))),
-    Case("line ends between frames", b"\r\n" + framed(adt("R1")) + b"\r\n", [("AA", "R1", *AA)], good(adt("R1"))),
+    Case(
+        "line ends between frames",
+        b"\r\n" + framed(adt("R1")) + b"\r\n",
+        [("AA", "R1", *AA)],
+        good(adt("R1")),
+    ),
     Case(
         "no frame at all, then a framed one",
         adt("X1") + framed(adt("X2")),
@@ -163,10 +172,16 @@ def proven_alive(client: Client, control_id: str) -> bytes:
 @pytest.mark.parametrize("how", ["at_once", "byte_by_byte"])
 def test_a_row_of_the_table(fresh, case, how):
     tail = f"{case.name}-{how}"
-    sent = case.sent.replace(b"|2.5.1", f"|2.5.1^{how}".encode())  # the same control ids, other senders' bytes
+    sent = case.sent.replace(
+        b"|2.5.1", f"|2.5.1^{how}".encode()
+    )  # the same control ids, other senders' bytes
     sent = sent.replace(b"|EHR|", f"|EHR-{how}|".encode())
     rows = [
-        (state, code, raw.replace(b"|2.5.1", f"|2.5.1^{how}".encode()).replace(b"|EHR|", f"|EHR-{how}|".encode()))
+        (
+            state,
+            code,
+            raw.replace(b"|2.5.1", f"|2.5.1^{how}".encode()).replace(b"|EHR|", f"|EHR-{how}|".encode()),
+        )
         for state, code, raw in case.rows
     ]
     with fresh.connect() as client:

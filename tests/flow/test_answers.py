@@ -1,0 +1,134 @@
+"""ACK levels and enhanced mode on a running engine: what is answered, when, and that it is true."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from engine_process import Client, EngineProcess, adt, until, verdict
+
+CONFIG = """
+connections:
+  clinic: {odoo: {url: "sandbox:"}}
+  nowhere: {odoo: {url: "http://127.0.0.1:9", timeout: 1}}
+channels:
+  routed:
+    ack: routed
+    listener: {mllp: {port: 0}}
+    filters: [{message_type: {allow: [ADT]}}]
+    destinations: {odoo: {odoo: {connection: clinic, template: patient}}}
+  delivered:
+    ack: {ADT^A04: delivered, otherwise: stored}
+    listener: {mllp: {port: 0}}
+    destinations: {odoo: {odoo: {connection: clinic, template: patient}}}
+  down:
+    ack: delivered
+    ack_deadline: 0.5
+    listener: {mllp: {port: 0}}
+    destinations: {odoo: {odoo: {connection: nowhere, template: patient}}}
+  enhanced:
+    ack_mode: enhanced
+    ack: delivered
+    listener: {mllp: {port: 0}}
+    destinations: {odoo: {odoo: {connection: clinic, template: patient}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    process = EngineProcess(tmp_path_factory.mktemp("answers"), CONFIG)
+    process.start(4)
+    yield process
+    assert process.terminate() == 0
+    assert not process.faults
+
+
+def enhanced(control_id: str, accept: str, application: str, patient: str = "1001") -> bytes:
+    """An ADT whose MSH-15 and MSH-16 say which acknowledgements are wanted."""
+    head, _, rest = adt(control_id, patient).partition(b"\r")
+    return head + b"|||" + accept.encode() + b"|" + application.encode() + b"\r" + rest
+
+
+def silent(client: Client, seconds: float = 0.4) -> bool:
+    client.socket.settimeout(seconds)
+    try:
+        return client.answer() is None
+    except TimeoutError:
+        return True
+
+
+def test_routed_says_whether_the_steps_went_through(engine):
+    assert verdict(engine.send(adt("R1"), "routed")) == ("AA", "R1", "", "", "")
+    refused = verdict(engine.send(adt("R2", patient=""), "routed"))
+    assert refused == ("AE", "R2", "PID^1^3", "207", "patient.no_identifier")
+    assert verdict(engine.send(adt("R3").replace(b"ADT^A04", b"ORU^R01"), "routed"))[0] == "AA"  # filtered
+
+
+def test_delivered_says_what_odoo_said(engine):
+    assert verdict(engine.send(adt("D1"), "delivered")) == ("AA", "D1", "", "", "")
+    message = [one for one in engine.stored() if one.control_id == "D1"][0]
+    rows = engine.rows("SELECT state, record FROM delivery WHERE message_id = ?", message.id)
+    assert [(state, record.split(",")[0]) for state, record in rows] == [("SENT", "res.partner")]
+    refused = verdict(engine.send(adt("D2", patient="2002", name="").replace(b"|||19800101", b"|||"), "delivered"))
+    assert refused[0] == "AE" and refused[4].startswith("odoo.")
+
+
+def test_a_type_may_have_its_own_level(engine):
+    assert verdict(engine.send(adt("D3", patient="", event="A08"), "delivered"))[0] == "AA"  # stored is enough
+    until(lambda: [one for one in engine.stored() if one.control_id == "D3" and one.state == "ERROR"])
+
+
+def test_what_is_not_known_at_the_deadline_is_not_called_good(engine):
+    began = time.monotonic()
+    answer = verdict(engine.send(adt("L1"), "down"))
+    assert answer[0] == "AE" and answer[3:] == ("207", "ack.deadline")
+    assert time.monotonic() - began < 5
+    again = verdict(engine.send(adt("L1"), "down"))
+    assert again[0] == "AE"
+    assert len([one for one in engine.stored() if one.control_id == "L1"]) == 1
+
+
+def test_a_repeated_message_gets_the_answer_that_is_true_by_then(engine):
+    first = verdict(engine.send(adt("R4"), "routed"))
+    assert verdict(engine.send(adt("R4"), "routed")) == first
+    assert len([one for one in engine.stored() if one.control_id == "R4"]) == 1
+
+
+def test_enhanced_accepts_now_and_answers_later(engine):
+    with engine.connect("enhanced") as client:
+        assert verdict(client.send(enhanced("E1", "AL", "AL")))[:2] == ("CA", "E1")
+        assert verdict(client.answer())[:2] == ("AA", "E1")
+        assert verdict(client.send(enhanced("E1", "AL", "AL")))[:2] == ("CA", "E1")  # a duplicate
+        assert verdict(client.answer())[:2] == ("AA", "E1")
+
+
+@pytest.mark.parametrize(
+    ("accept", "application", "patient", "expected"),
+    [
+        ("AL", "NE", "1", ["CA"]),
+        ("NE", "AL", "2", ["AA"]),
+        ("ER", "ER", "3", []),
+        ("SU", "SU", "4", ["CA", "AA"]),
+        ("NE", "ER", "", ["AE"]),
+        ("NE", "SU", "", []),
+        ("", "AL", "5", ["AA"]),
+        ("AL", "", "6", ["CA"]),
+    ],
+)
+def test_enhanced_obeys_the_conditions(engine, accept, application, patient, expected):
+    control_id = f"C{accept}{application}"
+    with engine.connect("enhanced") as client:
+        raw = enhanced(control_id, accept, application, patient)
+        client.write(b"\x0b" + raw + b"\x1c\r")
+        got = [verdict(client.answer())[0] for _ in expected]
+        assert got == expected
+        assert silent(client)
+
+
+def test_without_conditions_it_is_original_mode(engine):
+    assert verdict(engine.send(adt("E9", patient="9"), "enhanced"))[0] == "AA"
+
+
+def test_enhanced_refuses_what_it_cannot_read(engine):
+    raw = enhanced("E5", "AL", "AL").replace(b"ADT^A04", b"")
+    assert verdict(engine.send(raw, "enhanced"))[:2] == ("CR", "E5")
