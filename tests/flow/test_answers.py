@@ -60,7 +60,7 @@ def silent(client: Client, seconds: float = 0.4) -> bool:
 def test_routed_says_whether_the_steps_went_through(engine):
     assert verdict(engine.send(adt("R1"), "routed")) == ("AA", "R1", "", "", "")
     refused = verdict(engine.send(adt("R2", patient=""), "routed"))
-    assert refused == ("AE", "R2", "PID^1^3", "207", "patient.no_identifier")
+    assert refused == ("AE", "R2", "PID^1^3^1", "207", "patient.no_identifier")
     assert verdict(engine.send(adt("R3").replace(b"ADT^A04", b"ORU^R01"), "routed"))[0] == "AA"  # filtered
 
 
@@ -69,12 +69,16 @@ def test_delivered_says_what_odoo_said(engine):
     message = [one for one in engine.stored() if one.control_id == "D1"][0]
     rows = engine.rows("SELECT state, record FROM delivery WHERE message_id = ?", message.id)
     assert [(state, record.split(",")[0]) for state, record in rows] == [("SENT", "res.partner")]
-    refused = verdict(engine.send(adt("D2", patient="2002", name="").replace(b"|||19800101", b"|||"), "delivered"))
+    refused = verdict(
+        engine.send(adt("D2", patient="2002", name="").replace(b"|||19800101", b"|||"), "delivered")
+    )
     assert refused[0] == "AE" and refused[4].startswith("odoo.")
 
 
 def test_a_type_may_have_its_own_level(engine):
-    assert verdict(engine.send(adt("D3", patient="", event="A08"), "delivered"))[0] == "AA"  # stored is enough
+    assert (
+        verdict(engine.send(adt("D3", patient="", event="A08"), "delivered"))[0] == "AA"
+    )  # stored is enough
     until(lambda: [one for one in engine.stored() if one.control_id == "D3" and one.state == "ERROR"])
 
 

@@ -51,7 +51,9 @@ def fate(engine, control_id: str):
     """State and error code of a message, once it is routed."""
     return until(
         lambda: [
-            (one.state, one.code) for one in engine.stored() if one.control_id == control_id and one.state != "RECEIVED"
+            (one.state, one.code)
+            for one in engine.stored()
+            if one.control_id == control_id and one.state != "RECEIVED"
         ]
     )[0]
 
@@ -82,12 +84,25 @@ def test_a_template_cannot_loop_for_ever(tmp_path):
 
 def test_a_message_that_kills_the_engine_is_parked_as_poison(engine):
     with engine.connect() as client:
-        client.write(b"\x0b" + adt("1", "1001") + b"\x1c\r\x0b" + adt("2", "DIE") + b"\x1c\r\x0b" + adt("3", "1002") + b"\x1c\r")
+        client.write(
+            b"\x0b"
+            + adt("1", "1001")
+            + b"\x1c\r\x0b"
+            + adt("2", "DIE")
+            + b"\x1c\r\x0b"
+            + adt("3", "1002")
+            + b"\x1c\r"
+        )
         assert engine.wait() == -9
     deaths = 1
     while deaths < 5:
         engine.spawn()
-        if until(lambda: engine.child.poll() is not None or (engine.open() == 0 and len(engine.stored()) >= 2)) is True:
+        if (
+            until(
+                lambda: engine.child.poll() is not None or (engine.open() == 0 and len(engine.stored()) >= 2)
+            )
+            is True
+        ):
             if engine.child.poll() is None:
                 break
             deaths += 1
@@ -95,4 +110,7 @@ def test_a_message_that_kills_the_engine_is_parked_as_poison(engine):
     fates = {one.control_id: (one.state, one.code) for one in engine.stored()}
     assert fates["1"] == ("TRANSFORMED", None)
     assert fates["2"] == ("ERROR", "poison")
-    assert fates.get("3", ("TRANSFORMED", None)) == ("TRANSFORMED", None)  # when it was acknowledged, it went through
+    assert fates.get("3", ("TRANSFORMED", None)) == (
+        "TRANSFORMED",
+        None,
+    )  # when it was acknowledged, it went through
