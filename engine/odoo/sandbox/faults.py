@@ -84,8 +84,8 @@ class Crash(Fault):
 class HttpFault(Fault):
     """A werkzeug exception (JSON-2)."""
 
-    def __init__(self, kind: str, status: int, message: str) -> None:
-        super().__init__(message, [message, status])
+    def __init__(self, kind: str, status: int, message: str, arguments: list[Any] | None = None) -> None:
+        super().__init__(message, [message, status] if arguments is None else arguments)
         self.name = f"werkzeug.exceptions.{kind}"
         self.status = status
 

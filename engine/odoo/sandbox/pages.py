@@ -1,6 +1,7 @@
 """The answers of Odoo that are not JSON: pages of werkzeug and of the database selector.
 
-Guarantees: status, content type and text of the real ones. Refuses: to echo anything of the request.
+Guarantees: status, content type and text of the real ones. Refuses: to repeat anything of a
+request in a page.
 """
 
 from __future__ import annotations
@@ -45,9 +46,22 @@ def unsupported() -> Page:
     return 415, dict(_HTML), _UNSUPPORTED.encode()
 
 
-def wrong_type() -> Page:
+def wrong_type(major: int) -> Page:
     """JSON-RPC with another Content-Type."""
-    return _page(400, "Bad Request", "Request inferred type is not compatible with type='json'.")
+    text = (
+        "Request inferred type is compatible with [&#39;http&#39;] but &#39;/jsonrpc&#39; is type=&#39;json"
+    )
+    if major < 17:
+        return _page(400, "Bad Request", f"{text}&#39;.")
+    again = "Please verify the Content-Type request header and try again."
+    return _page(415, "Unsupported Media Type", f"{text}rpc&#39;.<br><br>{again}")
+
+
+def broken() -> Page:
+    """An exception outside of everything that answers with JSON."""
+    text = "Either the server is overloaded or there is an error in the application."
+    first = "The server encountered an internal error and was unable to complete your request."
+    return _page(500, "Internal Server Error", f"{first} {text}")
 
 
 def why(body: bytes) -> str:

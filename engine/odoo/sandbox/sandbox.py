@@ -187,12 +187,17 @@ class Sandbox:
     def _rpc(self, headers: dict[str, str], body: bytes, answer: Callable[[Any], Any]) -> Answer:
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in ("application/json", "application/json-rpc"):
-            return pages.wrong_type()
+            return pages.wrong_type(self.major)
         try:
             asked = orjson.loads(body)
         except orjson.JSONDecodeError:
+            if self.major < 17:
+                text = "400 Bad Request: Invalid JSON data"
+                return self._json(200, self._error(None, HttpFault("BadRequest", 200, text, [])))
             return 400, {"Content-Type": "text/html; charset=utf-8"}, b"Invalid JSON data"
         if not isinstance(asked, dict):
+            if self.major < 17:
+                return pages.broken()
             return 400, {"Content-Type": "text/html; charset=utf-8"}, b"Invalid JSON-RPC data"
         value: dict[str, Any] = {"jsonrpc": "2.0", "id": asked.get("id")}
         try:
@@ -205,9 +210,13 @@ class Sandbox:
             elif self.major < 17:
                 value["result"] = None
         except Fault as fault:
-            code = 0 if self.major >= 17 else 200
-            value["error"] = {"code": code, "message": "Odoo Server Error", "data": fault.body()}
+            value = self._error(asked.get("id"), fault)
         return self._json(200, value)
+
+    def _error(self, number: Any, fault: Fault) -> dict[str, Any]:
+        code = 0 if self.major >= 17 else 200
+        error = {"code": code, "message": "Odoo Server Error", "data": fault.body()}
+        return {"jsonrpc": "2.0", "id": number, "error": error}
 
     def _service(self, params: dict[str, Any]) -> Any:
         service, name, args = params.get("service"), params.get("method"), list(params.get("args") or [])

@@ -74,7 +74,21 @@ def test_json_rpc_reads_and_writes(odoo):
 
 def test_malformed_json_over_json_rpc(odoo):
     status, _, body = odoo.handle("POST", "/jsonrpc", {"Content-Type": "application/json"}, b"{")
-    assert status == 400 and b"Invalid JSON" in body
+    if odoo.new:
+        assert status == 400 and body == b"Invalid JSON data"
+    else:
+        data = json.loads(body)["error"]["data"]
+        assert status == 200 and data["name"] == "werkzeug.exceptions.BadRequest"
+
+
+def test_body_that_is_no_object_over_json_rpc(odoo):
+    status, headers, _ = odoo.handle("POST", "/jsonrpc", {"Content-Type": "application/json"}, b"[]")
+    assert (status, headers["Content-Type"]) == (400 if odoo.new else 500, HTML)
+
+
+def test_wrong_content_type_over_json_rpc(odoo):
+    status, headers, _ = odoo.handle("POST", "/jsonrpc", {"Content-Type": "text/plain"}, b"{}")
+    assert (status, headers["Content-Type"]) == (415 if odoo.new else 400, HTML)
 
 
 def test_context_get(odoo):
