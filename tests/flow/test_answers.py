@@ -66,7 +66,7 @@ def test_routed_says_whether_the_steps_went_through(engine):
 
 def test_delivered_says_what_odoo_said(engine):
     assert verdict(engine.send(adt("D1"), "delivered")) == ("AA", "D1", "", "", "")
-    message = [one for one in engine.stored() if one.control_id == "D1"][0]
+    message = next(one for one in engine.stored() if one.control_id == "D1")
     rows = engine.rows("SELECT state, record FROM delivery WHERE message_id = ?", message.id)
     assert [(state, record.split(",")[0]) for state, record in rows] == [("SENT", "res.partner")]
     refused = verdict(

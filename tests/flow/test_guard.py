@@ -33,7 +33,9 @@ channels:
       - python: {function: "steps:loop"}
       - python: {function: "steps:eat"}
       - python: {function: "steps:die"}
-      - jinja: {text: "{% for a in range(99999) %}{% for b in range(99999) %}{{ a * b }}{% endfor %}{% endfor %}", var: x}
+      - jinja:
+          text: "{% for a in range(99999) %}{% for b in range(99999) %}{{ a * b }}{% endfor %}{% endfor %}"
+          var: x
 """
 
 
