@@ -64,6 +64,11 @@ class Pipeline:
     routes: tuple[Route, ...] = ()
     version: str = ""  # of the configuration that it was built from
 
+    @property
+    def empty(self) -> bool:
+        """Nothing is done with a message: it is received, stored and acknowledged."""
+        return not (self.filters or self.transformers or self.routes)
+
     def process(self, raw: bytes, meta: Meta) -> Rendered:
         """Run everything on one message."""
         label = "parse"

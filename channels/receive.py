@@ -101,6 +101,7 @@ class Intake:
         self._rejects = options.duplicates.other_bytes == "reject"
         self.answers: Answers | None = None  # None: every ACK is known with C1
         self.application: Send | None = None  # where application ACKs go, when not to the same connection
+        self.straight: str | None = None  # nothing is to be done: C1 is C2; the configuration's version
         self.refusing = False  # above the backlog's refuse mark
         self.received = self.refused = 0
         self._open: list[Taken] | None = None  # the group that the writer has not begun yet
@@ -139,6 +140,8 @@ class Intake:
         if error is not None:
             row.state = MessageState.ERROR
             row.error_code, row.error_text, row.error_place = error.code, error.what, error.where
+        elif self.straight is not None:
+            row.state, row.config_version = MessageState.TRANSFORMED, self.straight
         if error is not None or self.answers is None or self._known_at_once(header):
             code = error.ack if error else "AA"
             if self._accepts(header):

@@ -132,6 +132,8 @@ class Engine:
                 )
                 if spec.options.ack_to:
                     intake.application = sender_to(spec.options.ack_to, self.reactor, spec.name)
+            elif pipelines[spec.name].empty:
+                intake.straight = self.builder.version
             for sender in senders:
                 sender.finished, sender.ended = channel.finished, channel.ended
             self.channels[spec.name] = channel
@@ -190,8 +192,10 @@ class Engine:
         for loop in self._loops:
             if loop.running:
                 loop.stop()
-        yield DeferredList([channel.stop() for channel in self.channels.values()])
         until = self.reactor.seconds() + deadline
+        yield DeferredList([channel.stop(deadline / 2) for channel in self.channels.values()])
+        for channel in self.channels.values():
+            channel.router.pause(channel.name)
         while not all(channel.idle for channel in self.channels.values()) and self.reactor.seconds() < until:
             yield deferLater(self.reactor, 0.02)
         yield DeferredList([channel.close() for channel in self.channels.values()])

@@ -44,7 +44,7 @@ class NewMessage(msgspec.Struct):
     visit: str = ""
     ack: bytes | None = None  # the answer, when it is known at C1
     ack_code: str | None = None
-    state: str = MessageState.RECEIVED  # or ERROR
+    state: str = MessageState.RECEIVED  # or ERROR; TRANSFORMED when there is nothing to do with it
     error_code: str | None = None
     error_text: str | None = None
     error_place: str | None = None
@@ -148,7 +148,7 @@ def receive(
     message_id = tx.execute(
         Q["insert_message"],
         (
-            new.channel, state, new.received_at, new.received_at if state == "ERROR" else None, control_id,
+            new.channel, state, new.received_at, None if state == "RECEIVED" else new.received_at, control_id,
             clean(new.type), sender, clean(new.peer), digest, len(new.raw), new.ordering_key,
             pack_keys(also) if also else None,
             tx.blind(new.mrn) if new.mrn else None,
@@ -159,8 +159,9 @@ def receive(
     assert message_id is not None
     tx.put(message_id, Kind.RAW, new.raw, channel=new.channel, second=ack)
     tx.count(new.channel, "received")
+    if state != "RECEIVED":
+        tx.count(new.channel, state.lower())
     if state == "ERROR":
-        tx.count(new.channel, "error")
         tx.event("error", message_id=message_id, detail=error[0] or "", at=new.received_at)
     return Received(message_id, 0, ack, code, flags & ID_REUSED != 0, state)
 
