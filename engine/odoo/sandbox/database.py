@@ -36,6 +36,8 @@ class Database:
         self, path: Path | str, models: dict[str, Model], version: str, now: str, login: str
     ) -> None:
         self.models = models
+        if str(path) != ":memory:":
+            Path(path).touch(mode=0o600)  # patients are in it: nobody else reads it, nor its WAL
         self.connection = sqlite3.connect(
             path, timeout=BUSY, isolation_level=None, cached_statements=1024, check_same_thread=False
         )

@@ -41,6 +41,7 @@ def test_everything_is_there_after_a_restart(tmp_path):
     path = tmp_path / "odoo.db"
     first = Sandbox(path)
     record = call(first, "res.partner", "create", vals_list=[{"name": "A", "phone": "1"}])[1][0]
+    assert {found.stat().st_mode & 0o777 for found in tmp_path.iterdir()} == {0o600}
     first.close()
     second = Sandbox(path)
     assert call(second, "res.partner", "read", ids=[record], fields=["phone"])[1] == [
