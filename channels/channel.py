@@ -22,6 +22,8 @@ from engine.spec.channel import ChannelSpec
 
 log = structlog.get_logger()
 
+STOP_DEADLINE = 5.0  # seconds that answers may take when a port is closed
+
 State = Literal["stopped", "started", "paused", "failed"]
 
 
@@ -108,9 +110,17 @@ class Channel:
 
     @inlineCallbacks
     def start(self) -> Any:
-        """Start the destinations, then open the port. A failure is told in `why` and leaves others alone."""
+        """Start the destinations and open the port. A failure is told in `why` and leaves others alone.
+
+        The port does not wait for destinations: messages are stored and acknowledged without them.
+        """
+        if self._listening:
+            self.resume()
+            return
+        self.state, self.why = "started", ""
+        self.router.resume(self.name)
         for sender in self.senders:
-            yield self._start_destination(sender)
+            self._start_destination(sender)
         try:
             self.address = yield self.listener.start(self)
         except Exception as error:
@@ -118,7 +128,6 @@ class Channel:
             log.error("channel.failed", channel=self.name, why=self.why)
             return
         self._listening = True
-        self.state, self.why = "started", ""
         log.info("channel.started", channel=self.name, address=self.where)
 
     @inlineCallbacks
@@ -134,34 +143,40 @@ class Channel:
                 code=getattr(error, "code", type(error).__name__),
                 why=getattr(error, "what", ""),
             )
-        if self.state != "paused":
+        if self.state not in ("paused", "stopped"):
             sender.resume()
 
     def pause(self) -> None:
         """Receive and acknowledge, but route and deliver nothing."""
         self.state = "paused"
-        self.router.pause()
+        self.router.pause(self.name)
         for sender in self.senders:
             sender.pause()
 
     def resume(self) -> None:
         """Go on after `pause`; destinations that were held are tried at once."""
         self.state = "started" if self._listening else "stopped"
-        self.router.resume()
+        self.router.resume(self.name)
         for sender in self.senders:
             sender.resume()
 
     @inlineCallbacks
-    def stop(self) -> Any:
-        """Close the port; answers that are due go out; no delivery begins. Gives a Deferred."""
+    def stop(self, deadline: float = STOP_DEADLINE) -> Any:
+        """Close the port; no delivery begins; answers that are due go out, at most for `deadline` seconds.
+
+        Gives a Deferred.
+        """
+        self.state = "stopped"
+        for sender in self.senders:
+            sender.pause()
         if self.intake.answers is not None:
             self.intake.answers.stop()
         if self._listening:
             self._listening = False
+            late = self.router.clock.callLater(deadline, self.listener.close)
             yield self.listener.stop()
-        for sender in self.senders:
-            sender.pause()
-        self.state = "stopped"
+            if late.active():
+                late.cancel()
 
     def close(self) -> Deferred[Any]:
         """Drop what is left of the connections."""

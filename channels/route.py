@@ -73,6 +73,7 @@ class Router:
         self.done = done
         self.guard = guard
         self.paused = False
+        self._pausing: set[str] = set()
         self._careful = CAREFUL  # what is left of the first messages after a start
         self._marked: Arrived | None = None  # found at the start, and marked as being at work
         self._marking = False  # the mark is not durable yet
@@ -99,12 +100,14 @@ class Router:
         if self._scheduled is None and not self.paused:
             self._scheduled = self.clock.callLater(0, self._slice)
 
-    def pause(self) -> None:
-        """Route nothing until `resume`."""
-        self.paused = True
+    def pause(self, channel: str) -> None:
+        """Route nothing once all channels are paused; while one is not, the lanes keep the order of all."""
+        self._pausing.add(channel)
+        self.paused = self._pausing >= self.pipelines.keys()
 
-    def resume(self) -> None:
+    def resume(self, channel: str) -> None:
         """Route on."""
+        self._pausing.discard(channel)
         self.paused = False
         self.wake()
 
@@ -177,10 +180,10 @@ class Router:
         else:
             self._behind = False
 
-    def _store(self, group: list[tuple[Arrived, Rendered]], tx: Any) -> None:
+    def _store(self, group: list[tuple[Arrived, Rendered]], tx: Any) -> list[bool]:
         """C2: what became of each message, and its deliveries with their payloads."""
         at = self.now()
-        for arrived, rendered in group:
+        return [
             messages.route(
                 tx,
                 messages.Routed(
@@ -195,15 +198,19 @@ class Router:
                     config_version=self.pipelines[arrived.meta.channel].version or None,
                 ),
             )
+            for arrived, rendered in group
+        ]
 
-    def _stored(self, group: list[tuple[Arrived, Rendered]], _: Any, error: Exception | None) -> None:
+    def _stored(
+        self, group: list[tuple[Arrived, Rendered]], routed: list[bool] | None, error: Exception | None
+    ) -> None:
         self.pending -= len(group)
-        if error is not None:
+        if routed is None:
             # Nothing of C2 is in the store: the messages are still RECEIVED and come again from there.
             self._queue.clear()
             self._behind = self._rewound = True
             self._last = min(self._last, group[0][0].meta.id - 1)
             self.clock.callLater(1, self.wake)
             return
-        self.done(group)
+        self.done([one for one, now in zip(group, routed, strict=True) if now])
         self.wake()

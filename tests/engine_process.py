@@ -198,9 +198,17 @@ class Closed(Exception):
 class Client:
     """MLLP in plain sockets: what is asked to be sent is sent, right or wrong."""
 
-    def __init__(self, port: int, timeout: float = PATIENCE) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+    def __init__(self, port: int, timeout: float = PATIENCE, window: int = 0) -> None:
+        self.socket = socket.socket()
+        self.socket.settimeout(timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if window:  # bytes that may wait unread
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        try:
+            self.socket.connect(("127.0.0.1", port))
+        except OSError:
+            self.socket.close()
+            raise
         self.buffer = b""
 
     def __enter__(self) -> Client:
