@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engine.spec.component import Component, Kind, Settings, registry
 from engine.spec.document import Document, Problem, Where, did_you_mean, read
+from engine.spec.retention import Disk, Retention, Storage
 
 OnError = Literal["hold_key", "hold_lane", "skip"]
 AckLevel = Literal["stored", "routed", "delivered"]
@@ -85,6 +86,12 @@ class ChannelOptions(_Options):
     )
     duplicates: Duplicates = Field(default=Duplicates(), description="Duplicate messages.")
     backlog: Backlog = Field(default=Backlog(), description="Back-pressure.")
+    retention: Retention = Field(default=Retention(), description="How long content and messages are kept.")
+    storage: Storage = Field(
+        default="full",
+        description="What is kept of a finished message: `full` everything, `no-content` no bodies but the ACK,"
+        " `metadata` neither bodies nor texts, only codes.",
+    )
     charset: str = Field(
         default="", description="Character set of the messages, when MSH-18 lies or is missing."
     )
@@ -95,6 +102,16 @@ class ChannelOptions(_Options):
     canonical: dict[str, Any] = Field(
         default={}, description="Options of the canonical adapter (default_authority, default_duration …)."
     )
+
+    @model_validator(mode="after")
+    def _remembers(self) -> ChannelOptions:
+        kept = self.retention.messages
+        if kept is not None and kept < self.duplicates.window:
+            raise ValueError(
+                f"retention.messages ({kept} s) is shorter than duplicates.window ({self.duplicates.window} s):"
+                " a message sent again would be taken for a new one"
+            )
+        return self
 
 
 class DestinationOptions(_Options):
@@ -155,6 +172,7 @@ class Configuration:
     channels: dict[str, ChannelSpec] = field(default_factory=dict)
     connections: dict[str, dict[str, Any]] = field(default_factory=dict)
     tables: dict[str, Any] = field(default_factory=dict)
+    disk: Disk = field(default_factory=Disk)
 
     @property
     def problems(self) -> list[Problem]:
@@ -175,7 +193,7 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Configuration:
     return configuration
 
 
-TOP = ("channels", "connections", "tables")
+TOP = ("channels", "connections", "tables", "disk")
 COMPONENT_KEYS = ("listener", "filters", "transformers", "destinations")
 
 
@@ -196,6 +214,7 @@ class _Binder:
                 self.unknown(key, (key,), TOP)
         self.configuration.connections = self.mapping(top.get("connections"), ("connections",), "connections")
         self.configuration.tables = self.mapping(top.get("tables"), ("tables",), "tables")
+        self.configuration.disk = self.options(Disk, top.get("disk") or {}, ("disk",), ()) or Disk()
         channels = self.mapping(top.get("channels"), ("channels",), "channels")
         if not channels and not self.document.problems:
             self.document.report(
