@@ -32,7 +32,10 @@ def command(listen: str, data: Path, version: str) -> None:
     from engine.odoo.sandbox.server import serve
 
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    sandbox = Sandbox(data / "sandbox.db", version=version)
+    try:
+        sandbox = Sandbox(data / "sandbox.db", version=version)
+    except ValueError as error:
+        raise click.UsageError(f"{error}. Name another folder with --data.") from None
 
     def listening(found: Any) -> None:
         click.echo(

@@ -29,8 +29,10 @@ QUIET: dict[str, Any] = {
     "mail_create_nosubscribe": True,
     "no_mail_to_attendees": True,
     "dont_notify": True,
+    "skip_contact_description": True,
 }
-"""The context of every call: UTC dates, no tracking, no follower, no mail to attendees."""
+"""The context of every call: UTC dates, no tracking, no follower, no mail to attendees, and (Odoo 19) no name,
+e-mail and phone of the first attendee appended to an event's description."""
 FIELDS_TTL = 3600.0  # seconds
 MAIL_SWITCHES = ("no_mail_to_attendees", "dont_notify")
 ATTRIBUTES = ["type", "string", "required", "readonly", "relation", "selection", "digits", "depends"]

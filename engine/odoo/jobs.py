@@ -22,7 +22,7 @@ import msgspec
 
 from engine.model import Delivery, Operation, Outcome
 from engine.odoo.errors import OdooError
-from engine.odoo.protocol import clean
+from engine.odoo.protocol import dumps
 from engine.states import Result
 
 Key = tuple[str, str]  # model, key
@@ -115,8 +115,8 @@ class Job:
             text,
             place,
             " ".join(self._records),
-            msgspec.json.encode(clean(self._requests)),
-            msgspec.json.encode(clean(self._responses)),
+            dumps(self._requests),
+            dumps(self._responses),
         )
 
 

@@ -18,8 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.model import Operation
 from engine.odoo.client import Fields, OdooClient
@@ -44,8 +43,7 @@ class Waiting(Exception):
         self.where = where
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """One column of one row. `ids` are the database ids of a reference, None when they are not known."""
 
     field: str

@@ -199,7 +199,7 @@ class Operations(Records):
                 "store": not field.sql,
                 "searchable": True,
                 "sortable": field.type not in MANY,
-                "depends": [],
+                "depends": list(field.depends),
                 "change_default": False,
                 "company_dependent": False,
                 "manual": False,

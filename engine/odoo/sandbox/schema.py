@@ -43,6 +43,7 @@ class Field:
     default: Any = None
     ondelete: str = "set null"
     indexed: bool = False
+    depends: tuple[str, ...] = ()  # fields whose change moves this one
 
     @property
     def stored(self) -> bool:
