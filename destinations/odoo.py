@@ -20,13 +20,14 @@ from engine.model import Delivery, Operation, Outcome, Scope
 from engine.odoo.client import OdooClient
 from engine.odoo.connection import OdooConnection, probe
 from engine.odoo.plan import Change
-from engine.odoo.protocol import clean
+from engine.odoo.protocol import dumps
 from engine.odoo.writer import Writer
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.template import compile_template, find
 
 OPERATIONS = ("upsert", "write", "archive", "call", "merge")
 LARGEST = 200
+OPERATION_LIST = msgspec.json.Decoder(list[Operation])
 log = Logger("odoo")
 
 
@@ -105,7 +106,7 @@ class OdooDestination:
         if not made:
             return None
         try:
-            operations = msgspec.convert(clean(made), list[Operation])
+            operations = OPERATION_LIST.decode(dumps(made))
         except msgspec.ValidationError as error:
             raise StepError(
                 f"the template does not make operations: {error}",
