@@ -15,7 +15,7 @@ from engine.cli import access
 from engine.cli.options import data_option, json_option
 from engine.cli.showing import body, error_table, listing, message_view
 from engine.states import DeliveryState, MessageState
-from engine.store import search
+from engine.store import causes, search
 
 ALL = 1_000_000
 
@@ -126,7 +126,7 @@ def errors(channel: str | None, data: Path, as_json: bool) -> None:
     Example: isthmus messages errors
     """
     with access.reading(data) as tx:
-        groups = search.error_groups(tx, channel)
+        groups = causes.error_groups(tx, channel)
     if as_json:
         click.echo(msgspec.json.encode(groups).decode())
     else:

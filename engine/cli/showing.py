@@ -12,7 +12,8 @@ from rich.text import Text
 
 from engine.clock import iso
 from engine.hl7.charset import decode
-from engine.store.search import ErrorGroup, Row
+from engine.store.causes import ErrorGroup
+from engine.store.search import Row
 
 COLORS = {"SENT": "green", "TRANSFORMED": "green", "ERROR": "red", "FILTERED": "dim", "QUEUED": "yellow"}
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
@@ -38,22 +39,24 @@ def listing(rows: list[Row]) -> None:
         )
         table.add_row(
             str(row.id), iso(row.received_at), row.channel, row.type, row.control_id, _state(row.state), deliveries,
-            row.error_code or "",
+            f"{row.error_code or ''}{' (dealt with)' if row.dismissed else ''}",
         )  # fmt: skip
     console.print(table if rows else "No messages.")
 
 
 def error_table(groups: list[ErrorGroup]) -> None:
-    """One line a cause."""
+    """One line a cause, and below it what was wrong and what to do."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("count", "channel", "destination", "code", "place", "first", "last"):
+    for name in ("cause", "count", "channel", "destination", "code", "place", "first", "last", "sample"):
         table.add_column(name, no_wrap=True)
     for group in groups:
         table.add_row(
-            str(group.count), group.channel, group.destination, group.code, group.place, str(group.first_id),
-            str(group.last_id),
+            group.cause, str(group.count), group.channel, group.destination, group.code, group.place,
+            iso(group.first_at), iso(group.last_at), str(group.last_id),
         )  # fmt: skip
     console.print(table if groups else "No errors.")
+    for group in groups:
+        console.print(Text.assemble("\n", (group.cause, "bold"), f"  {group.text or 'no text was kept'}"))
 
 
 def message_view(shown: dict[str, Any]) -> None:

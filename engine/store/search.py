@@ -1,4 +1,4 @@
-"""What people ask of the store: find messages, show one wholly, group the errors, count.
+"""What people ask of the store: find messages, show one wholly, count.
 
 Guarantees: exact answers from indexes; lists never read bodies; identifiers are looked up by their blind
 index, so they are matched exactly or not at all. Times are microseconds since the epoch.
@@ -14,7 +14,9 @@ import msgspec
 import orjson
 
 from engine.clock import Micros
+from engine.states import DeliveryState
 from engine.store.bodies import Kind
+from engine.store.causes import DISMISSED, UNDISMISSED
 from engine.store.messages import ack_of
 from engine.store.tx import Tx
 
@@ -23,7 +25,10 @@ _BLIND = (  # the index is one of stretches of 2048 ids: look into each (see sch
     " SELECT n + 1 FROM stretch WHERE n < (SELECT max(id) >> 11 FROM message))"
     " SELECT m.id FROM stretch CROSS JOIN message AS m WHERE m.id >> 11 = n AND m.{} = ?)"
 )
-ROW = "id, channel, state, received_at, routed_at, control_id, type, sender, parent_id, error_code"
+ROW = (
+    "id, channel, state, received_at, routed_at, control_id, type, sender, parent_id, error_code,"
+    f" flags & {DISMISSED} <> 0"
+)
 
 
 class Row(msgspec.Struct):
@@ -39,19 +44,8 @@ class Row(msgspec.Struct):
     sender: str
     parent_id: int | None
     error_code: str | None
+    dismissed: bool = False  # ERROR: an operator discarded or replayed it
     deliveries: dict[str, str] = {}  # destination -> state
-
-
-class ErrorGroup(msgspec.Struct):
-    """Errors with one cause: `destination` is "" when the message itself failed."""
-
-    channel: str
-    destination: str
-    code: str
-    place: str
-    count: int
-    first_id: int
-    last_id: int
 
 
 def find(
@@ -64,6 +58,8 @@ def find(
     delivery_state: str | None = None,
     error_code: str | None = None,
     error_place: str | None = None,
+    cause: str | None = None,
+    dismissed: bool | None = None,
     since: Micros | None = None,
     until: Micros | None = None,
     control_id: str | None = None,
@@ -77,7 +73,9 @@ def find(
     """Messages that meet every filter, newest first; `after` continues below that id.
 
     `error_code` and `error_place` match the message's own error or that of one of its deliveries (of
-    `destination`, when given). `type` is "ADT" or "ADT^A01".
+    `destination`, when given); `cause` is the fingerprint of an open error (engine.store.causes).
+    `dismissed=False` leaves out messages whose own error an operator has dealt with. `type` is "ADT" or
+    "ADT^A01".
     """
     terms: list[str] = []
     values: list[Any] = []
@@ -114,7 +112,9 @@ def find(
         where("parent_id = ?", parent_id)
     if after is not None:
         where("id < ?", after)
-    delivery = _delivery_term(destination, delivery_state, error_code, error_place)
+    if dismissed is not None:
+        where(f"flags & {DISMISSED} = ?", DISMISSED * dismissed)
+    delivery = _delivery_term(destination, delivery_state, error_code, error_place, cause)
     if delivery is not None:
         where(*delivery)
     condition = " AND ".join(terms) or "1"
@@ -131,40 +131,33 @@ def find(
 
 
 def _delivery_term(
-    destination: str | None, state: str | None, code: str | None, place: str | None
+    destination: str | None, state: str | None, code: str | None, place: str | None, cause: str | None
 ) -> tuple[str, ...] | None:
-    terms, values = [], []
-    for column, value in (("destination", destination), ("error_code", code), ("error_place", place)):
-        if value is not None:
-            terms.append(f"{column} = ?")
-            values.append(value)
+    error = [
+        (term, value)
+        for term, value in (
+            ("error_code = ?", code),
+            ("error_place = ?", place),
+            ("cause(error_code, error_place) = ?", cause),
+        )
+        if value is not None
+    ]
+    given = [("destination = ?", destination)] * (destination is not None) + error
+    terms, values = [term for term, _ in given], [str(value) for _, value in given]
     if state is not None:
-        terms.append("state = ?")
-        values.append(state)
-    elif code is not None or place is not None:
+        terms.append(f"state = '{DeliveryState(state)}'")
+    elif error:
         terms.append("state = 'ERROR'")
     if not terms:
         return None
     term = f"id IN (SELECT message_id FROM delivery WHERE {' AND '.join(terms)})"
     if destination is None and state is None:
-        own = [(c, v) for c, v in (("error_code", code), ("error_place", place)) if v is not None]
-        term = f"({term} OR ({' AND '.join(f'{c} = ?' for c, _ in own)}))"
-        values.extend(v for _, v in own)
+        own = " AND ".join(
+            ["state = 'ERROR'", *[UNDISMISSED] * (cause is not None), *[term for term, _ in error]]
+        )
+        term = f"({term} OR ({own}))"
+        values.extend(value for _, value in error)
     return (term, *values)
-
-
-def error_groups(tx: Tx, channel: str | None = None) -> list[ErrorGroup]:
-    """All errors by cause, the most frequent first: failed messages, and deliveries given up."""
-    term, values = ("channel = ? AND ", (channel,)) if channel else ("", ())
-    rows = tx.rows(
-        "SELECT channel, '' AS destination, error_code, error_place, count(*) AS n, min(id), max(id)"
-        f" FROM message WHERE {term}state = 'ERROR' GROUP BY channel, error_code, error_place"
-        " UNION ALL SELECT channel, destination, error_code, error_place, count(*), min(message_id),"
-        f" max(message_id) FROM delivery WHERE {term}state = 'ERROR'"
-        " GROUP BY channel, destination, error_code, error_place ORDER BY n DESC, 1, 2, 3, 4",
-        values * 2,
-    )
-    return [ErrorGroup(name, to, code or "", place or "", *rest) for name, to, code, place, *rest in rows]
 
 
 def counts(tx: Tx) -> dict[str, dict[str, int]]:
@@ -180,7 +173,8 @@ def backlog(tx: Tx) -> dict[str, dict[str, int]]:
     waiting: dict[str, dict[str, int]] = {}
     for channel, name, number in tx.rows(
         "SELECT channel, 'RECEIVED', count(*) FROM message WHERE state = 'RECEIVED' GROUP BY channel"
-        " UNION ALL SELECT channel, 'ERROR', count(*) FROM message WHERE state = 'ERROR' GROUP BY channel"
+        " UNION ALL SELECT channel, 'ERROR', count(*) FROM message WHERE state = 'ERROR'"
+        f" AND {UNDISMISSED} GROUP BY channel"
         " UNION ALL SELECT channel, 'QUEUED/' || destination, count(*) FROM delivery"
         " WHERE state IN ('QUEUED', 'PENDING') GROUP BY channel, destination"
         " UNION ALL SELECT channel, 'ERROR/' || destination, count(*) FROM delivery"

@@ -18,6 +18,7 @@ import sqlite3
 from pathlib import Path
 
 from engine.errors import StoreError
+from engine.store.causes import fingerprint
 
 APPLICATION_ID = 0x49534D31  # "ISM1"
 DATABASE = "isthmus.db"
@@ -72,6 +73,7 @@ def connect(path: Path, *, write: bool, wait: float = 0.0) -> sqlite3.Connection
             db.execute("PRAGMA synchronous=FULL")
             db.execute("PRAGMA cache_size=-32768")
             db.execute("PRAGMA temp_store=MEMORY")
+            db.create_function("cause", 2, fingerprint, deterministic=True)
             if not write:
                 db.execute("PRAGMA query_only=ON")
         except sqlite3.Error:

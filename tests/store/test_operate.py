@@ -3,8 +3,9 @@ from store_bench import START
 
 from engine.errors import StoreError
 from engine.store import commands, deliveries, messages, operate
+from engine.store.causes import error_groups
 from engine.store.operate import in_batches
-from engine.store.search import error_groups, find, show
+from engine.store.search import find, show
 
 
 def ids(rows):
