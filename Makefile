@@ -17,6 +17,8 @@ check: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python run_engine.py lint config/channels.yaml
+	$(BIN)/python run_engine.py docs --check
+	$(BIN)/python run_engine.py schema --check
 
 bench: .venv/installed-dev
 	$(BIN)/python -m bench

@@ -22,6 +22,8 @@ VERBS = {
     "messages": ("engine.cli.messages", "List, show, replay, resend and discard messages."),
     "status": ("engine.cli.status", "What the engine and its channels are doing."),
     "channel": ("engine.cli.channel", "Start, stop, pause and resume a channel."),
+    "docs": ("engine.cli.docs:docs", "Write the reference page."),
+    "schema": ("engine.cli.docs:schema", "Write the JSON Schema of channel files."),
     "bench": ("engine.cli.bench", "Measure this machine."),
 }
 
@@ -37,7 +39,8 @@ class Verbs(click.Group):
         """One verb."""
         if cmd_name not in VERBS:
             return None
-        found: click.Command = importlib.import_module(VERBS[cmd_name][0]).command
+        module, _, name = VERBS[cmd_name][0].partition(":")
+        found: click.Command = getattr(importlib.import_module(module), name or "command")
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

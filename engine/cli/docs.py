@@ -1,0 +1,52 @@
+"""`docs` and `schema`: the reference page and the JSON Schema, made from the components' declarations."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from engine.spec import reference
+
+PAGE = Path("docs/reference.md")
+SCHEMA = Path("config/channels.schema.json")
+
+
+@click.command("docs")
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 when the page is stale.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), default=PAGE, show_default=True
+)
+def docs(check: bool, output: Path) -> None:
+    """Write the reference page of all components and settings.
+
+    Example: isthmus docs --check
+    """
+    _write(output, reference.page(), check)
+
+
+@click.command("schema")
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 when the file is stale.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), default=SCHEMA, show_default=True
+)
+def schema(check: bool, output: Path) -> None:
+    """Write the JSON Schema of channel files: completion and hover in editors.
+
+    Example: isthmus schema -o config/channels.schema.json
+    """
+    _write(output, json.dumps(reference.schema(), indent=1, ensure_ascii=False) + "\n", check)
+
+
+def _write(path: Path, text: str, check: bool) -> None:
+    if check:
+        fresh = path.exists() and path.read_text(encoding="utf-8") == text
+        if not fresh:
+            click.echo(
+                f"{path} is stale: run `isthmus {'schema' if path.suffix == '.json' else 'docs'}`.", err=True
+            )
+        sys.exit(0 if fresh else 1)
+    path.write_text(text, encoding="utf-8")
+    click.echo(f"{path} written.")

@@ -1,0 +1,176 @@
+"""The reference page and the JSON Schema of the channel language, made from the components' declarations.
+
+Guarantees: what is printed here is what validation accepts; nothing is written twice by hand.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from engine.spec.channel import Backlog, ChannelOptions, DestinationOptions, Duplicates, Retry
+from engine.spec.component import Component, Kind, registry
+
+KINDS: tuple[tuple[Kind, str], ...] = (
+    ("listener", "Listeners"),
+    ("filter", "Filters"),
+    ("transformer", "Transformers"),
+    ("destination", "Destinations"),
+)
+PLACES: dict[Kind, str] = {
+    "listener": "    listener:\n      {}",
+    "filter": "    filters:\n      - {}",
+    "transformer": "    transformers:\n      - {}",
+    "destination": "    destinations:\n      name:\n        {}",
+}
+HEAD = """# Reference
+
+Made from the components' own declarations by `isthmus docs`; do not edit. A component is its type as the single key,
+with its settings below it; a channel has one listener and any number of filters, transformers and destinations.
+"""
+
+
+def page() -> str:
+    """The reference as Markdown."""
+    parts = [HEAD]
+    parts.append("## Channel\n\n" + table(ChannelOptions))
+    for name, model in (("duplicates", Duplicates), ("backlog", Backlog), ("retry", Retry)):
+        parts.append(f"### {name}\n\n" + table(model))
+    parts.append(
+        "## Destination\n\nBeside its component, `filters` and `transformers`:\n\n"
+        + table(DestinationOptions)
+    )
+    for kind, title in KINDS:
+        parts.append(f"## {title}")
+        parts += [component(item) for item in registry if item.kind == kind]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def component(item: Component) -> str:
+    """One component: description, example, settings."""
+    text = "\n".join(line.strip() for line in (item.settings.__doc__ or "").strip().splitlines())
+    example = PLACES[item.kind].format(item.example.replace("\n", "\n" + " " * _indent(item.kind)))
+    return f"### {item.name}\n\n{text}\n\n```yaml\n{example}\n```\n\n{table(item.settings)}"
+
+
+def _indent(kind: Kind) -> int:
+    last = PLACES[kind].rsplit("\n", 1)[-1]
+    return len(last) - len(last.lstrip(" -"))
+
+
+def table(model: type[BaseModel], prefix: str = "") -> str:
+    """Name, type, default and meaning of every setting, nested ones below their parent."""
+    rows = ["| setting | type | default | meaning |", "|---|---|---|---|", *_rows(model, prefix)]
+    return "\n".join(rows)
+
+
+def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        default = (
+            "required" if field.is_required() else f"`{_plain(field.get_default(call_default_factory=True))}`"
+        )
+        examples = ", ".join(f"`{_plain(example)}`" for example in field.examples or ())
+        meaning = (field.description or "") + (f" For example {examples}." if examples else "")
+        yield f"| `{prefix}{name}` | {_type(field)} | {default} | {meaning.replace('|', chr(92) + '|')} |"
+        inner = _inner(field)
+        if inner is not None and inner not in (Duplicates, Backlog, Retry):
+            yield from _rows(inner, f"{prefix}{name}.")
+
+
+def _inner(field: FieldInfo) -> type[BaseModel] | None:
+    for candidate in (field.annotation, *get_args(field.annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def _plain(value: Any) -> str:
+    if value is PydanticUndefined:
+        return ""
+    if isinstance(value, BaseModel):
+        return "{}" if not value.model_fields_set else json.dumps(value.model_dump(mode="json"))
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _type(field: FieldInfo) -> str:
+    return _name(field.annotation).replace("|", "\\|")
+
+
+def _name(annotation: Any) -> str:
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is None:
+        known = {"str": "text", "int": "number", "float": "number", "bool": "true/false", "Any": "anything"}
+        name = getattr(annotation, "__name__", str(annotation))
+        if annotation is type(None):
+            return "nothing"
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return "mapping"
+        return known.get(name, "text")
+    if origin is list:
+        return f"list of {_name(args[0])}"
+    if origin is dict:
+        return "mapping"
+    if str(origin) == "typing.Literal":
+        return " or ".join(f"`{arg}`" for arg in args)
+    return " or ".join(dict.fromkeys(_name(arg) for arg in args))
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a configuration file, for editors."""
+    defs: dict[str, Any] = {}
+
+    def model_schema(model: type[BaseModel]) -> dict[str, Any]:
+        made = model.model_json_schema(ref_template="#/$defs/{model}")
+        defs.update(made.pop("$defs", {}))
+        return made
+
+    def choice(kind: Kind, also: dict[str, Any] | None = None) -> dict[str, Any]:
+        options = []
+        for item in registry:
+            if item.kind != kind:
+                continue
+            settings = model_schema(item.settings)
+            scalar = getattr(item.settings, "scalar", "")
+            body = {"anyOf": [settings, {"type": "string"}]} if scalar else settings
+            body = {**body, "description": item.summary}
+            options.append(
+                {
+                    "type": "object",
+                    "properties": {item.name: body, **(also or {})},
+                    "required": [item.name],
+                    "additionalProperties": False,
+                }
+            )
+        return {"oneOf": options}
+
+    steps = {
+        "filters": {"type": "array", "items": choice("filter")},
+        "transformers": {"type": "array", "items": choice("transformer")},
+    }
+    more = {**model_schema(DestinationOptions)["properties"], **steps}
+    channel = model_schema(ChannelOptions)
+    channel["properties"] |= {
+        "listener": choice("listener"),
+        **steps,
+        "destinations": {"type": "object", "additionalProperties": choice("destination", more)},
+    }
+    channel["required"] = ["listener"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Isthmus channels",
+        "type": "object",
+        "properties": {
+            "connections": {"type": "object", "additionalProperties": {"type": "object"}},
+            "tables": {"type": "object"},
+            "channels": {"type": "object", "additionalProperties": channel},
+        },
+        "patternProperties": {"^x-": {}},
+        "additionalProperties": False,
+        "required": ["channels"],
+        "$defs": defs,
+    }
