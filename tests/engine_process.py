@@ -206,6 +206,9 @@ class Client:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
         try:
             self.socket.connect(("127.0.0.1", port))
+        except ConnectionResetError:  # refused before this returned
+            self.socket.close()
+            raise Closed from None
         except OSError:
             self.socket.close()
             raise
