@@ -12,6 +12,7 @@ from engine.clock import Micros
 from engine.model import Delivery
 from engine.store import crashpoints
 from engine.store.bodies import Kind, body_id
+from engine.store.levels import settle
 from engine.store.messages import unpack_keys
 from engine.store.tx import Q, Tx, clean
 
@@ -62,6 +63,8 @@ def deliver(tx: Tx, done: Delivered) -> bool:
             kind, message_id=done.message_id, destination=done.destination, detail=done.error_code or "",
             at=done.at,
         )  # fmt: skip
+    if ended and state != "ERROR":
+        settle(tx, done.message_id, channel)
     return True
 
 

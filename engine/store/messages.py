@@ -17,6 +17,7 @@ from engine.clock import Micros
 from engine.states import DeliveryState, MessageState
 from engine.store import crashpoints
 from engine.store.bodies import MAX_SLOT, Kind
+from engine.store.levels import settle
 from engine.store.tx import Q, Tx, clean
 
 ID_REUSED = 1
@@ -193,6 +194,8 @@ def route(tx: Tx, done: Routed) -> bool:
     tx.count(channel, done.state.lower())
     if done.state == "ERROR":
         tx.event("error", message_id=done.id, detail=done.error_code or "", at=done.at)
+    elif not done.deliveries:
+        settle(tx, done.id, channel)
     return True
 
 
@@ -234,7 +237,7 @@ def answer_with(tx: Tx, message_id: int, ack: bytes, code: str) -> None:
     channel = tx.execute(
         "UPDATE message SET ack = ? WHERE id = ? RETURNING channel", (code, message_id)
     ).fetchone()
-    if channel is not None:
+    if channel is not None and tx.levels.get(channel[0]) != "metadata":
         tx.put(message_id, Kind.ACK, ack, channel=channel[0])
 
 

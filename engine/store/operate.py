@@ -1,33 +1,39 @@
 """What operators do to stored messages: replay, resend, discard; each act leaves an event with its actor.
 
-Guarantees: a replay is a new message (`parent_id`), the old one is not changed; a resend sends the stored
-payload again, so its record key makes it the same record; a delivery that is being sent meanwhile is decided
-by whoever commits first. Thousands are done in batches, so that no ACK waits long behind them.
-Refuses: to replay a message whose content is not kept, to discard what was sent (both are left out of the
-answer).
+Guarantees: a replay is a new message (`parent_id`), and what was received stays as it is; a resend sends the
+stored payload again, so its record key makes it the same record; a delivery that is being sent meanwhile is
+decided by whoever commits first. Thousands are done in batches (engine.store.jobs).
+Refuses: to replay or resend a message whose content is not kept (`contentless` names them), to discard what was
+sent; these are left out of the answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import orjson
-from twisted.internet.defer import Deferred
 
 from engine.store.bodies import Kind
+from engine.store.causes import DISMISSED, UNDISMISSED
 from engine.store.messages import raw
 from engine.store.tx import Tx
-from engine.store.writer import Writer
-
-BATCH = 500
-REPLAY_BATCH = 100  # bodies are copied one by one, each under its own key binding
-I = TypeVar("I")  # noqa: E741
-R = TypeVar("R")
 
 
-def replay(tx: Tx, ids: Sequence[int], actor: str) -> list[tuple[int, int]]:
-    """Make new RECEIVED messages of these, in their order of receipt. Gives (old id, new id)."""
+class Replayed(NamedTuple):
+    """One replay: `replaced` are the destinations whose delivery of the old message was still open or failed."""
+
+    old: int
+    new: int
+    replaced: tuple[str, ...] = ()
+
+
+def replay(tx: Tx, ids: Sequence[int], actor: str) -> list[Replayed]:
+    """Make new RECEIVED messages of these, in their order of receipt.
+
+    What the old message still had to deliver, or could not, is DISCARDED with it, and its own error is dealt
+    with: the new message takes its place, and an error is counted once however often it is replayed.
+    """
     made = []
     for message_id in sorted(set(ids)):
         content = raw(tx, message_id)
@@ -43,77 +49,99 @@ def replay(tx: Tx, ids: Sequence[int], actor: str) -> list[tuple[int, int]]:
         assert new_id is not None
         channel = tx.execute("SELECT channel FROM message WHERE id = ?", (new_id,)).fetchone()[0]
         tx.put(new_id, Kind.RAW, content, channel=channel)
+        replaced = discard(tx, [message_id], actor, note=f"replayed as {new_id}")
         tx.event("replay", message_id=message_id, actor=actor, detail=str(new_id))
         tx.count(channel, "replayed")
-        made.append((message_id, new_id))
+        made.append(Replayed(message_id, new_id, tuple(name for _, name in replaced if name)))
     return made
 
 
-def resend(tx: Tx, ids: Sequence[int], actor: str, destination: str | None = None) -> list[tuple[int, str]]:
-    """Queue deliveries again that were SENT, given up or discarded. Gives (message id, destination)."""
+def resend(tx: Tx, ids: Sequence[int], actor: str, **only: str | None) -> list[tuple[int, str]]:
+    """Queue deliveries again that were SENT, given up or discarded. Gives (message id, destination).
+
+    `only`: see `_chosen`.
+    """
+    chosen = _chosen(tx, ids, "('SENT', 'ERROR', 'DISCARDED')", **only)
     return _decide(
-        tx, "resend", ids, actor, destination,
+        tx, "resend", chosen, actor, "",
         "state = 'QUEUED', attempts = 0, next_at = 0, finished_at = NULL, error_code = NULL,"
         " error_text = NULL, error_place = NULL",
-        "('SENT', 'ERROR', 'DISCARDED')",
     )  # fmt: skip
 
 
 def discard(
-    tx: Tx, ids: Sequence[int], actor: str, destination: str | None = None, note: str = ""
+    tx: Tx, ids: Sequence[int], actor: str, *, note: str = "", **only: str | None
 ) -> list[tuple[int, str]]:
-    """Decide that deliveries need not be sent. Gives (message id, destination)."""
+    """Decide that deliveries need not be sent, and that messages in ERROR are dealt with.
+
+    Gives (message id, destination); destination "" for a message's own error, which keeps its state and
+    leaves the errors that are counted and shown as open. `note` holds no patient data. `only`: see `_chosen`.
+    """
+    chosen = _chosen(tx, ids, "('QUEUED', 'PENDING', 'ERROR')", **only)
     changed = _decide(
-        tx, "discard", ids, actor, destination,
-        f"state = 'DISCARDED', finished_at = {int(tx.now())}",
-        "('QUEUED', 'PENDING', 'ERROR')",
+        tx, "discard", chosen, actor, note, f"state = 'DISCARDED', finished_at = {int(tx.now())}",
     )  # fmt: skip
     if note:
         tx.executemany(
             "UPDATE delivery SET note = ? WHERE message_id = ? AND destination = ?",
             [(note, *one) for one in changed],
         )
-    return changed
+    if only.get("destination") is None and only.get("state") in (None, "ERROR"):
+        changed += _dismiss(tx, ids, actor, note, only.get("code"), only.get("cause"))
+    return sorted(changed)
+
+
+def _dismiss(
+    tx: Tx, ids: Sequence[int], actor: str, note: str, code: str | None, cause: str | None
+) -> list[tuple[int, str]]:
+    rows = tx.rows(
+        f"UPDATE message SET flags = flags | {DISMISSED} WHERE id IN (SELECT value FROM json_each(?))"
+        f" AND state = 'ERROR' AND {UNDISMISSED} AND (?2 IS NULL OR error_code = ?2)"
+        " AND (?3 IS NULL OR cause(error_code, error_place) = ?3) RETURNING id, channel",
+        (orjson.dumps(list(ids)).decode(), code, cause),
+    )
+    for message_id, channel in rows:
+        tx.event("discard", message_id=message_id, actor=actor, detail=note)
+        tx.count(channel, "discarded")
+    return [(message_id, "") for message_id, _ in rows]
+
+
+def _chosen(
+    tx: Tx,
+    ids: Sequence[int],
+    states: str,
+    *,
+    destination: str | None = None,
+    state: str | None = None,
+    code: str | None = None,
+    cause: str | None = None,
+) -> list[tuple[int, str, str]]:
+    """Deliveries of these messages in one of `states`: (message id, destination, channel).
+
+    Only those to `destination`, in `state`, and with the error `code` or `cause`, as far as they are given:
+    what a message was chosen for is all that is changed of it.
+    """
+    if (code or cause) and state is None:
+        state = "ERROR"
+    rows: list[tuple[int, str, str]] = tx.rows(
+        "SELECT message_id, destination, channel FROM delivery"
+        " WHERE message_id IN (SELECT value FROM json_each(?1))"
+        f" AND (?2 IS NULL OR destination = ?2) AND state IN {states} AND (?3 IS NULL OR state = ?3)"
+        " AND (?4 IS NULL OR error_code = ?4) AND (?5 IS NULL OR cause(error_code, error_place) = ?5)"
+        " ORDER BY message_id, destination",
+        (orjson.dumps(list(ids)).decode(), destination, state, code, cause),
+    )
+    return rows
 
 
 def _decide(
-    tx: Tx, kind: str, ids: Sequence[int], actor: str, destination: str | None, changes: str, states: str
+    tx: Tx, kind: str, chosen: list[tuple[int, str, str]], actor: str, note: str, changes: str
 ) -> list[tuple[int, str]]:
-    rows = tx.rows(
-        f"UPDATE delivery SET {changes} WHERE message_id IN (SELECT value FROM json_each(?))"
-        f" AND (? IS NULL OR destination = ?) AND state IN {states}"
-        " RETURNING message_id, destination, channel",
-        (orjson.dumps(list(ids)).decode(), destination, destination),
+    tx.executemany(
+        f"UPDATE delivery SET {changes} WHERE message_id = ? AND destination = ?",
+        [(message_id, name) for message_id, name, _ in chosen],
     )
-    for message_id, name, channel in rows:
-        tx.event(kind, message_id=message_id, destination=name, actor=actor)
+    for message_id, name, channel in chosen:
+        tx.event(kind, message_id=message_id, destination=name, actor=actor, detail=note)
         tx.count(channel, f"{kind}ed", name)
-    return sorted((message_id, name) for message_id, name, _ in rows)
-
-
-def in_batches(
-    writer: Writer, items: Sequence[I], act: Callable[[Tx, Sequence[I]], list[R]], size: int = BATCH
-) -> Deferred[list[R]]:
-    """Run `act(tx, some)` over all items, a batch a transaction, the next one when the last is durable.
-
-    When a batch fails the Deferred fails with its error; the batches before it stand.
-    """
-    everything: list[R] = []
-    result: Deferred[list[R]] = Deferred()
-
-    def step(start: int) -> None:
-        if start >= len(items):
-            result.callback(everything)
-            return
-
-        def done(value: Any, error: BaseException | None) -> None:
-            if error is not None:
-                result.errback(error)
-                return
-            everything.extend(value)
-            step(start + size)
-
-        writer.submit(lambda tx: act(tx, items[start : start + size]), done)
-
-    step(0)
-    return result
+    return [(message_id, name) for message_id, name, _ in chosen]

@@ -20,6 +20,7 @@ from engine.clock import now as wall_clock
 from engine.errors import StoreError
 from engine.store.bodies import Codec, Keys
 from engine.store.checkpoint import Checkpointer
+from engine.store.levels import load_levels
 from engine.store.sqlite import DATABASE, FolderLock, connect, migrate, require_current
 from engine.store.tx import Tx
 from engine.store.writer import Writer
@@ -126,6 +127,7 @@ def open_store(
         if engine:
             write_fingerprints(db, keys)
         writing.codec.use_dictionaries()
+        load_levels(writing)
         store = Store(path, open_tx)
         opened.append(store.reader.db)
     except BaseException:

@@ -35,6 +35,7 @@ class Tx:
         self.executemany = db.executemany
         self.blind = codec.keys.blind
         self.digest = codec.keys.digest
+        self.levels: dict[str, str] = {}  # channel -> storage level, where it is not `full` (writers only)
         self.marks: set[str] = set()  # crash points that this transaction passes; filled only when armed
         self._counted: dict[tuple[str, str, str], int] = {}
 

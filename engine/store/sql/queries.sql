@@ -73,3 +73,53 @@ SELECT m.channel, m.id, m.received_at, m.control_id, m.type, m.sender, m.peer, m
 
 -- keys_of: channel and ordering keys of messages
 SELECT id, channel, ordering_key, also_keys FROM message WHERE id IN (SELECT value FROM json_each(?));
+
+-- is_finished: nothing is to be done for this message, and nothing failed
+SELECT 1 FROM message WHERE id = ?1 AND state IN ('FILTERED', 'TRANSFORMED') AND NOT EXISTS (
+    SELECT 1 FROM delivery WHERE message_id = ?1 AND state IN ('QUEUED', 'PENDING', 'ERROR'));
+
+-- last_before: about where the messages that were received before a time end
+SELECT id FROM message WHERE received_at < ? ORDER BY received_at DESC LIMIT 1;
+
+-- due: finished messages of a channel between two ids: all, or those that have content
+SELECT m.id FROM message AS m
+  WHERE m.id > ?1 AND m.id <= ?2 AND m.channel = ?3 AND m.received_at < ?4
+    AND (m.state IN ('FILTERED', 'TRANSFORMED') OR m.state = 'ERROR' AND m.received_at < ?5)
+    AND NOT EXISTS (SELECT 1 FROM delivery AS d
+      WHERE d.message_id = m.id AND d.state IN ('QUEUED', 'PENDING', 'ERROR'))
+    AND (?6 OR EXISTS (SELECT 1 FROM body AS b
+      WHERE b.id BETWEEN m.id * 4096 AND m.id * 4096 + 4095 AND b.id & 15 <> 1))
+  ORDER BY m.id;
+
+-- still_due: the same of one message, within the transaction that prunes it
+SELECT received_at FROM message
+  WHERE id = ?1 AND (state IN ('FILTERED', 'TRANSFORMED') OR state = 'ERROR' AND received_at < ?2)
+    AND NOT EXISTS (SELECT 1 FROM delivery
+      WHERE message_id = ?1 AND state IN ('QUEUED', 'PENDING', 'ERROR'));
+
+-- old_errors: deliveries that were given up long ago
+SELECT message_id, destination FROM delivery
+  WHERE channel = ? AND state = 'ERROR' AND finished_at < ? ORDER BY message_id LIMIT ?;
+
+-- prune_events: of a message
+DELETE FROM event WHERE id IN (SELECT id FROM event WHERE message_id = ? LIMIT ?);
+
+-- prune_bodies: of a message
+DELETE FROM body WHERE id IN (SELECT id FROM body WHERE id BETWEEN ?1 * 4096 AND ?1 * 4096 + 4095 LIMIT ?2);
+
+-- prune_deliveries: of a message
+DELETE FROM delivery WHERE message_id = ?1 AND destination IN (
+    SELECT destination FROM delivery WHERE message_id = ?1 LIMIT ?2);
+
+-- prune_message: the row itself
+DELETE FROM message WHERE id = ?;
+
+-- size_of_window: bytes of the bodies of a channel between two message ids
+SELECT coalesce(sum(length(b.data)), 0) FROM message AS m
+  JOIN body AS b ON b.id BETWEEN m.id * 4096 AND m.id * 4096 + 4095
+  WHERE m.channel = ? AND m.id >= ? AND m.id < ?;
+
+-- sizes_in_window: the same for each message, newest first
+SELECT m.id, sum(length(b.data)) FROM message AS m
+  JOIN body AS b ON b.id BETWEEN m.id * 4096 AND m.id * 4096 + 4095
+  WHERE m.channel = ? AND m.id >= ? AND m.id < ? GROUP BY m.id ORDER BY m.id DESC;
