@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from channels.guard import Guard
 from channels.pipeline import Pipeline, Rendered
 from engine.clock import Micros
+from engine.errors import StoreError
 from engine.model import Meta
 from engine.states import MessageState
 from engine.store import messages
@@ -202,9 +203,12 @@ class Router:
         ]
 
     def _stored(
-        self, group: list[tuple[Arrived, Rendered]], routed: list[bool] | None, error: Exception | None
+        self, group: list[tuple[Arrived, Rendered]], routed: list[bool] | None, error: BaseException | None
     ) -> None:
         self.pending -= len(group)
+        if routed is None and not isinstance(error, StoreError):
+            self._store_alone(group, error)
+            return
         if routed is None:
             # Nothing of C2 is in the store: the messages are still RECEIVED and come again from there.
             self._queue.clear()
@@ -214,3 +218,13 @@ class Router:
             return
         self.done([one for one, now in zip(group, routed, strict=True) if now])
         self.wake()
+
+    def _store_alone(self, group: list[tuple[Arrived, Rendered]], error: BaseException | None) -> None:
+        """The store cannot take something of this group: find out what, and keep that message as ERROR."""
+        for arrived, rendered in group:
+            if len(group) == 1:
+                text = f"what the steps made cannot be stored ({type(error).__name__})"
+                rendered = Rendered(MessageState.ERROR, code="route.refused", text=text, place="route")
+            alone = [(arrived, rendered)]
+            self.pending += 1
+            self.writer.submit(partial(self._store, alone), partial(self._stored, alone))
