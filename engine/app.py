@@ -38,11 +38,13 @@ from engine.spec.channel import ChannelSpec, Configuration
 from engine.store import commands, deliveries, messages
 from engine.store.standing import standing, unfinished
 from engine.store.store import Store, open_store
+from engine.store.training import Trainer
 
 log = structlog.get_logger()
 
 COMMANDS_EVERY = 0.2  # seconds
 STATUS_EVERY = 1.0  # seconds
+TRAIN_EVERY = 0.5  # seconds; nearly free while nothing is due
 STOP_DEADLINE = 10.0  # seconds
 
 
@@ -76,7 +78,12 @@ class Engine:
         for group in order_groups(specs):
             self._group(group, pipelines, listeners)
         self.operator = Operator(self.channels, self.backlogs, self.writer, self.store.reader)
-        self._loops = [LoopingCall(self.operator.poll), LoopingCall(self._report)]
+        self.trainer = Trainer(self.store, reactor)
+        self._loops = [
+            LoopingCall(self.operator.poll),
+            LoopingCall(self._report),
+            LoopingCall(self.trainer.look),
+        ]
         for loop in self._loops:
             loop.clock = reactor
 
@@ -185,10 +192,12 @@ class Engine:
             channel.router.wake()
         self._loops[0].start(COMMANDS_EVERY, now=False)
         self._loops[1].start(STATUS_EVERY, now=True)
+        self._loops[2].start(TRAIN_EVERY, now=False)
 
     @inlineCallbacks
     def stop(self, deadline: float = STOP_DEADLINE) -> Any:
         """Stop in order, within `deadline` seconds. Gives a Deferred."""
+        self.trainer.close()
         for loop in self._loops:
             if loop.running:
                 loop.stop()

@@ -22,6 +22,7 @@ import zstandard
 from engine.errors import StoreError
 
 LEVEL = 3
+SMALL_LEVEL = 1  # a message of 1 KB gets no smaller at a higher level, only slower
 SMALL = 16 * 1024  # bytes; below it zstd is given tables of a fitting size, which are cheaper to reset
 PACKED, ENCRYPTED, COMPRESSED, DICTIONARY = 1, 2, 4, 8
 MAX_SLOT = 255
@@ -187,6 +188,10 @@ def compressor(
     """A zstd compressor for bodies of about this size (0: any), without magic number and dictionary id."""
     hint: dict[str, Any] = {"source_size": source_size} if source_size else {}
     parameters = zstandard.ZstdCompressionParameters.from_level(
-        LEVEL, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=1, write_dict_id=0, **hint
+        SMALL_LEVEL if source_size else LEVEL,
+        format=zstandard.FORMAT_ZSTD1_MAGICLESS,
+        write_content_size=1,
+        write_dict_id=0,
+        **hint,
     )
     return zstandard.ZstdCompressor(dict_data=dictionary, compression_params=parameters)

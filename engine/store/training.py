@@ -1,0 +1,90 @@
+"""Makes compression dictionaries by itself: each kind of body of each channel gets one once there is enough to learn.
+
+Guarantees: a dictionary is used only after the transaction that stores it is durable, so no body can ever need
+one that was lost; training (a tenth of a second) is done in a thread with a connection of its own. Refuses to
+keep a dictionary that does not pay (see `maintenance.train`); it tries again when four times as much has come.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from threading import Thread
+from typing import Any
+
+from twisted.logger import Logger
+
+from engine.store import maintenance
+from engine.store.bodies import Kind
+from engine.store.maintenance import SAMPLES, Trained
+from engine.store.store import Store
+
+COUNTED_BY = {Kind.RAW: "received", Kind.PAYLOAD: "queued", Kind.EXCHANGE: "sent"}
+Subject = tuple[str, Kind]  # channel, kind
+log = Logger()
+
+
+class Trainer:
+    """Looks after the dictionaries of an open store; `look` is to be called now and then, on the reactor thread."""
+
+    def __init__(self, store: Store, reactor: Any) -> None:
+        self._store = store
+        self._reactor = reactor
+        self._at: dict[Subject, int] = {}  # how many bodies must have come before it is tried (again)
+        self._busy = False
+        self._closed = False
+
+    def look(self) -> None:
+        """Begin to train one dictionary, when one is due."""
+        subject = None if self._busy or self._closed else self._due()
+        if subject is not None:
+            self._busy = True
+            Thread(target=self._train, args=subject, name="isthmus-training", daemon=True).start()
+
+    def close(self) -> None:
+        """Begin no more."""
+        self._closed = True
+
+    def _due(self) -> Subject | None:
+        reader = self._store.reader
+        done = {
+            (channel, kind) for channel, kind in reader.rows("SELECT DISTINCT channel, kind FROM dictionary")
+        }
+        counted: dict[tuple[str, str], int] = {}
+        for channel, name, value in reader.rows("SELECT channel, name, value FROM counter"):
+            counted[channel, name] = counted.get((channel, name), 0) + value
+        for (channel, name), value in counted.items():
+            for kind, counter in COUNTED_BY.items():
+                subject = channel, kind
+                if name == counter and subject not in done and value >= self._at.get(subject, SAMPLES):
+                    self._at[subject] = value * 4
+                    return subject
+        return None
+
+    def _train(self, channel: str, kind: Kind) -> None:
+        """In the thread."""
+        trained = None
+        try:
+            reader = self._store.open_reader()
+            try:
+                trained = maintenance.train(reader, channel, kind)
+            finally:
+                reader.db.close()
+        except Exception as error:  # the store says so itself where it matters
+            log.warn("no dictionary was made: {kind}", kind=type(error).__name__)
+        self._reactor.callFromThread(self._trained, trained)
+
+    def _trained(self, trained: Trained | None) -> None:
+        if trained is None or self._closed:
+            self._busy = False
+        else:
+            self._store.writer.submit(partial(_save, trained), self._saved)
+
+    def _saved(self, _: Any, error: BaseException | None) -> None:
+        """It is durable: compress with it from the next transaction on."""
+        if error is None:
+            self._store.writer.submit(lambda tx: tx.codec.use_dictionaries())
+        self._busy = False
+
+
+def _save(trained: Trained, tx: Any) -> None:
+    maintenance.save_dictionary(tx, trained)
