@@ -3,7 +3,8 @@
 Guarantees: a message that is not finished (RECEIVED, or a delivery QUEUED, PENDING or in ERROR) is never touched,
 which is looked at again inside the transaction that deletes; one call of `prune` changes at most `rows` rows; of
 a message the rest goes first and its row last, so that a run that is cut off is simply continued.
-A message in ERROR goes only with `errors: AGE`; deliveries in ERROR are first discarded, with an event each.
+A message in ERROR goes when an operator dealt with it, or with `errors: AGE`; deliveries in ERROR are first
+discarded, with an event each.
 Refuses nothing.
 """
 
@@ -139,7 +140,7 @@ def give_up(tx: Tx, channel: str, before: Micros, limit: int = GIVEN_UP) -> list
     given_up = []
     for message_id, destination in tx.rows(Q["old_errors"], (channel, before, limit)):
         note = "given up by retention: its error was older than the channel keeps errors"
-        given_up += operate.discard(tx, [message_id], ACTOR, destination, note)
+        given_up += operate.discard(tx, [message_id], ACTOR, destination=destination, note=note)
     return given_up
 
 

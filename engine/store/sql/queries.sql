@@ -81,10 +81,11 @@ SELECT 1 FROM message WHERE id = ?1 AND state IN ('FILTERED', 'TRANSFORMED') AND
 -- last_before: about where the messages that were received before a time end
 SELECT id FROM message WHERE received_at < ? ORDER BY received_at DESC LIMIT 1;
 
--- due: finished messages of a channel between two ids: all, or those that have content
+-- due: finished messages of a channel between two ids (flag 4: an error that was dealt with): all, or with content
 SELECT m.id FROM message AS m
   WHERE m.id > ?1 AND m.id <= ?2 AND m.channel = ?3 AND m.received_at < ?4
-    AND (m.state IN ('FILTERED', 'TRANSFORMED') OR m.state = 'ERROR' AND m.received_at < ?5)
+    AND (m.state IN ('FILTERED', 'TRANSFORMED')
+      OR m.state = 'ERROR' AND (m.flags & 4 OR m.received_at < ?5))
     AND NOT EXISTS (SELECT 1 FROM delivery AS d
       WHERE d.message_id = m.id AND d.state IN ('QUEUED', 'PENDING', 'ERROR'))
     AND (?6 OR EXISTS (SELECT 1 FROM body AS b
@@ -93,7 +94,8 @@ SELECT m.id FROM message AS m
 
 -- still_due: the same of one message, within the transaction that prunes it
 SELECT received_at FROM message
-  WHERE id = ?1 AND (state IN ('FILTERED', 'TRANSFORMED') OR state = 'ERROR' AND received_at < ?2)
+  WHERE id = ?1 AND (state IN ('FILTERED', 'TRANSFORMED')
+      OR state = 'ERROR' AND (flags & 4 OR received_at < ?2))
     AND NOT EXISTS (SELECT 1 FROM delivery
       WHERE message_id = ?1 AND state IN ('QUEUED', 'PENDING', 'ERROR'));
 
