@@ -19,6 +19,7 @@ from engine.store.standing import Standing
 WINDOW = 20_000  # open deliveries in memory
 CHUNK = 1_000  # read at a time
 CACHED = 4_000  # payloads kept beside them
+CACHED_BYTES = 16_384  # a longer payload is read when it is sent
 
 Read = Callable[[int, int], list[Standing]]
 """`read(from message id, limit)`: open deliveries of this order scope, by message id."""
@@ -49,7 +50,7 @@ class Backlog:
             self.fill()
             return
         entry = self._add(self.senders[channel, destination], message_id, keys)
-        if len(self.lanes) <= CACHED:
+        if len(self.lanes) <= CACHED and len(payload) <= CACHED_BYTES:
             entry.payload = payload
         self._last = max(self._last, message_id)
         if len(self.lanes) >= WINDOW:

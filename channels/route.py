@@ -25,6 +25,8 @@ from engine.store import messages
 from engine.store.writer import Writer
 
 WINDOW = 2_000  # messages waiting in memory
+WINDOW_BYTES = 32 << 20  # of them all
+READ = 64  # messages read from the store at a time
 SLICE = 32  # messages routed before the reactor gets its turn
 CAREFUL = 100  # messages found at the start that are routed one by one, each marked first
 LIVES = 2  # deaths of the process with this message at work
@@ -80,6 +82,7 @@ class Router:
         self._marking = False  # the mark is not durable yet
         self.pending = 0  # messages rendered, C2 not committed
         self._queue: deque[Arrived] = deque()
+        self._bytes = 0  # of the messages in it
         self._behind = True  # the store may hold RECEIVED messages after `_last` that are not in memory
         self._last = 0  # id of the last message taken into memory
         self._rewound = False  # a C2 failed: read again from the store once nothing is pending
@@ -89,10 +92,12 @@ class Router:
         """New messages, just stored (received or replayed), in order. Dropped when memory is full: the store
         has them, behind `_last`."""
         if not self._behind:
-            if len(self._queue) + len(arrived) > WINDOW:
+            size = sum(len(one.raw) for one in arrived)
+            if len(self._queue) + len(arrived) > WINDOW or self._bytes + size > WINDOW_BYTES:
                 self._behind = True
             else:
                 self._queue += arrived
+                self._bytes += size
                 self._last = max(self._last, arrived[-1].meta.id)
         self.wake()
 
@@ -142,7 +147,7 @@ class Router:
         self._marked = None
         limit = 1 if self._careful else SLICE
         while self._queue and len(taken) < limit:
-            taken.append(self._queue.popleft())
+            taken.append(self._next())
         with self.guard.bounded_memory():
             for arrived in taken:
                 self.guard.arm()
@@ -154,12 +159,17 @@ class Router:
                     self.guard.disarm()
         return group
 
+    def _next(self) -> Arrived:
+        arrived = self._queue.popleft()
+        self._bytes -= len(arrived.raw)
+        return arrived
+
     def _mark(self) -> None:
         """After a start: note in the store which message is at work, then route it alone."""
         if not self._queue:
             return
         self._careful -= 1
-        arrived = self._queue.popleft()
+        arrived = self._next()
         if arrived.attempts >= LIVES:
             group = [(arrived, POISON)]
             self.pending += 1
@@ -174,9 +184,10 @@ class Router:
         self.wake()
 
     def _catch_up(self) -> None:
-        found = self.read(self._last, WINDOW // 4)
+        found = self.read(self._last, READ)
         if found:
             self._queue += found
+            self._bytes += sum(len(one.raw) for one in found)
             self._last = found[-1].meta.id
         else:
             self._behind = False
@@ -212,6 +223,7 @@ class Router:
         if routed is None:
             # Nothing of C2 is in the store: the messages are still RECEIVED and come again from there.
             self._queue.clear()
+            self._bytes = 0
             self._behind = self._rewound = True
             self._last = min(self._last, group[0][0].meta.id - 1)
             self.clock.callLater(1, self.wake)
