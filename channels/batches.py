@@ -13,14 +13,17 @@ from engine.hl7 import batch
 from engine.hl7.peek import count_headers
 from engine.model import Incoming
 
-_BLANK = b" \t\r\n\x0b\xef\xbb\xbf"
+_BLANK = b" \t\r\n\x0b\x0c\x1c\xef\xbb\xbf"
+_FIRST = frozenset(bytes([byte]) for byte in _BLANK + b"FB")
 
 
 def is_batch(raw: bytes) -> bool:
     """Whether a frame holds a batch, or more than one message."""
     if raw[:3] == b"MSH":
         return raw.find(b"MSH", 3) > 0 and count_headers(raw) > 1
-    head = raw[:64].lstrip(_BLANK)[:3]
+    if raw[:1] not in _FIRST:
+        return False
+    head = raw.lstrip(_BLANK)[:3]
     return head in (b"FHS", b"BHS") or (head == b"MSH" and count_headers(raw) > 1)
 
 

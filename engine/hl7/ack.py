@@ -78,6 +78,11 @@ def stamp(at: Micros) -> str:
     return _second(at // 1_000_000)
 
 
+def sent_at(now: Micros, given: Delimiters) -> str:
+    """`stamp` with its offset, unless the plus sign is a delimiter of the message."""
+    return stamp(now) if "+" in given[:5] else f"{stamp(now)}+0000"
+
+
 def build(
     header: Header,
     code: str,
@@ -101,7 +106,7 @@ def build(
     trigger = header.trigger
     if version >= (2, 3) and trigger:
         kind = f"ACK{c}{trigger}" if version < (2, 3, 1) else f"ACK{c}{trigger}{c}ACK"
-    sent = stamp(now) if version < (2, 2) else f"{stamp(now)}+0000"
+    sent = sent_at(now, given) if version >= (2, 2) else stamp(now)
     field = header.field
     charset = header.charset
     tail = f"{f * 6}{charset}" if charset and version >= (2, 3) else ""
@@ -131,7 +136,7 @@ def nak(code: str, error: HL7Error, *, ack_id: str, now: Micros) -> bytes:
 def _err(error: HL7Error, version: tuple[int, ...], given: Delimiters) -> str:
     f, c, s = given.field, given.component, given.subcomponent
     condition = error.condition
-    meaning = TABLE_0357.get(condition, "")
+    meaning = _plain(TABLE_0357.get(condition, ""), given, 80)
     place = _PLACE.match(error.where)
     segment, occurrence, field, repetition, component, sub = place.groups() if place else (None,) * 6
     if version < (2, 5):
@@ -151,11 +156,14 @@ def _err(error: HL7Error, version: tuple[int, ...], given: Delimiters) -> str:
 
 
 def _plain(text: str, given: Delimiters, length: int) -> str:
-    text = " ".join(text.split())
-    return escape(text if len(text) <= length else text[: length - 1] + "…", given)
+    text = " ".join(text.replace("…", "...").split())
+    return escape(text if len(text) <= length else text[: length - 3] + "...", given)
 
 
 def _encode(lines: str, header: Header) -> bytes:
+    for byte in "\x0b\x1c":  # of the sender's own header, and MLLP could not carry them
+        if byte in lines:
+            lines = lines.replace(byte, escape(byte, header.delimiters))
     if lines.isascii():
         return lines.encode("ascii")
     codec = header.codec
@@ -163,7 +171,7 @@ def _encode(lines: str, header: Header) -> bytes:
         from engine.hl7.charset import declared
 
         codec = declared(header.charset) or "ascii"
-    return lines.replace("…", "...").encode(codec, "replace")
+    return lines.encode(codec, "replace")
 
 
 def read(ack: bytes) -> Reply:

@@ -17,11 +17,12 @@ their own line ends; only MLLP bytes around it are taken off. Refuses nothing: w
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from engine.clock import Micros
-from engine.hl7.ack import stamp
-from engine.hl7.delimiters import STANDARD, delimiters
+from engine.hl7.ack import sent_at
+from engine.hl7.delimiters import STANDARD, delimiters, locate
 
 Kind = Literal["message", "FHS", "BHS", "BTS", "FTS", "junk"]
 
@@ -75,7 +76,7 @@ def split(raw: bytes) -> Batch:
             return
         items.append(Item(kind, _unframed(whole), first))
 
-    for number, line in enumerate(_pieces(raw), 1):
+    for number, line in _pieces(raw):
         start = _STARTS.match(line)
         ended = kind in ("FHS", "BHS", "BTS", "FTS")
         if start or (ended and line.strip(_AROUND)):
@@ -88,12 +89,13 @@ def split(raw: bytes) -> Batch:
     return Batch(items, _warnings(items))
 
 
-def _pieces(raw: bytes) -> list[bytes]:
-    """Lines; a start or end block inside a line ends it too, as frames of a capture stand side by side."""
-    lines: list[bytes] = []
-    for line in _LINE.findall(raw):
-        lines += re.split(rb"(?<=\x1c)(?=[^\x1c\r\n])|(?=\x0b)", line) if b"\x0b" in line[1:] else [line]
-    return [line for line in lines if line]
+def _pieces(raw: bytes) -> Iterator[tuple[int, bytes]]:
+    """Lines with their numbers; a start or end block inside a line ends it too, as frames of a capture stand
+    side by side (an end block alone only when a message follows)."""
+    for number, line in enumerate(_LINE.findall(raw), 1):
+        framed = b"\x0b" in line[1:] or (b"\x1c" in line and locate(line, 1) > 0)
+        pieces = re.split(rb"(?<=\x1c)(?=[^\x1c\r\n])|(?=\x0b)", line) if framed else [line]
+        yield from ((number, piece) for piece in pieces if piece)
 
 
 def _unframed(raw: bytes) -> bytes:
@@ -124,8 +126,8 @@ def _warnings(items: list[Item]) -> list[str]:
         elif item.kind == "message":
             count += 1
         elif item.kind == "BTS":
-            said = item.raw.split(item.raw.strip()[3:4] or b"|")[1:2]
-            if said and said[0].strip().isdigit() and int(said[0]) != count:
+            said = item.raw.split(item.raw.strip(_AROUND)[3:4] or b"|")[1:2]
+            if said and re.fullmatch(rb"\s*\d{1,9}\s*", said[0]) and int(said[0]) != count:
                 found.append(f"BTS-1 says {int(said[0])} messages, there are {count}")
             count = 0
     return found
@@ -150,7 +152,7 @@ def acknowledge(batch: Batch, acks: list[bytes], *, ack_id: str, now: Micros) ->
 
 
 def _reply(name: str, request: bytes, ack_id: str, now: Micros) -> bytes:
-    line = re.split(rb"[\r\n]", request.lstrip(b"\xef\xbb\xbf \t\x0b\x0c\x1c"), maxsplit=1)[0]
+    line = re.split(rb"[\r\n\x0b\x1c]", request.lstrip(b"\xef\xbb\xbf \t\x0b\x0c\x1c"), maxsplit=1)[0]
     separator = line[3:4] or b"|"
     fields = line.split(separator)
     fields += [b""] * (12 - len(fields))  # fields[n] is BHS-(n+1)
@@ -163,5 +165,5 @@ def _reply(name: str, request: bytes, ack_id: str, now: Micros) -> bytes:
         fields[2],
         fields[3],
     ]
-    reply += [f"{stamp(now)}+0000".encode(), b"", b"", b"", ack_id.encode(), fields[10]]
+    reply += [sent_at(now, given).encode(), b"", b"", b"", ack_id.encode(), fields[10]]
     return separator.join(reply)

@@ -22,9 +22,10 @@ STANDARD = "^~\\&"
 NEVER = "\uffff"
 BLANK = b" \t\r\n\x0b\x0c\x1c"
 BOM = b"\xef\xbb\xbf"
+MLLP = b"\x0b\x1c"
 LEADING = " \t\x0b\x0c\x1c\ufeff"
 _SEPARATORS = frozenset(b"!#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
-_AROUND = frozenset(b" \t\x0b\x0c\x1c" + BOM)
+_BLANK = frozenset(b" \t\x0c")
 _STARTS = frozenset(b"\r\n\x0b\x1c")
 
 
@@ -41,9 +42,15 @@ class Delimiters(NamedTuple):
 
     @property
     def encoding_characters(self) -> str:
-        """MSH-2 as it should have been written."""
+        """MSH-2 as it should have been written: `delimiters` reads the same out of it.
+
+        A separator that is missing is written as the component separator once more, which cannot be it; without
+        a component separator nothing is written, because only an empty MSH-2 leaves that out.
+        """
+        if self.component == NEVER:
+            return ""
         four = self.component + self.repetition + self.escape + self.subcomponent
-        return (four + self.truncation).replace(NEVER, "")
+        return (four + self.truncation).replace(NEVER, self.component)
 
 
 def locate(raw: bytes, start: int = 0) -> int:
@@ -55,10 +62,10 @@ def locate(raw: bytes, start: int = 0) -> int:
     at = raw.find(b"MSH", start)
     while at >= 0:
         if at + 3 < len(raw) and raw[at + 3] in _SEPARATORS:
-            before = at - 1
-            while before >= 0 and raw[before] in _AROUND and raw[before] not in _STARTS:
-                before -= 1
-            if before < 0 or raw[before] in _STARTS:
+            before = at
+            while before and (raw[before - 1] in _BLANK or raw[max(0, before - 3) : before] == BOM):
+                before -= 1 if raw[before - 1] in _BLANK else len(BOM)
+            if not before or raw[before - 1] in _STARTS:
                 return at
         at = raw.find(b"MSH", at + 3)
     return -1

@@ -31,7 +31,7 @@ from collections.abc import Iterator
 from engine.errors import HL7Error
 from engine.hl7 import charset as charsets
 from engine.hl7 import edit, paths
-from engine.hl7.delimiters import BLANK, BOM, LEADING, Delimiters, delimiters, locate
+from engine.hl7.delimiters import BLANK, BOM, LEADING, MLLP, Delimiters, delimiters, locate
 from engine.hl7.escapes import escape
 from engine.hl7.paths import Path
 from engine.hl7.segment import NAME, NULL, Segment
@@ -41,6 +41,7 @@ __all__ = ["Message", "Segment"]
 
 _LINE_END = re.compile("(\r\n|\r|\n)")
 _LINE_END_BYTES = re.compile(rb"(\r\n|\r|\n)")
+_LEAD = re.compile(rb"(?:[ \t\r\n\x0b\x0c\x1c]*\xef\xbb\xbf)+")
 _AROUND = ("\n", "\r\r", "\r ", "\r\t", "\x1c", "\x0b", "\x0c", "\ufeff")
 _compiled = paths.known
 
@@ -56,6 +57,7 @@ class Message:
         "_changed",
         "_codec",
         "_index",
+        "_lead",
         "_lines",
         "_override",
         "_segments",
@@ -74,17 +76,21 @@ class Message:
         self._override = charset
         self._warning = ""
         self._codec = ""
-        if charset is None and raw.isascii() and charsets.ESC not in raw:
-            text = raw.decode("ascii")
+        self._lead = 0  # bytes before the text: a byte order mark is in UTF-8 whatever the message is in
+        if raw[:1] != b"M" and (lead := _LEAD.match(raw)):
+            self._lead = lead.end()
+        body = raw[self._lead :] if self._lead else raw
+        if charset is None and body.isascii() and charsets.ESC not in body:
+            text = body.decode("ascii")
         else:
-            text, self._codec, self._warning = charsets.decode(raw, self._msh18(), charset=charset)
+            text, self._codec, self._warning = charsets.decode(body, self._msh18(), charset=charset)
         separator = raw[start + 3 : start + 4]
         end = len(raw)
-        for stop in (separator, b"\r", b"\n", b"\x1c"):
+        for stop in (separator, b"\r", b"\n"):
             found = raw.find(stop, start + 4, end)
             end = found if found >= 0 else end
         self.delimiters: Delimiters = delimiters(
-            separator.decode("ascii"), raw[start + 4 : end].decode("latin-1")
+            separator.decode("ascii"), raw[start + 4 : end].rstrip(MLLP).decode("latin-1")
         )
         self._text = text
         self._lines = _lines(text)
@@ -257,7 +263,7 @@ class Message:
             return self.raw
         codec = self.codec
         pieces = _LINE_END.split(self._text)  # line, end, line, end, ..., line
-        output = _LINE_END_BYTES.split(self.raw)
+        output = _LINE_END_BYTES.split(self.raw[self._lead :])
         number = last = 0
         for place in range(0, len(pieces), 2):
             line = _tidy(pieces[place])
@@ -276,7 +282,7 @@ class Message:
             end = output[1] if len(output) > 1 else b"\r"
             closed = output[last].rstrip(b"\x1c")
             output[last] = b"".join([closed, *(end + line for line in added), output[last][len(closed) :]])
-        return b"".join(output)
+        return self.raw[: self._lead] + b"".join(output)
 
     def copy(self) -> Message:
         """The message as it is now, to be changed on its own."""
@@ -313,7 +319,7 @@ def _lines(text: str) -> list[str]:
         if odd in text:
             lines = text.replace("\r\n", "\r").replace("\n", "\r").split("\r")
             return [line for line in map(_tidy, lines) if line]
-    lines = text.lstrip(LEADING).split("\r")
+    lines = text.lstrip(LEADING).removeprefix("\r").split("\r")
     if not lines[-1]:
         lines.pop()
     return lines

@@ -87,7 +87,7 @@ def _table(delimiters: Delimiters) -> dict[int, str]:
         delimiters.repetition: "R",
         delimiters.field: "F",
         delimiters.escape: "E",
-        "\n": ".br",
+        "\n": "X0A" if "." in delimiters[:5] else ".br",
         "\r": "X0D",
         "\x0b": "X0B",
         "\x1c": "X1C",

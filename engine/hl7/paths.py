@@ -143,9 +143,11 @@ def _error(path: str) -> PathError:
     upper = path[:3].upper() + path[3:]
     if upper != path and _NUMBERS.fullmatch(upper):
         return PathError(path, 1, "segment names are upper case", f"did you mean {upper}?")
-    if path.strip() != path or " " in path.partition("[")[0]:
+    blank = re.search(r"\s", path)
+    if blank and (path.strip() != path or blank.start() < len(path.partition("[")[0])):
         tight = "".join(path.split())
-        return PathError(path, path.find(" ") + 1, "a path has no blanks", f"did you mean {tight}?")
+        todo = f"did you mean {tight}?" if _NUMBERS.fullmatch(tight) else "write a path such as PID-5.1"
+        return PathError(path, blank.start() + 1, "a path has no blanks", todo)
     if re.fullmatch(r"[A-Z][A-Z0-9]{2}(\[\d+\])?", path):
         return PathError(path, len(path) + 1, "the field is missing", f"did you mean {path}-1?")
     dashes = re.fullmatch(r"([A-Z][A-Z0-9]{2}(?:\[\d+\])?)[-.](\d+(?:\[[^\]]*\])?)((?:[-.^]\d+){1,2})", path)

@@ -24,10 +24,10 @@ import re
 from engine.errors import HL7Error
 from engine.hl7 import charset as charsets
 from engine.hl7 import paths
-from engine.hl7.delimiters import NEVER, Delimiters, delimiters, locate
+from engine.hl7.delimiters import MLLP, NEVER, Delimiters, delimiters, locate
 from engine.hl7.er7 import Message, no_header
 
-_LINE_END = re.compile(rb"[\r\n\x1c]")
+_LINE_END = re.compile(rb"[\r\n]")
 _BATCH_HEADERS = re.compile(rb"(?:[ \t\r\n\x0b\x0c\x1c]|\xef\xbb\xbf|(?:FHS|BHS)[^\r\n]*[\r\n])*")
 
 
@@ -161,7 +161,7 @@ def peek(raw: bytes) -> Header:
     if start < 0:
         raise _no_header(raw)
     found = _LINE_END.search(raw, start)
-    line = raw[start : found.start()] if found else raw[start:]
+    line = (raw[start : found.start()] if found else raw[start:]).rstrip(MLLP)
     separator = line[3:4].decode("ascii")
     codec = ""
     if line.isascii() and charsets.ESC not in line:
@@ -170,7 +170,7 @@ def peek(raw: bytes) -> Header:
         split = line.split(line[3:4], 18)
         text, codec, _ = charsets.decode(line, split[17].decode("latin-1") if len(split) > 17 else "")
     fields = text.split(separator)
-    header = Header(fields, delimiters(separator, fields[1]), codec)
+    header = Header(fields, delimiters(separator, fields[1].rstrip("\x0b\x1c")), codec)
     if start and not _BATCH_HEADERS.fullmatch(raw, 0, start):
         raise HeaderError(
             "there is something before the MSH segment",
@@ -212,7 +212,7 @@ def value(raw: bytes, path: str, header: Header | None = None) -> str:
     """One value without a view of the whole message, as text: `` when absent, cleared or unreadable.
 
     For ordering keys: segments are searched as bytes; anything unusual (a charset that is not ASCII, escapes,
-    repetitions chosen by content) is read by `Message`.
+    repetitions chosen by content, the segment's name anywhere before it) is read by `Message`.
     """
     compiled = paths.compile(path)
     given = header.delimiters if header else None
@@ -221,14 +221,16 @@ def value(raw: bytes, path: str, header: Header | None = None) -> str:
     prefix = compiled.segment + given.field
     if compiled.segment in ("MSH", "FHS", "BHS") or (compiled.occurrence > 1):
         return _careful(raw, path)
-    at = raw.find(b"\r" + prefix.encode("ascii"))
+    at = raw.find(compiled.segment.encode("ascii"))
     if at < 0:
-        return _careful(raw, path) if raw.find(prefix.encode("ascii")) >= 0 else ""
+        return ""
+    if not raw.startswith(prefix.encode("ascii"), at) or raw[at - 1 : at] != b"\r":
+        return _careful(raw, path)
     separator = given.field.encode("ascii")
-    end = raw.find(b"\r", at + 1)
-    line = raw[at + 1 : end if end >= 0 else len(raw)]
+    end = raw.find(b"\r", at)
+    line = raw[at : end if end >= 0 else len(raw)]
     parts = line.split(separator, compiled.field + 1)
-    if b"\n" in line or b"\x1c" in line or compiled.field >= len(parts):
+    if b"\n" in line or b"\x1c" in line or b"\x0b" in line or compiled.field >= len(parts):
         return _careful(raw, path)
     text = parts[compiled.field].decode("ascii")
     if given.escape in text or compiled.repetition > 1:

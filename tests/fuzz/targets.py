@@ -1,0 +1,7 @@
+"""Every target, by name."""
+
+from __future__ import annotations
+
+from . import wire
+
+TARGETS = [*wire.TARGETS]
