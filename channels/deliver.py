@@ -36,6 +36,8 @@ from engine.store.writer import Writer
 
 log = structlog.get_logger()
 
+BATCH_BYTES = 8 << 20  # payloads in one batch; one that is larger goes alone
+
 
 class Sender:
     """Delivers to one destination of one channel."""
@@ -127,13 +129,15 @@ class Sender:
     def _take(self, limit: int) -> list[Entry]:
         """The oldest deliveries that may go, with their payloads."""
         batch: list[Entry] = []
-        while self._ready and len(batch) < limit:
+        size = 0
+        while self._ready and len(batch) < limit and size < BATCH_BYTES:
             entry = heapq.heappop(self._ready)
             if self.lanes.find(entry.id, self) is not entry or entry.parked:
                 continue  # discarded meanwhile
             if entry.payload is None:
                 entry.payload = self.payload(entry.id, self.name)
             entry.since = self.now()
+            size += len(entry.payload)
             batch.append(entry)
         return batch
 
