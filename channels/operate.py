@@ -1,13 +1,12 @@
-"""What people do to channels and messages: the commands that CLI and console wrote to the store.
+"""What people do to channels and messages: the commands and jobs that CLI and console wrote to the store.
 
-Guarantees: a command is carried out once, in order, and its outcome is stored with it; a thousand replays are
-done in batches that never delay an ACK for long; every act leaves an event with who did it.
+Guarantees: a command is carried out once, in order, and its outcome is stored with it; acts on messages are jobs
+(channels.jobs), whose every step is told to routers and lanes here; every act leaves an event with who did it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -15,10 +14,11 @@ from twisted.internet.defer import inlineCallbacks
 
 from channels.backlog import Backlog
 from channels.channel import Channel
+from channels.jobs import JobRunner
 from channels.route import Arrived
 from engine.errors import IsthmusError
 from engine.model import Meta
-from engine.store import commands, operate
+from engine.store import commands
 from engine.store.standing import keys_of, unrouted_of
 from engine.store.tx import Tx
 from engine.store.writer import Writer
@@ -37,23 +37,23 @@ class Operator:
         backlogs: dict[tuple[str, str], Backlog],
         writer: Writer,
         reader: Tx,
+        clock: Any,
     ) -> None:
         self.channels = channels
         self.backlogs = backlogs
         self.writer = writer
         self.reader = reader
+        self.jobs = JobRunner(writer, reader, clock, self._changed)
         self._busy = False
         self._recover = True  # commands that a dead engine had taken are taken again, once
         self._verbs: dict[str, Callable[[commands.Command], Any]] = {
-            "replay": self._replay,
-            "resend": self._resend,
-            "discard": self._discard,
             "channel": self._channel,
         }
 
     @inlineCallbacks
     def poll(self) -> Any:
-        """Look for commands; called several times a second."""
+        """Look for commands and jobs; called several times a second."""
+        self.jobs.poll()
         if self._busy or self.writer.state != "open":
             return
         if not (self._recover or commands.waiting(self.reader)):
@@ -86,48 +86,39 @@ class Operator:
         log.info("command", verb=command.verb, actor=command.actor, problem=problem)
         yield self.writer.run(lambda tx: commands.finish(tx, command.id, result, problem))
 
-    @inlineCallbacks
-    def _replay(self, command: commands.Command) -> Any:
-        ids, replayed = sorted(set(command.args["ids"])), []
-        for start in range(0, len(ids), operate.REPLAY_BATCH):
-            some = ids[start : start + operate.REPLAY_BATCH]
-            made = yield self.writer.run(partial(_with_actor, operate.replay, command.actor, ids=some))
-            # Offered in the turn of their commit, as the intake does: a router takes messages by rising id.
-            for name, row in unrouted_of(self.reader, [new_id for _, new_id in made]):
-                channel = self.channels.get(name)
-                if channel is not None:
-                    meta = Meta(row.id, name, row.received_at, row.control_id, row.type, row.sender, row.peer)
-                    channel.open += 1
-                    channel.router.offer([Arrived(meta, row.raw, row.ordering_keys)])
-            replayed += [list(pair) for pair in made]
-        return {"replayed": replayed}
+    # What a step of a job did ---------------------------------------------------------------------------
 
-    @inlineCallbacks
-    def _resend(self, command: commands.Command) -> Any:
-        act = partial(_with_actor, operate.resend, command.actor, destination=command.args.get("destination"))
-        changed = yield operate.in_batches(self.writer, command.args["ids"], act)
+    def _changed(self, verb: str, changed: list[Any]) -> None:
+        """In the turn of the commit, as the intake does: a router takes messages by rising id."""
+        if verb == "replay":
+            self._discarded([(one.old, name) for one in changed for name in one.replaced])
+            self._replayed([one.new for one in changed])
+        elif verb == "resend":
+            self._resent(changed)
+        else:
+            self._discarded([(message_id, name) for message_id, name in changed if name])
+
+    def _replayed(self, ids: list[int]) -> None:
+        for name, row in unrouted_of(self.reader, ids):
+            channel = self.channels.get(name)
+            if channel is not None:
+                meta = Meta(row.id, name, row.received_at, row.control_id, row.type, row.sender, row.peer)
+                channel.open += 1
+                channel.router.offer([Arrived(meta, row.raw, row.ordering_keys)])
+
+    def _resent(self, changed: list[tuple[int, str]]) -> None:
         for message_id, destination, channel, keys in self._located(changed):
             backlog = self.backlogs.get((channel, destination))
             if backlog is not None:
                 self.channels[channel].open += 1
                 backlog.again(channel, destination, message_id, keys)
-        return {"resent": [list(pair) for pair in changed]}
 
-    @inlineCallbacks
-    def _discard(self, command: commands.Command) -> Any:
-        args = command.args
-        act = partial(
-            _with_actor, operate.discard, command.actor,
-            destination=args.get("destination"), note=args.get("note", ""),
-        )  # fmt: skip
-        changed = yield operate.in_batches(self.writer, args["ids"], act)
+    def _discarded(self, changed: list[tuple[int, str]]) -> None:
         for message_id, destination, channel, _ in self._located(changed):
             backlog = self.backlogs.get((channel, destination))
             if backlog is not None:
-                self.channels[channel].discarded(
-                    message_id, backlog.discard(channel, destination, message_id)
-                )
-        return {"discarded": [list(pair) for pair in changed]}
+                was_open = backlog.discard(channel, destination, message_id)
+                self.channels[channel].discarded(message_id, was_open)
 
     def _located(self, changed: list[tuple[int, str]]) -> list[tuple[int, str, str, tuple[int, ...]]]:
         where = keys_of(self.reader, {message_id for message_id, _ in changed})
@@ -149,7 +140,3 @@ class Operator:
             )
         yield getattr(channel, act)()
         return {"channel": name, "state": channel.state}
-
-
-def _with_actor(act: Callable[..., Any], actor: str, tx: Tx, ids: Sequence[int], **more: Any) -> Any:
-    return act(tx, ids, actor, **more)

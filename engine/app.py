@@ -77,7 +77,7 @@ class Engine:
         self.backlogs: dict[tuple[str, str], Backlog] = {}  # (channel, destination)
         for group in order_groups(specs):
             self._group(group, pipelines, listeners)
-        self.operator = Operator(self.channels, self.backlogs, self.writer, self.store.reader)
+        self.operator = Operator(self.channels, self.backlogs, self.writer, self.store.reader, reactor)
         self.trainer = Trainer(self.store, reactor)
         self._loops = [
             LoopingCall(self.operator.poll),
@@ -201,6 +201,7 @@ class Engine:
         for loop in self._loops:
             if loop.running:
                 loop.stop()
+        self.operator.jobs.stop()
         until = self.reactor.seconds() + deadline
         yield DeferredList([channel.stop(deadline / 2) for channel in self.channels.values()])
         for channel in self.channels.values():

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import orjson
 
-from engine.store.bodies import Kind
+from engine.store.bodies import Kind, body_id
 from engine.store.causes import DISMISSED, UNDISMISSED
+from engine.store.levels import settle
 from engine.store.messages import raw
 from engine.store.tx import Tx
 
@@ -56,12 +57,19 @@ def replay(tx: Tx, ids: Sequence[int], actor: str) -> list[Replayed]:
     return made
 
 
-def resend(tx: Tx, ids: Sequence[int], actor: str, **only: str | None) -> list[tuple[int, str]]:
+def resend(
+    tx: Tx, ids: Sequence[int], actor: str, destination: str | None = None, **only: str | None
+) -> list[tuple[int, str]]:
     """Queue deliveries again that were SENT, given up or discarded. Gives (message id, destination).
 
-    `only`: see `_chosen`.
+    `only` narrows them by `state`, `code` and `cause`: see `_chosen`.
     """
-    chosen = _chosen(tx, ids, "('SENT', 'ERROR', 'DISCARDED')", **only)
+    states = "('SENT', 'ERROR', 'DISCARDED')"
+    chosen = [
+        (message_id, name, channel)
+        for message_id, name, channel, slot in _chosen(tx, ids, states, destination, **only)
+        if tx.rows("SELECT 1 FROM body WHERE id = ?", (body_id(message_id, Kind.PAYLOAD, slot),))
+    ]
     return _decide(
         tx, "resend", chosen, actor, "",
         "state = 'QUEUED', attempts = 0, next_at = 0, finished_at = NULL, error_code = NULL,"
@@ -70,14 +78,14 @@ def resend(tx: Tx, ids: Sequence[int], actor: str, **only: str | None) -> list[t
 
 
 def discard(
-    tx: Tx, ids: Sequence[int], actor: str, *, note: str = "", **only: str | None
+    tx: Tx, ids: Sequence[int], actor: str, destination: str | None = None, note: str = "", **only: str | None
 ) -> list[tuple[int, str]]:
     """Decide that deliveries need not be sent, and that messages in ERROR are dealt with.
 
     Gives (message id, destination); destination "" for a message's own error, which keeps its state and
-    leaves the errors that are counted and shown as open. `note` holds no patient data. `only`: see `_chosen`.
+    leaves the errors that are counted and shown as open. `note` holds no patient data. `only`: as for `resend`.
     """
-    chosen = _chosen(tx, ids, "('QUEUED', 'PENDING', 'ERROR')", **only)
+    chosen = [row[:3] for row in _chosen(tx, ids, "('QUEUED', 'PENDING', 'ERROR')", destination, **only)]
     changed = _decide(
         tx, "discard", chosen, actor, note, f"state = 'DISCARDED', finished_at = {int(tx.now())}",
     )  # fmt: skip
@@ -86,8 +94,10 @@ def discard(
             "UPDATE delivery SET note = ? WHERE message_id = ? AND destination = ?",
             [(note, *one) for one in changed],
         )
-    if only.get("destination") is None and only.get("state") in (None, "ERROR"):
+    if destination is None and only.get("state") in (None, "ERROR"):
         changed += _dismiss(tx, ids, actor, note, only.get("code"), only.get("cause"))
+    for message_id, channel in {(message_id, channel) for message_id, _, channel in chosen}:
+        settle(tx, message_id, channel)
     return sorted(changed)
 
 
@@ -110,21 +120,21 @@ def _chosen(
     tx: Tx,
     ids: Sequence[int],
     states: str,
+    destination: str | None,
     *,
-    destination: str | None = None,
     state: str | None = None,
     code: str | None = None,
     cause: str | None = None,
-) -> list[tuple[int, str, str]]:
-    """Deliveries of these messages in one of `states`: (message id, destination, channel).
+) -> list[tuple[int, str, str, int]]:
+    """Deliveries of these messages in one of `states`: (message id, destination, channel, slot).
 
     Only those to `destination`, in `state`, and with the error `code` or `cause`, as far as they are given:
     what a message was chosen for is all that is changed of it.
     """
     if (code or cause) and state is None:
         state = "ERROR"
-    rows: list[tuple[int, str, str]] = tx.rows(
-        "SELECT message_id, destination, channel FROM delivery"
+    rows: list[tuple[int, str, str, int]] = tx.rows(
+        "SELECT message_id, destination, channel, slot FROM delivery"
         " WHERE message_id IN (SELECT value FROM json_each(?1))"
         f" AND (?2 IS NULL OR destination = ?2) AND state IN {states} AND (?3 IS NULL OR state = ?3)"
         " AND (?4 IS NULL OR error_code = ?4) AND (?5 IS NULL OR cause(error_code, error_place) = ?5)"
@@ -132,6 +142,15 @@ def _chosen(
         (orjson.dumps(list(ids)).decode(), destination, state, code, cause),
     )
     return rows
+
+
+def contentless(tx: Tx, ids: Sequence[int]) -> list[int]:
+    """Which of these messages have no content any more, so that they cannot be replayed."""
+    rows = tx.rows(
+        "SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM body WHERE body.id = value * 4096)",
+        (orjson.dumps(list(ids)).decode(),),
+    )
+    return [row[0] for row in rows]
 
 
 def _decide(

@@ -1,10 +1,8 @@
 import pytest
 from store_bench import START
 
-from engine.errors import StoreError
 from engine.store import commands, deliveries, messages, operate
 from engine.store.causes import error_groups
-from engine.store.operate import in_batches
 from engine.store.search import find, show
 
 
@@ -84,7 +82,7 @@ def test_show_hides_what_is_only_for_the_machine(filled):
 
 def test_a_replay_is_a_new_message_with_the_same_bytes(filled):
     made = filled.call(operate.replay, [4, 2, 2, 99], "anna")
-    assert made == [(2, 7), (4, 8)]
+    assert made == [(2, 7, ("file", "odoo")), (4, 8, ())]
     assert messages.raw(filled.reader, 8) == b"m4"
     new, old = show(filled.reader, 8), show(filled.reader, 4)
     assert (new["state"], new["parent_id"], new["control_id"], new["attempts"]) == ("RECEIVED", 4, "C4", 0)
@@ -95,7 +93,11 @@ def test_a_replay_is_a_new_message_with_the_same_bytes(filled):
 
 
 def test_a_resend_sends_the_same_payload_again(filled):
-    assert filled.call(operate.resend, [1, 2, 3], "anna", "odoo") == [(1, "odoo"), (2, "odoo"), (3, "odoo")]
+    assert filled.call(operate.resend, [1, 2, 3], "anna", destination="odoo") == [
+        (1, "odoo"),
+        (2, "odoo"),
+        (3, "odoo"),
+    ]
     found = deliveries.open_deliveries(filled.reader, "adt", "odoo")
     assert [(d.message_id, d.attempts, d.payload) for d in found] == [(n, 0, b'{"a":1}') for n in (1, 2, 3)]
     assert filled.call(operate.resend, [1], "anna") == [], "it is open already"
@@ -108,37 +110,7 @@ def test_what_an_operator_discards_meanwhile_stays_discarded(filled):
     assert not filled.deliver(2, "file"), "the answer came too late"
     (odoo, file) = show(filled.reader, 2)["deliveries"]
     assert (odoo["state"], file["state"], file["note"]) == ("DISCARDED", "DISCARDED", "typed by hand")
-    assert filled.call(operate.discard, [1], "anna", "odoo") == [], "it was sent"
-
-
-def test_many_are_done_in_batches(bench):
-    for n in range(25):
-        bench.receive(b"%d" % n)
-    sizes = []
-
-    def act(tx, some):
-        sizes.append(len(some))
-        return operate.replay(tx, some, "anna")
-
-    done = in_batches(bench.writer, list(range(1, 26)), act, size=10)
-    assert done.result == [(n, n + 25) for n in range(1, 26)]
-    assert sizes == [10, 10, 5]
-
-
-def test_a_batch_that_fails_leaves_the_others(bench):
-    bench.receive(b"1")
-
-    def act(tx, some):
-        if some == [2]:
-            raise StoreError("no", code="store.test")
-        return operate.replay(tx, some, "anna")
-
-    failures = []
-    in_batches(bench.writer, [1, 2], act, size=1).addErrback(
-        lambda failure: failures.append(failure.value.code)
-    )
-    assert failures == ["store.test"]
-    assert bench.reader.rows("SELECT count(*) FROM message") == [(2,)]
+    assert filled.call(operate.discard, [1], "anna", destination="odoo") == [], "it was sent"
 
 
 def test_a_command_is_taken_once_and_again_by_the_next_engine(bench):

@@ -38,7 +38,8 @@ def test_schema_and_migrations_make_the_same_database(tmp_path):
     for number, _, file in sqlite.migrations():
         sqlite.apply(migrated, number, file)
     assert described(new) == described(migrated)
-    assert [number for number, _, _ in sqlite.migrations()] == list(range(1, len(sqlite.migrations()) + 1))
+    numbers = [number for number, _, _ in sqlite.migrations()]
+    assert numbers == sorted(set(numbers))
     new.close()
     migrated.close()
 

@@ -38,6 +38,7 @@ CREATE INDEX message_error ON message (channel, error_code, error_place) WHERE s
 CREATE INDEX message_mrn ON message (id >> 11, mrn) WHERE mrn IS NOT NULL;
 CREATE INDEX message_visit ON message (id >> 11, visit) WHERE visit IS NOT NULL;
 CREATE INDEX message_parent ON message (parent_id) WHERE parent_id IS NOT NULL;
+CREATE INDEX message_merge ON message (id) WHERE also_keys IS NOT NULL;
 
 -- One message on its way to one destination. QUEUED -> SENT | ERROR | DISCARDED, QUEUED -> QUEUED on retry
 CREATE TABLE delivery (
@@ -73,7 +74,8 @@ CREATE TABLE dictionary (
   channel TEXT NOT NULL,
   kind INTEGER NOT NULL,
   made_at INTEGER NOT NULL,
-  data BLOB NOT NULL
+  data BLOB NOT NULL,
+  bodies INTEGER NOT NULL DEFAULT 0      -- how many there had been to learn from
 );
 
 -- Everything exceptional, append-only: errors, retries, replays, and what operators did.
@@ -110,6 +112,30 @@ CREATE TABLE command (
   result TEXT
 );
 CREATE INDEX command_open ON command (id) WHERE state IN ('new', 'taken');
+
+-- Acts on many messages, done in batches: filling -> running -> done | cancelled, running <-> paused
+CREATE TABLE job (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  at INTEGER NOT NULL,
+  actor TEXT NOT NULL,
+  verb TEXT NOT NULL CHECK (verb IN ('replay', 'resend', 'discard')),
+  args TEXT NOT NULL,
+  state TEXT NOT NULL DEFAULT 'filling'
+    CHECK (state IN ('filling', 'running', 'paused', 'done', 'cancelled')),
+  total INTEGER NOT NULL DEFAULT 0,
+  done INTEGER NOT NULL DEFAULT 0,
+  changed INTEGER NOT NULL DEFAULT 0,
+  failed INTEGER NOT NULL DEFAULT 0,
+  finished_at INTEGER
+);
+CREATE INDEX job_open ON job (id) WHERE state IN ('filling', 'running', 'paused');
+
+-- The messages of a job that are still to be acted on; a step deletes them in the transaction that acts.
+CREATE TABLE job_item (
+  job_id INTEGER NOT NULL,
+  message_id INTEGER NOT NULL,
+  PRIMARY KEY (job_id, message_id)
+) WITHOUT ROWID;
 
 -- Every start of an engine. The highest epoch owns the database; older ones must not write any more.
 CREATE TABLE node (
