@@ -15,6 +15,7 @@ import http.client
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 import threading
@@ -117,13 +118,24 @@ class Odoo:
         """All records that fit, archived ones too."""
         options = {"fields": fields, "context": {"active_test": False, "tz": "UTC"}}
         database, _, key = self.login
-        return self._rpc("object", "execute_kw", database, self.user, key, model, "search_read", [domain], options)
+        return self._rpc(
+            "object", "execute_kw", database, self.user, key, model, "search_read", [domain], options
+        )
 
 
 class Run:
     """One run: engine, workers, kills, and the judgement."""
 
-    def __init__(self, folder: Path, messages: int, patients: int, seed: int, kills: int, restarts: int = 2) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        messages: int,
+        patients: int,
+        seed: int,
+        kills: int,
+        restarts: int = 2,
+        crash_at: str = "",
+    ) -> None:
         real = "ODOO_URL" in os.environ
         self.prefix = f"R{int(time.time() * 10) % 10**9:09d}x" if real else "S"
         self.traffic = Traffic(messages, patients, seed, self.prefix)
@@ -143,6 +155,7 @@ class Run:
             folder, ROOT / "config" / "channels.yaml", environ={**self.environ, **ports}
         )
         self.kills, self.restarts = kills, restarts if self.sandbox else 0
+        self.crash_at = crash_at  # a point of engine.store.crashpoints
         self.acknowledged = 0
         self.lost_answers = 0
         self.problems: list[str] = []
@@ -179,7 +192,7 @@ class Run:
             self.sandbox.spawn()
             until(lambda: "sandbox on http" in self.sandbox.text)
         try:
-            self.engine.start(2)
+            self.engine.start(2, **({"ISTHMUS_CRASH_AT": self.crash_at} if self.crash_at else {}))
             begun = time.monotonic()
             workers = [threading.Thread(target=self.work, args=(queue,)) for queue in self.traffic.queues]
             for worker in workers:
@@ -218,6 +231,11 @@ class Run:
     def _disturb(self) -> None:
         """Kill the engine, and restart the sandbox, at random moments of the traffic."""
         total = self.traffic.total
+        if self.crash_at:
+            died = until(self.engine.child.poll)
+            if died != -signal.SIGKILL:
+                self.problems.append(f"the engine ended with {died}")
+            self.engine.start(2)
         acts = ["kill"] * self.kills + ["odoo"] * self.restarts
         self.rng.shuffle(acts)
         moments = sorted(self.rng.randrange(total // 20, total * 19 // 20) for _ in acts)
@@ -252,7 +270,9 @@ class Run:
         found = {one["ref"]: one["street"] for one in partners}
         if len(partners) != len(traffic.partners) or found != traffic.partners:
             wrong = sum(traffic.partners.get(ref) != street for ref, street in found.items())
-            problems.append(f"partners: {len(partners)} for {len(traffic.partners)}, {wrong} with other values")
+            problems.append(
+                f"partners: {len(partners)} for {len(traffic.partners)}, {wrong} with other values"
+            )
         events = odoo.read("calendar.event", [("name", "like", self.prefix)], ["start", "active"])
         if len(events) != len(traffic.events):
             problems.append(f"events: {len(events)} for {len(traffic.events)}")
@@ -276,7 +296,9 @@ class Run:
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--messages", type=int, default=5000)
     parser.add_argument("--patients", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
