@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from channels.pipeline import Pipeline, Route, Step
 from engine.errors import ConfigError, IsthmusError
 from engine.hl7.er7 import Message
@@ -56,19 +58,16 @@ class Builder:
     def pipeline(self, spec: ChannelSpec) -> Pipeline:
         """The compiled steps and destinations of a channel."""
         context = self.context(spec)
-        options = spec.options
-        settings = {"timezone": options.timezone, "mrn": options.mrn, "canonical": options.canonical}
-        canonical = self._at((*spec.where, "canonical"), lambda: interpreter(settings))
         return Pipeline(
             channel=spec.name,
-            parse=partial(Message, charset=options.charset or None),
-            interpret=canonical,
+            parse=partial(Message, charset=spec.options.charset or None),
+            interpret=self.canonical(spec),
             filters=self._steps(spec.filters, context),
             transformers=self._steps(spec.transformers, context),
             routes=tuple(
                 Route(
                     item.name,
-                    self._build(item.bound, context),
+                    self.build(item.bound, context),
                     self._steps(item.filters, context),
                     self._steps(item.transformers, context),
                 )
@@ -77,9 +76,15 @@ class Builder:
             version=self.version,
         )
 
+    def canonical(self, spec: ChannelSpec) -> Any:
+        """What makes the canonical events of this channel's messages."""
+        options = spec.options
+        settings = {"timezone": options.timezone, "mrn": options.mrn, "canonical": options.canonical}
+        return self._at((*spec.where, "canonical"), lambda: interpreter(settings))
+
     def listener(self, spec: ChannelSpec) -> Any:
         """The listener of a channel, not started."""
-        return self._build(spec.listener, self.context(spec))
+        return self.build(spec.listener, self.context(spec))
 
     @property
     def version(self) -> str:
@@ -90,9 +95,10 @@ class Builder:
             return ""
 
     def _steps(self, bound: tuple[Bound, ...], context: BuildContext) -> tuple[Step, ...]:
-        return tuple(Step(item.label, self._build(item, context)) for item in bound)
+        return tuple(Step(item.label, self.build(item, context)) for item in bound)
 
-    def _build(self, bound: Bound, context: BuildContext) -> Any:
+    def build(self, bound: Bound, context: BuildContext) -> Any:
+        """One component, ready to run."""
         return self._at((*bound.where, bound.component.name), lambda: bound.settings.build(context))
 
     def _connection(self, name: str, body: Any) -> Any:
@@ -111,6 +117,12 @@ class Builder:
             if error.where and ":" in error.where:
                 raise
             raise self._error(where, error.what, code=error.code, todo=error.todo) from error
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = (*where, *(part for part in first["loc"] if isinstance(part, (str, int))))
+            name = ".".join(map(str, first["loc"]))
+            text = first["msg"].removeprefix("Value error, ")
+            raise self._error(place, f"{name}: {text}", code="setting.invalid") from None
         except (ValueError, TypeError) as error:
             raise self._error(where, str(error).split("\n", maxsplit=1)[0]) from error
 

@@ -46,11 +46,24 @@ def check(configuration: Configuration) -> list[Problem]:
         return problems
     try:
         builder = Builder(configuration)
-        for spec in configuration.channels.values():
-            builder.pipeline(spec)
     except ConfigError as error:
-        problems.append(Problem(error.code, _mark(error.where, configuration), error.what, error.todo))
+        return [*problems, _problem(error, configuration)]
+    for spec in configuration.channels.values():
+        context = builder.context(spec)
+        for bound in spec.components:
+            try:
+                builder.build(bound, context)
+            except ConfigError as error:
+                problems.append(_problem(error, configuration))
+        try:
+            builder.canonical(spec)
+        except ConfigError as error:
+            problems.append(_problem(error, configuration))
     return problems
+
+
+def _problem(error: ConfigError, configuration: Configuration) -> Problem:
+    return Problem(error.code, _mark(error.where, configuration), error.what, error.todo)
 
 
 def _mark(where: str, configuration: Configuration) -> Mark:

@@ -163,6 +163,14 @@ class ChannelSpec:
     destinations: tuple[DestinationSpec, ...] = ()
     where: Where = ()
 
+    @property
+    def components(self) -> list[Bound]:
+        """Every component that it declares, in the order of a message."""
+        found = [self.listener, *self.filters, *self.transformers]
+        for item in self.destinations:
+            found += [*item.filters, *item.transformers, item.bound]
+        return found
+
 
 @dataclass
 class Configuration:
