@@ -15,8 +15,9 @@ import structlog
 from twisted.internet.defer import Deferred, inlineCallbacks
 
 from channels.deliver import Sender
-from channels.receive import Intake, Taken
+from channels.receive import OVERLOADED, Intake, Taken
 from channels.route import Arrived, Router
+from engine.errors import HL7Error
 from engine.model import Incoming, Meta
 from engine.spec.channel import ChannelSpec
 
@@ -44,7 +45,8 @@ class Channel:
         self.address: Any = None
         self.open = 0  # stored, not done
         self._listening = False
-        self._held_back = False
+        self._holds: set[str] = set()  # reasons why the listener does not read
+        self._refusals: dict[str, HL7Error] = {}  # reason -> what messages are answered with
 
     # The way of a message ---------------------------------------------------------------------------------
 
@@ -79,7 +81,7 @@ class Channel:
     def finished(self, count: int) -> None:
         """So many of the stored messages need no more work."""
         self.open -= count
-        if self._held_back or self.intake.refusing:
+        if self._holds or self._refusals:
             self._weigh()
 
     def ended(self, message_id: int) -> None:
@@ -96,14 +98,30 @@ class Channel:
     def _weigh(self) -> None:
         """Back-pressure by the amount of unfinished work."""
         marks = self.spec.options.backlog
-        self.intake.refusing = self.open >= marks.refuse
-        if not self._held_back and self.open >= marks.pause:
-            self._held_back = True
-            log.warning("channel.backlog", channel=self.name, open=self.open)
+        enough = marks.pause * (0.9 if "backlog" in self._holds else 1)
+        self.hold(
+            "backlog",
+            pause=self.open >= enough,
+            refuse=OVERLOADED if self.open >= marks.refuse else None,
+        )
+
+    def hold(self, why: str, *, pause: bool, refuse: HL7Error | None = None) -> None:
+        """Back-pressure for one reason; the listener reads again when no reason is left."""
+        if refuse is None:
+            self._refusals.pop(why, None)
+        else:
+            self._refusals[why] = refuse
+        self.intake.refusing = next(iter(self._refusals.values()), None)
+        if pause == (why in self._holds):
+            return
+        if pause:
+            log.warning("channel.held_back", channel=self.name, why=why, open=self.open)
+            self._holds.add(why)
             self.listener.pause()
-        elif self._held_back and self.open < marks.pause * 0.9:
-            self._held_back = False
-            log.info("channel.backlog_gone", channel=self.name, open=self.open)
+            return
+        log.info("channel.let_go", channel=self.name, why=why, open=self.open)
+        self._holds.remove(why)
+        if not self._holds:
             self.listener.resume()
 
     # What people do ---------------------------------------------------------------------------------------
@@ -200,6 +218,8 @@ class Channel:
             "why": self.why,
             "address": self.where,
             "open": self.open,
+            "held_back": sorted(self._holds),
+            "refusing": sorted(self._refusals),
             "listener": self.listener.status() if self._listening else {},
             "destinations": [sender.status() for sender in self.senders],
         }

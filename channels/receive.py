@@ -8,6 +8,7 @@ with AE or AR and an ERR segment; a batch is stored whole or not at all.
 |----------------------------------------------|-----------------------|---------------------------------------|
 | a readable message                           | RECEIVED              | AA (after C1)                         |
 | the same sender, MSH-10 and bytes again      | nothing               | the stored ACK again                  |
+| the same, and the stored ACK is not kept     | nothing               | a new ACK with the stored code        |
 | the same MSH-10 with other bytes             | flagged, or ERROR     | AA, or AR 205 (`duplicates.other_bytes`) |
 | bytes that are not HL7, a bad frame          | ERROR                 | AR or AE with ERR                     |
 | nothing at all (an empty frame)              | nothing               | AR with ERR                           |
@@ -102,7 +103,7 @@ class Intake:
         self.answers: Answers | None = None  # None: every ACK is known with C1
         self.application: Send | None = None  # where application ACKs go, when not to the same connection
         self.straight: str | None = None  # nothing is to be done: C1 is C2; the configuration's version
-        self.refusing = False  # above the backlog's refuse mark
+        self.refusing: HL7Error | None = None  # why nothing is taken (backlog, disk)
         self.received = self.refused = 0
         self._open: list[Taken] | None = None  # the group that the writer has not begun yet
         self._last_ack = 0
@@ -110,8 +111,8 @@ class Intake:
     def receive(self, incoming: Incoming) -> None:
         """Take one frame from the listener."""
         raw = incoming.raw
-        if self.refusing:
-            self._refuse(incoming, OVERLOADED)
+        if self.refusing is not None:
+            self._refuse(incoming, self.refusing)
             return
         if incoming.error is None and is_batch(raw):
             self._receive_batch(incoming)
@@ -236,6 +237,8 @@ class Intake:
         """The first answer, and who waits for another."""
         result, header, answers = one.result, one.header, self.answers
         assert result is not None
+        if result.ack is None and result.ack_code is not None:
+            result.ack = self._answer_again(header, result.ack_code)
         if answers is None or header is None:
             one.incoming.answer(result.ack)
             return
@@ -255,6 +258,16 @@ class Intake:
             answers.expect(message_id, header, one.incoming.answer)
         if result.duplicate_of:
             answers.check(message_id)
+
+    def _answer_again(self, header: Header | None, code: str) -> bytes:
+        """A message whose first answer is not kept (`storage: metadata`, retention) is sent again: the same code."""
+        refused = HL7Error(
+            f"this message was answered {code} when it came first; the reason is not kept",
+            code="duplicate.refused",
+            todo="Correct it and send it under another MSH-10.",
+            ack=code,
+        )
+        return self.acknowledge(header, code, None if code in ("AA", "CA") else refused)
 
     def _not_stored(self, one: Taken, error: Exception) -> None:
         code = error.code if isinstance(error, IsthmusError) else "store.failed"
