@@ -74,7 +74,8 @@ class Sender:
         self.finished: Callable[[int], None] = lambda count: None  # told how many are open no more
         self.ended: Callable[[int], None] = lambda message_id: None  # told of each that is open no more
         self._ready: list[Entry] = []
-        self._sleeping: list[tuple[Micros, Entry]] = []
+        self._sleeping: list[tuple[float, Entry]] = []  # due, in seconds of `clock`
+        self._longest = options.retry.max * (1 + options.retry.jitter)
         self._timer: Any = None
         self._scheduled: Any = None
 
@@ -89,8 +90,10 @@ class Sender:
         """From the lanes: this delivery is at the head of its queues."""
         if entry.parked:
             return
-        if entry.next_at > self.now():
-            heapq.heappush(self._sleeping, (entry.next_at, entry))
+        # The time in the store is wall clock, which may have been set back since: no wait is longer than any is.
+        seconds = min((entry.next_at - self.now()) / 1e6, self._longest)
+        if seconds > 0:
+            heapq.heappush(self._sleeping, (self.clock.seconds() + seconds, entry))
             self._sleep()
         else:
             heapq.heappush(self._ready, entry)
@@ -145,7 +148,7 @@ class Sender:
         """Set the timer for the next delivery, or probe, that is due."""
         due: list[float] = []
         if self._sleeping:
-            due.append(max((self._sleeping[0][0] - self.now()) / 1e6, 0.0))
+            due.append(max(self._sleeping[0][0] - self.clock.seconds(), 0.0))
         if self.breaker.state == "open" and self._ready:
             due.append(max(self.breaker.until - self.clock.seconds(), 0.0))
         if not due:
@@ -158,7 +161,7 @@ class Sender:
         self._timer = self.clock.callLater(seconds, self._due)
 
     def _due(self) -> None:
-        now = self.now()
+        now = self.clock.seconds()
         while self._sleeping and self._sleeping[0][0] <= now:
             heapq.heappush(self._ready, heapq.heappop(self._sleeping)[1])
         if self._sleeping:

@@ -52,6 +52,8 @@ def until(what, patience: float = PATIENCE, every: float = 0.02):
 class Process:
     """A verb of the command line, its output in a file."""
 
+    script = ROOT / "run_engine.py"
+
     def __init__(self, arguments: list[str], log: Path, environ: dict[str, str] | None = None) -> None:
         self.arguments = arguments
         self.log = log
@@ -62,7 +64,7 @@ class Process:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
         with self.log.open("ab") as log:
             self.child = subprocess.Popen(
-                [sys.executable, str(ROOT / "run_engine.py"), *self.arguments],
+                [sys.executable, str(self.script), *self.arguments],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,

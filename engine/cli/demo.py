@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 
 from destinations.mllp import MllpClient, endpoint
 from engine.cli.options import checked, config_option, data_option
+from engine.cli.reactor import steady
 from engine.cli.run import logging_to_stderr, serve
 from engine.cli.send import frames, send_all
 from engine.cli.showing import console, listing
@@ -41,10 +42,9 @@ def command(config: Path, data: Path, once: bool) -> None:
     """
     configuration = checked(config)
     logging_to_stderr("warning")
-    from twisted.internet import reactor
-
     from engine.app import Engine
 
+    reactor = steady()
     engine = Engine(configuration, data, reactor)
     samples = sorted((config.parent / "samples").glob("*.hl7"))
     if not samples:

@@ -13,6 +13,7 @@ import click
 import structlog
 
 from engine.cli.options import checked, config_option, data_option
+from engine.cli.reactor import steady
 
 GC_THRESHOLD = (
     20_000,
@@ -45,10 +46,9 @@ def command(config: Path, data: Path, check: bool, log: str) -> None:
             click.echo(str(problem), err=True)
         sys.exit(1 if problems else 0)
     logging_to_stderr(log)
-    from twisted.internet import reactor
-
     from engine.app import Engine
 
+    reactor = steady()
     engine = Engine(configuration, data, reactor)
     sys.exit(serve(engine, reactor))
 

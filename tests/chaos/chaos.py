@@ -184,7 +184,7 @@ class Load:
     def _run(self, number: int) -> None:
         mine = self.patients[number :: self.connections]
         rng = random.Random(self.seed * 1000 + number)
-        left = {patient: self.each for patient in mine} if self.each else None
+        left = dict.fromkeys(mine, self.each) if self.each else None
         client: Client | None = None
         while mine and not self._stop.is_set():
             patient = rng.choice(mine)
