@@ -36,6 +36,7 @@ from engine.model import Meta
 from engine.security.keyring import open_keyring
 from engine.spec.channel import ChannelSpec, Configuration
 from engine.store import commands, deliveries, messages
+from engine.store.stale import Order, keep_order
 from engine.store.standing import standing, unfinished
 from engine.store.store import Store, open_store
 from engine.store.training import Trainer
@@ -164,6 +165,19 @@ class Engine:
     def _standing(self, destinations: Any, from_id: int, limit: int) -> list[Any]:
         return standing(self.store.reader, destinations, from_id, limit)
 
+    def _order(self) -> dict[str, Order]:
+        """For the warning before an operator puts older data over newer."""
+        scopes = {
+            backlog: str(number) for number, backlog in enumerate(dict.fromkeys(self.backlogs.values()))
+        }
+        return {
+            name: Order(
+                channel.spec.options.ordering_key,
+                {to: scopes[backlog] for (owner, to), backlog in self.backlogs.items() if owner == name},
+            )
+            for name, channel in self.channels.items()
+        }
+
     def _payload(self, message_id: int, destination: str) -> bytes:
         return deliveries.payload(self.store.reader, message_id, destination) or b""
 
@@ -185,6 +199,7 @@ class Engine:
         """Fill the lanes, start every channel. Gives a Deferred that fires when all ports are open."""
         self.guard.install()
         self.writer.on_state(self._store_state)
+        self.writer.submit(partial(keep_order, channels=self._order()))
         for backlog in set(self.backlogs.values()):
             backlog.fill()
         yield DeferredList([channel.start() for channel in self.channels.values()])

@@ -20,6 +20,9 @@ from engine.store.levels import settle
 from engine.store.messages import raw
 from engine.store.tx import Tx
 
+RESENDABLE = "('SENT', 'ERROR', 'DISCARDED')"
+DISCARDABLE = "('QUEUED', 'PENDING', 'ERROR')"
+
 
 class Replayed(NamedTuple):
     """One replay: `replaced` are the destinations whose delivery of the old message was still open or failed."""
@@ -62,16 +65,15 @@ def resend(
 ) -> list[tuple[int, str]]:
     """Queue deliveries again that were SENT, given up or discarded. Gives (message id, destination).
 
-    `only` narrows them by `state`, `code` and `cause`: see `_chosen`.
+    `only` narrows them by `state`, `code` and `cause`: see `chosen`.
     """
-    states = "('SENT', 'ERROR', 'DISCARDED')"
-    chosen = [
+    ready = [
         (message_id, name, channel)
-        for message_id, name, channel, slot in _chosen(tx, ids, states, destination, **only)
+        for message_id, name, channel, slot, _ in chosen(tx, ids, RESENDABLE, destination, **only)
         if tx.rows("SELECT 1 FROM body WHERE id = ?", (body_id(message_id, Kind.PAYLOAD, slot),))
     ]
     return _decide(
-        tx, "resend", chosen, actor, "",
+        tx, "resend", ready, actor, "",
         "state = 'QUEUED', attempts = 0, next_at = 0, finished_at = NULL, error_code = NULL,"
         " error_text = NULL, error_place = NULL",
     )  # fmt: skip
@@ -85,9 +87,9 @@ def discard(
     Gives (message id, destination); destination "" for a message's own error, which keeps its state and
     leaves the errors that are counted and shown as open. `note` holds no patient data. `only`: as for `resend`.
     """
-    chosen = [row[:3] for row in _chosen(tx, ids, "('QUEUED', 'PENDING', 'ERROR')", destination, **only)]
+    doomed = [row[:3] for row in chosen(tx, ids, DISCARDABLE, destination, **only)]
     changed = _decide(
-        tx, "discard", chosen, actor, note, f"state = 'DISCARDED', finished_at = {int(tx.now())}",
+        tx, "discard", doomed, actor, note, f"state = 'DISCARDED', finished_at = {int(tx.now())}",
     )  # fmt: skip
     if note:
         tx.executemany(
@@ -96,7 +98,7 @@ def discard(
         )
     if destination is None and only.get("state") in (None, "ERROR"):
         changed += _dismiss(tx, ids, actor, note, only.get("code"), only.get("cause"))
-    for message_id, channel in {(message_id, channel) for message_id, _, channel in chosen}:
+    for message_id, channel in {(message_id, channel) for message_id, _, channel in doomed}:
         settle(tx, message_id, channel)
     return sorted(changed)
 
@@ -116,7 +118,7 @@ def _dismiss(
     return [(message_id, "") for message_id, _ in rows]
 
 
-def _chosen(
+def chosen(
     tx: Tx,
     ids: Sequence[int],
     states: str,
@@ -125,16 +127,16 @@ def _chosen(
     state: str | None = None,
     code: str | None = None,
     cause: str | None = None,
-) -> list[tuple[int, str, str, int]]:
-    """Deliveries of these messages in one of `states`: (message id, destination, channel, slot).
+) -> list[tuple[int, str, str, int, str]]:
+    """Deliveries of these messages in one of `states`: (message id, destination, channel, slot, state).
 
     Only those to `destination`, in `state`, and with the error `code` or `cause`, as far as they are given:
     what a message was chosen for is all that is changed of it.
     """
     if (code or cause) and state is None:
         state = "ERROR"
-    rows: list[tuple[int, str, str, int]] = tx.rows(
-        "SELECT message_id, destination, channel, slot FROM delivery"
+    rows: list[tuple[int, str, str, int, str]] = tx.rows(
+        "SELECT message_id, destination, channel, slot, state FROM delivery"
         " WHERE message_id IN (SELECT value FROM json_each(?1))"
         f" AND (?2 IS NULL OR destination = ?2) AND state IN {states} AND (?3 IS NULL OR state = ?3)"
         " AND (?4 IS NULL OR error_code = ?4) AND (?5 IS NULL OR cause(error_code, error_place) = ?5)"
@@ -154,13 +156,13 @@ def contentless(tx: Tx, ids: Sequence[int]) -> list[int]:
 
 
 def _decide(
-    tx: Tx, kind: str, chosen: list[tuple[int, str, str]], actor: str, note: str, changes: str
+    tx: Tx, kind: str, rows: list[tuple[int, str, str]], actor: str, note: str, changes: str
 ) -> list[tuple[int, str]]:
     tx.executemany(
         f"UPDATE delivery SET {changes} WHERE message_id = ? AND destination = ?",
-        [(message_id, name) for message_id, name, _ in chosen],
+        [(message_id, name) for message_id, name, _ in rows],
     )
-    for message_id, name, channel in chosen:
+    for message_id, name, channel in rows:
         tx.event(kind, message_id=message_id, destination=name, actor=actor, detail=note)
         tx.count(channel, f"{kind}ed", name)
-    return [(message_id, name) for message_id, name, _ in chosen]
+    return [(message_id, name) for message_id, name, _ in rows]
