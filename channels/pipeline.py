@@ -19,6 +19,7 @@ from engine.states import MessageState
 
 Parse = Callable[[bytes], Any]
 Interpret = Callable[[Any, Meta], list[Any]]
+Watch = Callable[[str, Scope, str | None], None] | None
 
 
 @dataclass(frozen=True)
@@ -69,23 +70,27 @@ class Pipeline:
         """Nothing is done with a message: it is received, stored and acknowledged."""
         return not (self.filters or self.transformers or self.routes)
 
-    def process(self, raw: bytes, meta: Meta) -> Rendered:
-        """Run everything on one message."""
+    def process(self, raw: bytes, meta: Meta, watch: Watch = None) -> Rendered:
+        """Run everything on one message; `watch(label, scope, reason)` sees each step that went well."""
         label = "parse"
         try:
             scope = Scope(self.parse(raw), meta, self.interpret)
             for step in self.filters:
                 label = step.label
                 reason = step.run(scope)
+                if watch is not None:
+                    watch(label, scope, reason)
                 if reason is not None:
                     return Rendered(MessageState.FILTERED, reason=f"{label}: {reason}")
             for step in self.transformers:
                 label = step.label
                 step.run(scope)
+                if watch is not None:
+                    watch(label, scope, None)
             result = Rendered(MessageState.TRANSFORMED)
             for route in self.routes:
                 label = route.name
-                payload, why = self._render(route, scope)
+                payload, why = self._render(route, scope, watch)
                 if payload is None:
                     result.skipped.append((route.name, why))
                 else:
@@ -99,7 +104,7 @@ class Pipeline:
             return Rendered(MessageState.FILTERED, reason=reasons, skipped=result.skipped)
         return result
 
-    def _render(self, route: Route, shared: Scope) -> tuple[bytes | None, str]:
+    def _render(self, route: Route, shared: Scope, watch: Watch) -> tuple[bytes | None, str]:
         label = f"destinations.{route.name}"
         scope = shared
         try:
@@ -111,11 +116,15 @@ class Pipeline:
             for step in route.filters:
                 label = f"destinations.{route.name}.{step.label}"
                 reason = step.run(scope)
+                if watch is not None:
+                    watch(label, scope, reason)
                 if reason is not None:
                     return None, f"{step.label}: {reason}"
             for step in route.transformers:
                 label = f"destinations.{route.name}.{step.label}"
                 step.run(scope)
+                if watch is not None:
+                    watch(label, scope, None)
             label = f"destinations.{route.name}"
             return route.destination.render(scope), "nothing to do for this message"
         except (Exception, StepTimeout) as error:

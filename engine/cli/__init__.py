@@ -18,6 +18,8 @@ VERBS = {
     "demo": ("engine.cli.demo", "Start on the Odoo sandbox, send the samples, show what became of them."),
     "sandbox": ("engine.cli.sandbox", "Serve the Odoo stand-in alone."),
     "lint": ("engine.cli.lint", "Check configuration files."),
+    "try": ("engine.cli.try_", "What a channel would do to a message, step by step."),
+    "explain": ("engine.cli.explain", "What HL7 calls a place such as PID-3.4."),
     "send": ("engine.cli.send", "Send HL7 files over MLLP and show the answers."),
     "messages": ("engine.cli.messages", "List, show, replay, resend and discard messages."),
     "status": ("engine.cli.status", "What the engine and its channels are doing."),

@@ -86,7 +86,7 @@ def message_view(shown: dict[str, Any]) -> None:
             if delivery[name]:
                 _block(
                     f"{delivery['destination']}: {'operations' if name == 'payload' else name}",
-                    _pretty(delivery[name]),
+                    pretty(delivery[name]),
                 )
 
 
@@ -124,7 +124,8 @@ def _block(title: str, text: str) -> None:
         console.print(Text(f"  {line}"))
 
 
-def _pretty(data: bytes) -> str:
+def pretty(data: bytes) -> str:
+    """JSON indented, anything else as text."""
     try:
         return orjson.dumps(orjson.loads(data), option=orjson.OPT_INDENT_2).decode()
     except orjson.JSONDecodeError:
