@@ -101,19 +101,11 @@ def build(
         raise ValueError(f"{code!r} is not an acknowledgement code (HL7 table 0008)")
     given = header.delimiters
     version = _version(header.version)
-    f, c = given.field, given.component
-    kind = "ACK"
-    trigger = header.trigger
-    if version >= (2, 3) and trigger:
-        kind = f"ACK{c}{trigger}" if version < (2, 3, 1) else f"ACK{c}{trigger}{c}ACK"
+    f = given.field
     sent = sent_at(now, given) if version >= (2, 2) else stamp(now)
     field = header.field
-    charset = header.charset
-    tail = f"{f * 6}{charset}" if charset and version >= (2, 3) else ""
-    lines = (
-        f"MSH{f}{given.encoding_characters}{f}{field(5)}{f}{field(6)}{f}{field(3)}{f}{field(4)}{f}{sent}{f}{f}"
-        f"{kind}{f}{ack_id}{f}{field(11)}{f}{field(12)}{tail}\rMSA{f}{code}{f}{field(10)}"
-    )
+    first, second, third = _form(given, *map(field, (3, 4, 5, 6, 9, 11, 12, 18)), version)
+    lines = f"{first}{sent}{second}{ack_id}{third}{code}{f}{field(10)}"
     if error is None and code[1] == "A":
         if text and version < (2, 7):
             lines += f + _plain(text, given, 80)
@@ -122,6 +114,36 @@ def build(
     if version < (2, 7):
         lines += f + _plain(text or problem.what, given, 80)
     return _encode(f"{lines}\r{_err(problem, version, given)}\r", header)
+
+
+@lru_cache(maxsize=256)
+def _form(
+    given: Delimiters,
+    application: str,
+    facility: str,
+    receiver: str,
+    receiving_facility: str,
+    type_: str,
+    processing: str,
+    version_id: str,
+    charset: str,
+    version: tuple[int, ...],
+) -> tuple[str, str, str]:
+    """What all acknowledgements to one kind of message of one sender have in common: the text before the time,
+    between the time and MSH-10, and from there to MSA-1."""
+    f, c = given.field, given.component
+    parts = type_.split(given.repetition, 1)[0].split(c)
+    trigger = parts[1].strip() if len(parts) > 1 else ""
+    kind = "ACK"
+    if version >= (2, 3) and trigger:
+        kind = f"ACK{c}{trigger}" if version < (2, 3, 1) else f"ACK{c}{trigger}{c}ACK"
+    tail = f"{f * 6}{charset}" if charset and version >= (2, 3) else ""
+    to, back = f"{receiver}{f}{receiving_facility}", f"{application}{f}{facility}"
+    return (
+        f"MSH{f}{given.encoding_characters}{f}{to}{f}{back}{f}",
+        f"{f}{f}{kind}{f}",
+        f"{f}{processing}{f}{version_id}{tail}\rMSA{f}",
+    )
 
 
 def nak(code: str, error: HL7Error, *, ack_id: str, now: Micros) -> bytes:

@@ -20,11 +20,12 @@ the message. ERR-3 is HL7 table 0357.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from engine.errors import HL7Error
 from engine.hl7 import charset as charsets
 from engine.hl7 import paths
-from engine.hl7.delimiters import MLLP, NEVER, Delimiters, delimiters, locate
+from engine.hl7.delimiters import MLLP, Delimiters, delimiters, locate
 from engine.hl7.er7 import Message, no_header
 
 _LINE_END = re.compile(rb"[\r\n]")
@@ -214,28 +215,26 @@ def value(raw: bytes, path: str, header: Header | None = None) -> str:
     For ordering keys: segments are searched as bytes; anything unusual (a charset that is not ASCII, escapes,
     repetitions chosen by content, the segment's name anywhere before it) is read by `Message`.
     """
-    compiled = paths.compile(path)
-    given = header.delimiters if header else None
-    if given is None or not raw.isascii() or compiled.where or charsets.ESC in raw:
+    plan = _plan(path, header.delimiters) if header is not None else None
+    if plan is None or not raw.isascii() or charsets.ESC in raw:
         return _careful(raw, path)
-    prefix = compiled.segment + given.field
-    if compiled.segment in ("MSH", "FHS", "BHS") or (compiled.occurrence > 1):
-        return _careful(raw, path)
-    at = raw.find(compiled.segment.encode("ascii"))
+    name, start, separator, compiled, given = plan
+    at = raw.find(name)
     if at < 0:
         return ""
-    if not raw.startswith(prefix.encode("ascii"), at) or raw[at - 1 : at] != b"\r":
+    if not at or not raw.startswith(start, at - 1):
         return _careful(raw, path)
-    separator = given.field.encode("ascii")
     end = raw.find(b"\r", at)
     line = raw[at : end if end >= 0 else len(raw)]
-    parts = line.split(separator, compiled.field + 1)
-    if b"\n" in line or b"\x1c" in line or b"\x0b" in line or compiled.field >= len(parts):
+    field = compiled.field
+    parts = line.split(separator, field + 1)
+    if b"\n" in line or b"\x1c" in line or b"\x0b" in line or field >= len(parts):
         return _careful(raw, path)
-    text = parts[compiled.field].decode("ascii")
-    if given.escape in text or compiled.repetition > 1:
+    text = parts[field].decode("ascii")
+    if given.escape in text:
         return _careful(raw, path)
-    text = text.split(given.repetition, 1)[0] if given.repetition != NEVER else text
+    if given.repetition in text:
+        text = text.split(given.repetition, 1)[0]
     if compiled.component:
         components = text.split(given.component, compiled.component)
         text = components[compiled.component - 1] if compiled.component <= len(components) else ""
@@ -243,6 +242,21 @@ def value(raw: bytes, path: str, header: Header | None = None) -> str:
             subs = text.split(given.subcomponent, compiled.sub)
             text = subs[compiled.sub - 1] if compiled.sub <= len(subs) else ""
     return "" if text == '""' else text
+
+
+@lru_cache(maxsize=1024)
+def _plan(path: str, given: Delimiters) -> tuple[bytes, bytes, bytes, paths.Path, Delimiters] | None:
+    """What `value` looks for; None when only `Message` can read the path."""
+    compiled = paths.compile(path)
+    if (
+        compiled.where
+        or compiled.segment in ("MSH", "FHS", "BHS")
+        or compiled.occurrence > 1
+        or compiled.repetition > 1
+    ):
+        return None
+    name, separator = compiled.segment.encode("ascii"), given.field.encode("ascii")
+    return name, b"\r" + name + separator, separator, compiled, given
 
 
 def _careful(raw: bytes, path: str) -> str:
