@@ -50,6 +50,10 @@ class Operator:
             "channel": self._channel,
         }
 
+    def register(self, verb: str, act: Callable[[dict[str, Any]], Any]) -> None:
+        """Let commands ask for one more thing: `act(args)` gives its result, or a Deferred of it."""
+        self._verbs[verb] = lambda command: act(command.args)
+
     @inlineCallbacks
     def poll(self) -> Any:
         """Look for commands and jobs; called several times a second."""
@@ -91,12 +95,12 @@ class Operator:
     def _changed(self, verb: str, changed: list[Any]) -> None:
         """In the turn of the commit, as the intake does: a router takes messages by rising id."""
         if verb == "replay":
-            self._discarded([(one.old, name) for one in changed for name in one.replaced])
+            self.discarded([(one.old, name) for one in changed for name in one.replaced])
             self._replayed([one.new for one in changed])
         elif verb == "resend":
             self._resent(changed)
         else:
-            self._discarded([(message_id, name) for message_id, name in changed if name])
+            self.discarded([(message_id, name) for message_id, name in changed if name])
 
     def _replayed(self, ids: list[int]) -> None:
         for name, row in unrouted_of(self.reader, ids):
@@ -113,7 +117,8 @@ class Operator:
                 self.channels[channel].open += 1
                 backlog.again(channel, destination, message_id, keys)
 
-    def _discarded(self, changed: list[tuple[int, str]]) -> None:
+    def discarded(self, changed: list[tuple[int, str]]) -> None:
+        """Deliveries (message id, destination) were given up, by an operator or by retention."""
         for message_id, destination, channel, _ in self._located(changed):
             backlog = self.backlogs.get((channel, destination))
             if backlog is not None:

@@ -16,6 +16,7 @@ import base64
 import json
 import os
 import struct
+from collections.abc import Container
 from hashlib import blake2b
 from itertools import count
 from pathlib import Path
@@ -67,7 +68,7 @@ class Keyring:
 
     def decrypt(self, key_id: int, sealed: bytes, associated: bytes) -> bytes:
         """What `encrypt` was given. StoreError `store.key` (unknown key) or `store.corrupt` (altered)."""
-        cipher = self._ciphers.get(key_id)
+        cipher = self._ciphers.get(key_id) or self._newer(key_id)
         if cipher is None:
             raise StoreError(
                 f"a body is encrypted with key {key_id}, which the key file does not hold",
@@ -82,6 +83,26 @@ class Keyring:
                 code="store.corrupt",
                 todo="run `db check`; restore from a backup if it reports damage",
             ) from None
+
+    def _newer(self, key_id: int) -> AESGCM | None:
+        """A key that another process made since this ring was read (rotation)."""
+        if self.path is None or not self.path.exists():
+            return None
+        again = load(self.path)
+        if again.fingerprints()[0] == self.fingerprints()[0]:
+            for new in again._keys.keys() - self._keys.keys():
+                self._keys[new], self._ciphers[new] = again._keys[new], again._ciphers[new]
+        return self._ciphers.get(key_id)
+
+    def drop(self, keys: Container[int]) -> None:
+        """Forget old keys, in the file too; never the current one."""
+        kept = {
+            key_id: key for key_id, key in self._keys.items() if key_id == self.current or key_id not in keys
+        }
+        if self.path is not None:
+            _save(self.path, kept, self.current, self._blind_key)
+        self._keys = kept
+        self._ciphers = {key_id: self._ciphers[key_id] for key_id in kept}
 
     def blind(self, text: str) -> int:
         """The keyed 64-bit index value of an identifier: equal texts give equal numbers, and no way back."""

@@ -8,10 +8,12 @@ Training reads and computes on the caller's thread (a tenth of a second): give i
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 
 import msgspec
 import zstandard
 
+from engine.errors import StoreError
 from engine.store.bodies import ENCRYPTED, PACKED, SMALL, Kind, body_id, compressor, dictionary_row, pack
 from engine.store.sqlite import classify
 from engine.store.store import write_fingerprints
@@ -20,6 +22,13 @@ from engine.store.tx import Tx
 SAMPLES = 200
 DICTIONARY_BYTES = 8192
 WORTH = 0.9  # of the size without the dictionary
+REENCRYPTION = "reencryption"
+"""The setting that holds how far a re-encryption has come."""
+UNDER_WAY = StoreError(
+    "bodies are still being encrypted with the new key",
+    code="store.rotating",
+    todo="wait until `status` says so no more",
+)
 
 
 class Trained(msgspec.Struct):
@@ -107,6 +116,49 @@ def reencrypt(tx: Tx, after: int = 0, limit: int = 500) -> int | None:
     ]
     tx.executemany("UPDATE body SET data = ? WHERE id = ?", changed)
     return rows[-1][0] if len(rows) == limit else None
+
+
+def begin_reencryption(tx: Tx) -> None:
+    """Before a new key is made: remember that old bodies are to be encrypted again. Refuses a second one."""
+    if reencrypting(tx) is not None:
+        raise UNDER_WAY
+    tx.execute("INSERT INTO setting (name, value) VALUES (?, '0')", (REENCRYPTION,))
+
+
+def reencrypting(tx: Tx) -> int | None:
+    """Up to which body the re-encryption under way has come; None when there is none."""
+    row = tx.execute("SELECT value FROM setting WHERE name = ?", (REENCRYPTION,)).fetchone()
+    return int(row[0]) if row else None
+
+
+def reencrypt_next(tx: Tx, limit: int) -> int:
+    """The next bodies of the re-encryption under way, and how far it came, in one. Gives the bodies looked at."""
+    after = reencrypting(tx)
+    if after is None:
+        return 0
+    upto = reencrypt(tx, after, limit)
+    if upto is None:
+        tx.execute("DELETE FROM setting WHERE name = ?", (REENCRYPTION,))
+        tx.event("key.reencrypted", detail=f"key {tx.codec.keys.current}")
+    else:
+        tx.execute("UPDATE setting SET value = ? WHERE name = ?", (str(upto), REENCRYPTION))
+    return limit
+
+
+def keys_in_use(tx: Tx) -> set[int]:
+    """Keys that bodies and dictionaries are encrypted with. Reads every body's first bytes: takes its time."""
+    heads = tx.rows(
+        "SELECT DISTINCT hex(substr(data, 1, 2)) FROM body UNION SELECT hex(substr(data, 1, 2)) FROM dictionary"
+    )
+    found = [bytes.fromhex(row[0]) for row in heads]
+    return {head[1] for head in found if head[0] & ENCRYPTED}
+
+
+def forget_keys(tx: Tx, keys: Iterable[int]) -> None:
+    """The database needs these keys no more: the key file may drop them afterwards."""
+    for key_id in keys:
+        tx.execute("DELETE FROM setting WHERE name = ?", (f"key:{key_id}",))
+        tx.event("key.dropped", detail=f"key {key_id}")
 
 
 def check(tx: Tx, bodies: bool = True) -> list[str]:
