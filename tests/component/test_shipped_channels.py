@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from engine.errors import StepError
+from channels import trial
+from channels.build import Builder
+from engine.spec.channel import load
 from tests.component.shipped import CHANNELS, shipped
 
 TESTS = sorted((CHANNELS.parent / "tests").glob("*.yaml"))
@@ -30,44 +32,45 @@ def raw_message(test: dict[str, Any], path) -> bytes:
     return message.strip().replace("\n", "\r").encode() + b"\r"
 
 
-def fits(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """What is not as expected: every given setting must be equal, `values` is a subset."""
-    wrong = [
-        f"{name}: {found.get(name)!r} is not {value!r}"
-        for name, value in expected.items()
-        if name not in ("values", "absent") and found.get(name) != value
-    ]
-    values = found.get("values", {})
-    for name, value in expected.get("values", {}).items():
-        if name not in values or values[name] != value:
-            wrong.append(f"values.{name}: {values.get(name, 'absent')!r} is not {value!r}")
-    wrong += [f"values.{name}: must be absent" for name in expected.get("absent", ()) if name in values]
-    return wrong
+@pytest.fixture(scope="module")
+def pipelines():
+    configuration = load(CHANNELS, {})
+    builder = Builder(configuration)
+    return {name: builder.pipeline(spec) for name, spec in configuration.channels.items()}
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
-def test_channel(path, channels):
-    test = yaml.safe_load(path.read_text("utf-8"))
-    assert set(test) == {"name", "channel", "message", "expect"}
-    expect = test["expect"]
-    assert expect
-    assert set(expect) <= {"events", "operations", "filtered", "error"}
-    raw = raw_message(test, path)
-    if "error" in expect:
-        with pytest.raises(StepError) as caught:
-            channels[test["channel"]].run(raw)
-        assert {"code": caught.value.code, "where": caught.value.where} | expect["error"] == {
-            "code": caught.value.code,
-            "where": caught.value.where,
-        }
-        return
-    result = channels[test["channel"]].run(raw)
-    assert result.filtered == expect.get("filtered", "")
-    assert [event.type for event in result.events] == expect.get("events", [])
-    operations = expect.get("operations", [])
-    assert [item["op"] for item in result.operations] == [item["op"] for item in operations]
-    wrong = [fits(item, found) for item, found in zip(operations, result.operations, strict=True)]
-    assert not any(wrong), wrong
+def test_channel(path, pipelines):
+    assert trial.run(path, pipelines).wrong == []
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        (("events: [patient.registered", "events: [patient.updated"), "events: ["),
+        (
+            ("name: Nora Keller", "name: Nora Kelly"),
+            "operations[0].values.name: 'Nora Keller' is not 'Nora Kelly'",
+        ),
+        (("absent: [phone", "absent: [ref, phone"), "operations[0].values.ref: must be absent"),
+        (("key: visit/RGH/V-5002", "key: visit/RGH/V-5003"), "operations[1].key: "),
+        (("channel: adt", "channel: siu"), "the message is filtered: filters[0] message_type"),
+        (("channel: adt", "channel: nope"), "channel: there is no channel 'nope'"),
+        (("expect:", "expects:"), "expect: is missing"),
+        (("|100234^^^RGH^MR|", "||"), "the message is in ERROR: "),
+        (
+            ("  events: [patient.registered, encounter.admitted]", "  filtered: message_type"),
+            "filtered: by 'nothing'",
+        ),
+        (("name: An", "name: [An"), "this is not YAML"),
+    ],
+)
+def test_a_channel_test_can_fail(change, wrong, pipelines, tmp_path):
+    text = (CHANNELS.parent / "tests" / "adt-a01-admit.yaml").read_text("utf-8")
+    assert change[0] in text
+    file = tmp_path / "one.yaml"
+    file.write_text(text.replace(*change, 1), "utf-8")
+    assert any(wrong in line for line in trial.run(file, pipelines).wrong), trial.run(file, pipelines).wrong
 
 
 def test_every_trigger_has_a_test():
