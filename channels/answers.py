@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 from destinations.mllp import MllpClient, endpoint
 from engine.errors import ConfigError, HL7Error
 from engine.hl7.peek import Header
-from engine.spec.channel import AckLevel, ChannelOptions
+from engine.spec.options import AckLevel, ChannelOptions
 from engine.states import DeliveryState, MessageState
 from engine.store import search
 from engine.store.messages import answer_with

@@ -29,7 +29,7 @@ from channels.retry import Breaker, wait
 from destinations.base import Destination
 from engine.clock import Micros
 from engine.model import Delivery, Outcome
-from engine.spec.channel import DestinationOptions
+from engine.spec.options import DestinationOptions
 from engine.states import DeliveryState, Result
 from engine.store import deliveries
 from engine.store.writer import Writer
@@ -298,6 +298,10 @@ class Sender:
                 destination=self.name,
                 code=getattr(error, "code", ""),
             )
+            if getattr(error, "code", "") == "store.fenced":  # they are the newer engine's now
+                self.paused = True
+                self.in_flight -= 1
+                return
             self.clock.callLater(1, self._commit, pairs, changes)
             return
         self.in_flight -= 1

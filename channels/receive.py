@@ -32,7 +32,7 @@ from engine.hl7.er7 import Message
 from engine.hl7.peek import Header, HeaderError, peek, value
 from engine.model import Incoming
 from engine.security.keyring import Keyring
-from engine.spec.channel import ChannelOptions
+from engine.spec.options import ChannelOptions
 from engine.states import MessageState
 from engine.store import messages
 from engine.store.writer import Writer
@@ -170,7 +170,7 @@ class Intake:
             return
         blind = self.keyring.blind
         row.ordering_key = blind(f"key:{key}")
-        if b"MRG" in raw or raw.count(b"\rPID") > 1 or raw.count(b"\nPID") > 1:
+        if b"\rMRG" in raw or raw.count(b"\rPID") > 1 or (b"\n" in raw and _several(raw)):
             row.also_keys = tuple(
                 sorted({blind(f"key:{other}") for other in _patients(raw)} - {row.ordering_key})
             )
@@ -330,6 +330,11 @@ class Intake:
         at = self.now()
         self._last_ack = max(self._last_ack + 1, at)
         return batch.acknowledge(parts, acks, ack_id=f"I{self._last_ack:x}", now=at)
+
+
+def _several(raw: bytes) -> bool:
+    """Whether lines that end with LF may name another patient."""
+    return b"MRG" in raw or raw.count(b"\nPID") > 1
 
 
 def _patients(raw: bytes) -> list[str]:

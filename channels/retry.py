@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from typing import Literal
 
-from engine.spec.channel import Retry
+from engine.spec.options import Retry
 
 THRESHOLD = 3  # batches in a row without a success
 HELD_PROBE = 60.0  # seconds between probes of a destination that refuses us

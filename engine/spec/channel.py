@@ -9,119 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
+from engine.spec.checking import unknown_key, validated
 from engine.spec.component import Component, Kind, Settings, registry
 from engine.spec.document import Document, Problem, Where, did_you_mean, read
-from engine.spec.retention import Disk, Retention, Storage
-
-OnError = Literal["hold_key", "hold_lane", "skip"]
-AckLevel = Literal["stored", "routed", "delivered"]
-
-
-class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Duplicates(_Options):
-    """What happens to a message whose sender and MSH-10 were seen before."""
-
-    window: int = Field(
-        default=7 * 86400, ge=0, description="How long a control id is remembered, in seconds."
-    )
-    other_bytes: Literal["accept", "reject"] = Field(
-        default="accept",
-        description="The same control id with other content: accept and flag it, or reject it (AR with ERR).",
-    )
-
-
-class Retry(_Options):
-    """Waiting times between attempts: exponential, with jitter, kept in the store."""
-
-    initial: float = Field(default=1.0, gt=0, description="First wait, in seconds.")
-    factor: float = Field(default=2.0, ge=1, description="Each wait is this much longer than the one before.")
-    max: float = Field(default=300.0, gt=0, description="Longest wait, in seconds.")
-    jitter: float = Field(default=0.2, ge=0, le=1, description="Random part of a wait, as a share of it.")
-    attempts: int = Field(default=0, ge=0, description="Give up (ERROR) after so many attempts; 0: never.")
-
-
-class Backlog(_Options):
-    """Marks of work that is stored but not done, per channel, in messages."""
-
-    pause: int = Field(default=200_000, gt=0, description="Stop reading from the listener at this many.")
-    refuse: int = Field(default=250_000, gt=0, description="Answer AR 207 at this many.")
-
-
-class ChannelOptions(_Options):
-    """Everything on a channel that is not a component."""
-
-    description: str = Field(default="", description="What this channel is for.")
-    enabled: bool = Field(default=True, description="Whether `run` starts it.")
-    ordering_key: str = Field(
-        default="PID-3.1",
-        description="Path of the value whose messages stay in order. A message without it waits for nobody.",
-    )
-    lanes: int = Field(
-        default=64, ge=1, le=4096, description="Number of lanes: hash(ordering key) mod lanes."
-    )
-    order_with: str = Field(
-        default="", description="Another channel whose messages of the same key are kept in order with these."
-    )
-    ack: AckLevel | dict[str, AckLevel] = Field(
-        default="stored", description="When the ACK goes out; also per message type, with `otherwise`."
-    )
-    ack_deadline: float = Field(
-        default=30.0, gt=0, description="Seconds until a routed or delivered ACK falls back to an honest AE."
-    )
-    ack_mode: Literal["original", "enhanced"] = Field(
-        default="original",
-        description="`enhanced` obeys MSH-15 and MSH-16: CA, CE or CR now, the application ACK later. `original`"
-        " answers every message once with AA, AE or AR, whatever MSH-15 and MSH-16 say.",
-    )
-    ack_to: str = Field(
-        default="",
-        description="Where application ACKs of enhanced mode go: `mllp://host:port`; empty: the same connection.",
-    )
-    duplicates: Duplicates = Field(default=Duplicates(), description="Duplicate messages.")
-    backlog: Backlog = Field(default=Backlog(), description="Back-pressure.")
-    retention: Retention = Field(default=Retention(), description="How long content and messages are kept.")
-    storage: Storage = Field(
-        default="full",
-        description="What is kept of a finished message: `full` everything, `no-content` no bodies but the ACK,"
-        " `metadata` neither bodies nor texts, only codes.",
-    )
-    charset: str = Field(
-        default="", description="Character set of the messages, when MSH-18 lies or is missing."
-    )
-    timezone: str = Field(default="UTC", description="Time zone of times without an offset (IANA name).")
-    mrn: dict[str, Any] = Field(
-        default={}, description="Which PID-3 repetition is the MRN: `authority` (PID-3.4), `type` (PID-3.5)."
-    )
-    canonical: dict[str, Any] = Field(
-        default={}, description="Options of the canonical adapter (default_authority, default_duration …)."
-    )
-
-    @model_validator(mode="after")
-    def _remembers(self) -> ChannelOptions:
-        kept = self.retention.messages
-        if kept is not None and kept < self.duplicates.window:
-            raise ValueError(
-                f"retention.messages ({kept} s) is shorter than duplicates.window ({self.duplicates.window} s):"
-                " a message sent again would be taken for a new one"
-            )
-        return self
-
-
-class DestinationOptions(_Options):
-    """Everything on a destination that is not its component."""
-
-    on_error: OnError = Field(
-        default="hold_key",
-        description="After ERROR, what waits: later messages of the same key, of the same lane, or nothing.",
-    )
-    retry: Retry = Field(default=Retry(), description="Retry policy.")
+from engine.spec.options import ChannelOptions, DestinationOptions
+from engine.spec.retention import Disk
 
 
 @dataclass(frozen=True)
@@ -185,7 +79,8 @@ class Configuration:
     @property
     def problems(self) -> list[Problem]:
         """All findings, in file order."""
-        return sorted(self.document.problems, key=lambda p: (p.mark.file, p.mark.line, p.mark.column, p.code))
+        found = dict.fromkeys(self.document.problems)  # what an alias repeats is told once
+        return sorted(found, key=lambda p: (p.mark.file, p.mark.line, p.mark.column, p.code))
 
     @property
     def errors(self) -> list[Problem]:
@@ -330,41 +225,11 @@ class _Binder:
         return None if settings is None else Bound(found, settings, where)
 
     def options(self, model: Any, data: Any, where: Where, also: Any) -> Any:
-        try:
-            return model.model_validate(data)
-        except ValidationError as error:
-            for item in error.errors(include_url=False):
-                self.invalid(model, item, where, also)
-            return None
-
-    def invalid(self, model: Any, item: Any, where: Where, also: Any) -> None:
-        place = (*where, *item["loc"])
-        while place and place not in self.document.marks and len(place) > len(where):
-            place = place[:-1]  # pydantic adds the names of union members and validators
-        if item["type"] == "extra_forbidden":
-            inner = _model_at(model, item["loc"][:-1])
-            known = {*inner.model_fields, *(also if inner is model else ())} if inner else set(also)
-            self.unknown(str(item["loc"][-1]), place, known)
-        elif item["type"] == "missing":
-            self.document.report(
-                "setting.missing",
-                where,
-                f"the setting {item['loc'][-1]!r} is missing",
-                _described(model, item["loc"]),
-                key=True,
-            )
-        else:
-            name = ".".join(str(part) for part in item["loc"]) or str(where[-1] if where else "value")
-            text = str(item["msg"]).removeprefix("Value error, ")
-            self.document.report(
-                "setting.invalid",
-                place,
-                f"{name}: {text[:1].lower()}{text[1:]}",
-                _described(model, item["loc"]),
-            )
+        """The settings, or None with everything reported that is wrong with them."""
+        return validated(model, data, where, also, self.document)
 
     def unknown(self, key: str, where: Where, known: Any) -> None:
-        self.document.report("key.unknown", where, f"unknown key {key!r}", did_you_mean(key, known), key=True)
+        unknown_key(self.document, key, where, known)
 
     def mapping(self, body: Any, where: Where, what: str) -> dict[str, Any]:
         if body is None:
@@ -375,21 +240,3 @@ class _Binder:
             "type.mapping", where, f"{what} must be a mapping of names", "Write `name: …` lines below it."
         )
         return {}
-
-
-def _model_at(model: Any, loc: Any) -> Any:
-    for part in loc:
-        found = model.model_fields.get(part) if hasattr(model, "model_fields") else None
-        if found is None:
-            return None
-        inner = [found.annotation, *get_args(found.annotation)]
-        model = next((item for item in inner if hasattr(item, "model_fields")), None)
-        if model is None:
-            return None
-    return model
-
-
-def _described(model: Any, loc: Any) -> str:
-    inner = _model_at(model, loc[:-1]) if loc else None
-    found = inner.model_fields.get(loc[-1]) if inner is not None and loc else None
-    return found.description or "" if found is not None else ""

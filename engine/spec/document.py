@@ -4,7 +4,8 @@ Guarantees: one read gives plain data, a mark for each key and value (through an
 list of problems instead of the first exception; `${NAME}` and `${NAME:-default}` come from the environment,
 `!secret name` from a secret source. Only `true` and `false` are booleans and numbers with a leading zero stay
 text, so `NO`, `Y` and `007` are what they look like (YAML 1.2 core schema, not 1.1).
-Refuses: duplicate keys, unknown tags, unset variables without a default, aliases that contain themselves.
+Refuses: duplicate keys, unknown tags, unset variables without a default, aliases that contain themselves,
+more than MAX_DEPTH levels, and more than MAX_VALUES values (aliases count each time they are used).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ import yaml
 Where = tuple[str | int, ...]
 """A place in the data: keys and list positions from the top."""
 
+MAX_DEPTH = 50
+MAX_VALUES = 50_000
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -128,27 +131,74 @@ def read(path: Path, environ: Mapping[str, str] | None = None) -> Document:
 def read_text(text: str, document: Document, environ: Mapping[str, str]) -> Document:
     """Read YAML from text into `document`."""
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        deep = _too_deep(text)
+        node = None if deep else yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        at = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        mark = Mark(str(document.path), at.line + 1 if at else 1, at.column + 1 if at else 1)
-        what = getattr(error, "problem", None) or str(error)
-        document.problems.append(
-            Problem("yaml.syntax", mark, f"this is not YAML: {what}", "Check the indentation.")
-        )
+        document.problems.append(_syntax(error, text, document.path))
         return document
+    if deep:
+        mark = Mark(str(document.path), deep.line + 1, deep.column + 1)
+        what = f"this is nested more than {MAX_DEPTH} levels deep"
+        document.problems.append(Problem("yaml.depth", mark, what))
     if node is not None:
-        document.data = _Walk(document, environ).value(node, ())
+        try:
+            document.data = _Walk(document, environ).value(node, ())
+        except _TooMany:
+            document.data = None
+            what = f"there are more than {MAX_VALUES} values here, aliases counted each time"
+            document.report("yaml.size", (), what, "Move tables into files of their own.")
     return document
+
+
+class _TooMany(Exception):
+    """The document has too many values."""
+
+
+def _too_deep(text: str) -> Any:
+    """Where the nesting passes MAX_DEPTH; looked at first, because the composer of nodes recurses."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                return event.start_mark
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return None
+
+
+def _syntax(error: yaml.YAMLError, text: str, path: Path) -> Problem:
+    if isinstance(error, yaml.reader.ReaderError):
+        before = text[: error.position]
+        mark = Mark(str(path), before.count("\n") + 1, error.position - before.rfind("\n"))
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        return Problem("yaml.syntax", mark, f"the character U+{code:04X} is not allowed here", "Delete it.")
+    at = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    mark = Mark(str(path), at.line + 1 if at else 1, at.column + 1 if at else 1)
+    what = getattr(error, "problem", None) or "it cannot be read"
+    return Problem("yaml.syntax", mark, f"this is not YAML: {what}", "Check the indentation.")
+
+
+_PLAIN: dict[str, Callable[[str], Any]] = {
+    "null": lambda text: None,
+    "bool": {"true": True, "false": False}.__getitem__,
+    "int": int,
+    "float": float,
+}
+
+
+def _tag(node: yaml.Node) -> str:
+    return str(node.tag).replace("tag:yaml.org,2002:", "!!")
 
 
 class _Walk:
     """Turns nodes into data, noting positions."""
 
-    def __init__(self, document: Document, environ: Mapping[str, str]) -> None:
+    def __init__(self, document: Document, environ: Mapping[str, str], parent: _Walk | None = None) -> None:
         self.document = document
         self.environ = environ
-        self.open: set[int] = set()
+        self.open: set[int] = parent.open if parent else set()
+        self.left: list[int] = parent.left if parent else [MAX_VALUES]
 
     def at(self, node: yaml.Node) -> Mark:
         return Mark(str(self.document.path), node.start_mark.line + 1, node.start_mark.column + 1)
@@ -157,23 +207,37 @@ class _Walk:
         self.document.problems.append(Problem(code, self.at(node), text, hint))
 
     def value(self, node: yaml.Node, where: Where) -> Any:
+        self.left[0] -= 1
+        if self.left[0] < 0:
+            raise _TooMany
         self.document.marks[where] = self.at(node)
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node)
+        if node.tag not in ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"):
+            self.problem("yaml.tag", node, f"unknown tag {_tag(node)}", "Known: !secret, before a name.")
+        if isinstance(node, yaml.MappingNode):
+            return self.mapping(node, where)
+        if not self.enter(node):
+            return None
+        result = [self.value(item, (*where, index)) for index, item in enumerate(node.value)]
+        self.open.discard(id(node))
+        return result
+
+    def enter(self, node: yaml.Node) -> bool:
+        """Whether `node` is not inside itself, and not too deep inside others (aliases hide depth)."""
         if id(node) in self.open:
             self.problem("yaml.recursive", node, "this alias contains itself")
-            return None
+            return False
+        if len(self.open) >= MAX_DEPTH:
+            self.problem("yaml.depth", node, f"this is nested more than {MAX_DEPTH} levels deep")
+            return False
         self.open.add(id(node))
-        try:
-            if isinstance(node, yaml.SequenceNode):
-                return [self.value(item, (*where, index)) for index, item in enumerate(node.value)]
-            assert isinstance(node, yaml.MappingNode)
-            return self.mapping(node, where)
-        finally:
-            self.open.discard(id(node))
+        return True
 
     def mapping(self, node: yaml.MappingNode, where: Where) -> dict[Any, Any]:
         result: dict[Any, Any] = {}
+        if not self.enter(node):
+            return result
         merged: list[yaml.Node] = []
         for key_node, value_node in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
@@ -191,39 +255,36 @@ class _Walk:
             if not isinstance(source, yaml.MappingNode):
                 self.problem("yaml.merge", source, "`<<` takes a mapping or a list of mappings")
                 continue
-            shadow = _Walk(Document(self.document.path), self.environ)
-            for key, value in shadow.mapping(source, where).items():
-                if key not in result:
-                    result[key] = value
-                    self._adopt(shadow.document, (*where, key))
+            shadow = _Walk(Document(self.document.path), self.environ, self)
+            found = shadow.mapping(source, where)
+            new = found.keys() - result.keys()
+            result |= {key: value for key, value in found.items() if key in new}
+            for marks, more in (
+                (self.document.marks, shadow.document.marks),
+                (self.document.key_marks, shadow.document.key_marks),
+            ):
+                for path, mark in more.items():
+                    if path[len(where)] in new:
+                        marks.setdefault(path, mark)
             self.document.problems += shadow.document.problems
+        self.open.discard(id(node))
         return result
-
-    def _adopt(self, other: Document, where: Where) -> None:
-        for path, mark in other.marks.items():
-            if path[: len(where)] == where:
-                self.document.marks.setdefault(path, mark)
-        for path, mark in other.key_marks.items():
-            if path[: len(where)] == where:
-                self.document.key_marks.setdefault(path, mark)
 
     def scalar(self, node: yaml.ScalarNode) -> Any:
         tag, text = node.tag, node.value
         if tag == "!secret":
             return self.secret(node)
-        kind = tag.rpartition(":")[2] if tag.startswith("tag:yaml.org,2002:") else ""
-        if kind == "null":
-            return None
-        if kind == "bool":
-            return text == "true"
-        if kind == "int":
-            return int(text)
-        if kind == "float":
-            return float(text)
-        if not kind:
-            self.problem("yaml.tag", node, f"unknown tag {tag}", "Known: !secret.")
+        kind = tag.removeprefix("tag:yaml.org,2002:")
+        if kind == "str":
+            return self.substitute(node) if "${" in text else text
+        if kind not in _PLAIN:
+            self.problem("yaml.tag", node, f"unknown tag {_tag(node)}", "Known: !secret, before a name.")
             return text
-        return self.substitute(node) if "${" in text else text
+        try:
+            return _PLAIN[kind](text)
+        except (KeyError, ValueError):
+            self.problem("yaml.value", node, f"this is no {kind}", "Put quotes around text.")
+            return None
 
     def substitute(self, node: yaml.ScalarNode) -> str:
         def one(found: re.Match[str]) -> str:
@@ -255,7 +316,11 @@ class _Walk:
         for folder in filter(None, folders):
             file = Path(folder) / name
             if re.fullmatch(r"[\w.-]+", name) and file.is_file():
-                return Secret(file.read_text(encoding="utf-8").strip())
+                try:
+                    return Secret(file.read_text(encoding="utf-8").strip())
+                except (OSError, UnicodeDecodeError):
+                    self.problem("secret.unreadable", node, f"the file of the secret {name!r} cannot be read")
+                    return Secret("")
         self.problem(
             "secret.missing",
             node,

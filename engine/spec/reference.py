@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from engine.spec.channel import Backlog, ChannelOptions, DestinationOptions, Duplicates, Retry
 from engine.spec.component import Component, Kind, registry
+from engine.spec.options import Backlog, ChannelOptions, DestinationOptions, Duplicates, Retry
 
 KINDS: tuple[tuple[Kind, str], ...] = (
     ("listener", "Listeners"),

@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from engine.clock import Micros
-from engine.spec.channel import ChannelOptions
+from engine.spec.options import ChannelOptions
 from engine.store import operate
 from engine.store.levels import forget
 from engine.store.tx import Q, Tx

@@ -1,0 +1,115 @@
+"""What can be said about a channel and a destination besides their components, each with its meaning."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from engine.spec.retention import Retention, Storage
+
+OnError = Literal["hold_key", "hold_lane", "skip"]
+AckLevel = Literal["stored", "routed", "delivered"]
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Duplicates(_Options):
+    """What happens to a message whose sender and MSH-10 were seen before."""
+
+    window: int = Field(
+        default=7 * 86400, ge=0, description="How long a control id is remembered, in seconds."
+    )
+    other_bytes: Literal["accept", "reject"] = Field(
+        default="accept",
+        description="The same control id with other content: accept and flag it, or reject it (AR with ERR).",
+    )
+
+
+class Retry(_Options):
+    """Waiting times between attempts: exponential, with jitter, kept in the store."""
+
+    initial: float = Field(default=1.0, gt=0, description="First wait, in seconds.")
+    factor: float = Field(default=2.0, ge=1, description="Each wait is this much longer than the one before.")
+    max: float = Field(default=300.0, gt=0, description="Longest wait, in seconds.")
+    jitter: float = Field(default=0.2, ge=0, le=1, description="Random part of a wait, as a share of it.")
+    attempts: int = Field(default=0, ge=0, description="Give up (ERROR) after so many attempts; 0: never.")
+
+
+class Backlog(_Options):
+    """Marks of work that is stored but not done, per channel, in messages."""
+
+    pause: int = Field(default=200_000, gt=0, description="Stop reading from the listener at this many.")
+    refuse: int = Field(default=250_000, gt=0, description="Answer AR 207 at this many.")
+
+
+class ChannelOptions(_Options):
+    """Everything on a channel that is not a component."""
+
+    description: str = Field(default="", description="What this channel is for.")
+    enabled: bool = Field(default=True, description="Whether `run` starts it.")
+    ordering_key: str = Field(
+        default="PID-3.1",
+        description="Path of the value whose messages stay in order. A message without it waits for nobody.",
+    )
+    lanes: int = Field(
+        default=64, ge=1, le=4096, description="Number of lanes: hash(ordering key) mod lanes."
+    )
+    order_with: str = Field(
+        default="", description="Another channel whose messages of the same key are kept in order with these."
+    )
+    ack: AckLevel | dict[str, AckLevel] = Field(
+        default="stored", description="When the ACK goes out; also per message type, with `otherwise`."
+    )
+    ack_deadline: float = Field(
+        default=30.0, gt=0, description="Seconds until a routed or delivered ACK falls back to an honest AE."
+    )
+    ack_mode: Literal["original", "enhanced"] = Field(
+        default="original",
+        description="`enhanced` obeys MSH-15 and MSH-16: CA, CE or CR now, the application ACK later. `original`"
+        " answers every message once with AA, AE or AR, whatever MSH-15 and MSH-16 say.",
+    )
+    ack_to: str = Field(
+        default="",
+        description="Where application ACKs of enhanced mode go: `mllp://host:port`; empty: the same connection.",
+    )
+    duplicates: Duplicates = Field(default=Duplicates(), description="Duplicate messages.")
+    backlog: Backlog = Field(default=Backlog(), description="Back-pressure.")
+    retention: Retention = Field(default=Retention(), description="How long content and messages are kept.")
+    storage: Storage = Field(
+        default="full",
+        description="What is kept of a finished message: `full` everything, `no-content` no bodies but the ACK,"
+        " `metadata` neither bodies nor texts, only codes.",
+    )
+    charset: str = Field(
+        default="", description="Character set of the messages, when MSH-18 lies or is missing."
+    )
+    timezone: str = Field(default="UTC", description="Time zone of times without an offset (IANA name).")
+    mrn: dict[str, Any] = Field(
+        default={}, description="Which PID-3 repetition is the MRN: `authority` (PID-3.4), `type` (PID-3.5)."
+    )
+    canonical: dict[str, Any] = Field(
+        default={}, description="Options of the canonical adapter (default_authority, default_duration …)."
+    )
+
+    @model_validator(mode="after")
+    def _remembers(self) -> ChannelOptions:
+        kept = self.retention.messages
+        if kept is not None and kept < self.duplicates.window:
+            raise ValueError(
+                f"retention.messages ({kept} s) is shorter than duplicates.window ({self.duplicates.window} s):"
+                " a message sent again would be taken for a new one"
+            )
+        return self
+
+
+class DestinationOptions(_Options):
+    """Everything on a destination that is not its component."""
+
+    on_error: OnError = Field(
+        default="hold_key",
+        description="After ERROR, what waits: later messages of the same key, of the same lane, or nothing.",
+    )
+    retry: Retry = Field(default=Retry(), description="Retry policy.")
