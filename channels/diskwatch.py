@@ -84,6 +84,11 @@ class DiskWatch:
             channel.hold("disk", pause=level > 0, refuse=NO_ROOM if level > 1 else None)
         self._watch_log()
 
+    @property
+    def state(self) -> str:
+        """ok, paused or refusing."""
+        return STATES[self._level]
+
     def _weigh(self) -> int:
         free, level = self.free, self._level
         if free < self.refuse or (level == 2 and free < self.refuse * ROOM):
@@ -104,7 +109,7 @@ class DiskWatch:
     def status(self) -> dict[str, Any]:
         """For people and `status --json`; bytes."""
         return {
-            "state": STATES[self._level],
+            "state": self.state,
             "free": self.free,
             "pause": self.pause,
             "refuse": self.refuse,

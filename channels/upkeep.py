@@ -89,6 +89,7 @@ class Upkeep:
         self._levels: Mapping[str, str] | None = None
         self._counts: Counter[str] = Counter()  # of the run at work, or the last one
         self._at: Micros = 0  # its begin
+        self._reencrypting = False
 
     def _pooled(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
         return deferToThreadPool(self._clock, self._clock.getThreadPool(), function, *args)
@@ -123,6 +124,7 @@ class Upkeep:
                 "at": iso(self._at) if self._at else None,
                 "counts": dict(self._counts),
             },
+            "reencrypting": self._reencrypting,
         }
 
     def run(self) -> bool:
@@ -251,16 +253,26 @@ class Upkeep:
             self._levels = levels
             self._writer.submit(lambda tx: set_levels(tx, levels))
 
+    # What people ask for ----------------------------------------------------------------------------------
+
+    def commands(self) -> dict[str, Callable[[dict[str, Any]], Any]]:
+        """Verbs for `Operator.register`."""
+        return {
+            "prune": lambda _args: {"started": self.run()},
+            "rotate-key": lambda _args: self.rotate(),
+            "drop-keys": lambda args: self.drop_keys([int(key) for key in args["keys"]]),
+        }
+
     # Keys -------------------------------------------------------------------------------------------------
 
     @inlineCallbacks
     def rotate(self) -> Any:
-        """A new key for new bodies; the old ones are encrypted again in the background. Gives its id."""
+        """A new key for new bodies; the old ones are encrypted again in the background."""
         yield self._writer.run(maintenance.begin_reencryption)
         key_id = self._keyring.rotate()
         log.info("key.rotated", key=key_id)
         self.run()
-        return key_id
+        return {"key": key_id}
 
     @inlineCallbacks
     def drop_keys(self, keys: Sequence[int]) -> Any:
@@ -270,16 +282,18 @@ class Upkeep:
         yield self._writer.run(lambda tx: maintenance.forget_keys(tx, keys))
         self._keyring.drop(keys)
         log.info("key.dropped", keys=list(keys))
-        return list(keys)
+        return {"dropped": list(keys)}
 
     @inlineCallbacks
     def _reencrypt(self) -> Any:
         while maintenance.reencrypting(self._store.reader) is not None:
+            self._reencrypting = True
             rows = yield self._turn()
             if not rows:
                 return
             changed = yield self._writer.run(partial(_reencrypt, rows))
             self._counts["reencrypted"] += changed
+        self._reencrypting = False
 
 
 def _reencrypt(rows: int, tx: Tx) -> int:

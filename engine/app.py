@@ -31,7 +31,8 @@ from channels.operate import Operator
 from channels.pipeline import Pipeline, Rendered
 from channels.receive import Intake
 from channels.route import Arrived, Router
-from engine import clock
+from channels.upkeep import Upkeep
+from engine import clock, systemd
 from engine.model import Meta
 from engine.security.keyring import open_keyring
 from engine.spec.channel import ChannelSpec, Configuration
@@ -66,6 +67,7 @@ class Engine:
         self.reactor = reactor
         self.now = now
         self.rng = rng or random.Random()  # noqa: S311 (jitter)
+        self.ousted: Callable[[], None] = lambda: None  # told when a newer engine has taken the store over
         self.builder = Builder(configuration, reactor, data_dir)
         specs = [spec for spec in configuration.channels.values() if spec.options.enabled]
         pipelines = {spec.name: self.builder.pipeline(spec) for spec in specs}
@@ -80,6 +82,11 @@ class Engine:
             self._group(group, pipelines, listeners)
         self.operator = Operator(self.channels, self.backlogs, self.writer, self.store.reader, reactor)
         self.trainer = Trainer(self.store, reactor)
+        self.upkeep = Upkeep(
+            self.store, self.keyring, reactor, now, self.channels, configuration.disk, self.operator.discarded
+        )
+        for verb, act in self.upkeep.commands().items():
+            self.operator.register(verb, act)
         self._loops = [
             LoopingCall(self.operator.poll),
             LoopingCall(self._report),
@@ -202,17 +209,21 @@ class Engine:
         self.writer.submit(partial(keep_order, channels=self._order()))
         for backlog in set(self.backlogs.values()):
             backlog.fill()
+        self.upkeep.start()
         yield DeferredList([channel.start() for channel in self.channels.values()])
         for channel in self.channels.values():
             channel.router.wake()
         self._loops[0].start(COMMANDS_EVERY, now=False)
         self._loops[1].start(STATUS_EVERY, now=True)
         self._loops[2].start(TRAIN_EVERY, now=False)
+        systemd.notify("READY=1")
 
     @inlineCallbacks
     def stop(self, deadline: float = STOP_DEADLINE) -> Any:
         """Stop in order, within `deadline` seconds. Gives a Deferred."""
+        systemd.notify("STOPPING=1\nSTATUS=stopping")
         self.trainer.close()
+        stopping = self.upkeep.stop()
         for loop in self._loops:
             if loop.running:
                 loop.stop()
@@ -227,6 +238,7 @@ class Engine:
         yield DeferredList(
             [sender.destination.stop() for channel in self.channels.values() for sender in channel.senders]
         )
+        yield stopping
         yield self.store.close()
         log.info("engine.stopped")
 
@@ -235,6 +247,8 @@ class Engine:
             return
         if error is not None:
             log.error("store.failed", state=state, code=error.code, why=error.what)
+            if state == "fenced":
+                self.ousted()
         elif state == "open":
             log.info("store.recovered")
 
@@ -244,12 +258,17 @@ class Engine:
             "pid": os.getpid(),
             "config": str(self.configuration.document.path),
             "config_version": self.builder.version,
-            "store": {"state": self.writer.state, "backlog": self.writer.backlog},
+            "store": {"state": self.writer.state, "backlog": self.writer.backlog, **self.upkeep.status()},
             "channels": {name: channel.status() for name, channel in self.channels.items()},
         }
 
     def _report(self) -> None:
         status, epoch = self.status(), self.store.epoch
+        open_ = sum(channel.open for channel in self.channels.values())
+        systemd.notify(
+            f"WATCHDOG=1\nSTATUS={len(self.channels)} channels, {open_} open, store {self.writer.state},"
+            f" disk {self.upkeep.disk.state}"
+        )
         if self.writer.state == "open" and epoch is not None:
             self.writer.submit(lambda tx: commands.heartbeat(tx, epoch, status))
 

@@ -1,4 +1,4 @@
-"""Tells systemd how the engine does: READY, STOPPING, STATUS and the watchdog (sd_notify(3)), without a library.
+"""Tells systemd how the engine does: READY, STOPPING, STATUS, WATCHDOG (sd_notify(3)), without a library.
 
 Guarantees: nothing happens where systemd does not ask for it (no NOTIFY_SOCKET); a notice that cannot be sent
 is dropped, for it must never disturb the engine. Refuses nothing.
@@ -25,11 +25,3 @@ def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
     except OSError:
         return False
     return True
-
-
-def watchdog(environ: Mapping[str, str] = os.environ) -> float | None:
-    """Seconds between two WATCHDOG=1, half of what systemd allows; None when it does not watch this process."""
-    allowed, watched = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
-    if not allowed.isdigit() or int(allowed) == 0 or (watched and watched != str(os.getpid())):
-        return None
-    return int(allowed) / 2_000_000

@@ -29,18 +29,3 @@ def test_a_socket_that_is_gone_or_full_disturbs_nobody(tmp_path):
         sent = [systemd.notify("STATUS=" + "x" * 1000, {"NOTIFY_SOCKET": name}) for _ in range(5000)]
     assert sent[0]
     assert not sent[-1]
-
-
-@pytest.mark.parametrize(
-    ("environ", "seconds"),
-    [
-        ({}, None),
-        ({"WATCHDOG_USEC": "0"}, None),
-        ({"WATCHDOG_USEC": "soon"}, None),
-        ({"WATCHDOG_USEC": "30000000"}, 15.0),
-        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 15.0),
-        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
-    ],
-)
-def test_the_watchdog_is_fed_at_twice_its_rate(environ, seconds):
-    assert systemd.watchdog(environ) == seconds
