@@ -1,7 +1,7 @@
 """Order: which deliveries may go now.
 
 A delivery belongs to one or more *units* (its ordering keys; with `on_error: hold_lane` the lanes of these
-keys). Each unit has a queue in order of receipt. A delivery may go when it is at the head of all of its units:
+keys too). Each unit has a queue in order of receipt. A delivery may go when it is at the head of all of its units:
 so messages of one patient go strictly one after the other, everybody else passes, and a merge, which belongs
 to the units of both patients, is a barrier for them alone. Since every delivery joins all of its queues at
 once and in the same order, no two can wait for each other.
@@ -104,11 +104,12 @@ class Lanes:
 
 
 def units(keys: tuple[int, ...], on_error: str, lanes: int) -> tuple[int, ...]:
-    """The units of a delivery: its keys, or the lanes of its keys; each once, in a fixed order.
+    """The units of a delivery: its keys, and with `hold_lane` their lanes; each once, in a fixed order.
 
-    Key 0 stands for none: such a message waits for nobody.
+    The keys always, because a joined channel may hold by key. Key 0 stands for none: such a message waits for
+    nobody. Lanes count down from -1, where no key is ever found.
     """
     keys = tuple(key for key in keys if key)
     if on_error == "hold_lane":
-        keys = tuple(key % lanes for key in keys)
+        keys += tuple(-1 - key % lanes for key in keys)
     return keys if len(keys) < 2 else tuple(sorted(set(keys)))

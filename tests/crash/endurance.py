@@ -15,6 +15,7 @@ import http.client
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -269,10 +270,12 @@ class Run:
         partners = odoo.read("res.partner", [("ref", "=like", f"{self.prefix}%")], ["ref", "street"])
         found = {one["ref"]: one["street"] for one in partners}
         if len(partners) != len(traffic.partners) or found != traffic.partners:
-            wrong = sum(traffic.partners.get(ref) != street for ref, street in found.items())
-            problems.append(
-                f"partners: {len(partners)} for {len(traffic.partners)}, {wrong} with other values"
-            )
+            wrong = [
+                f"{ref} has {street}, not {traffic.partners.get(ref)}"
+                for ref, street in found.items()
+                if traffic.partners.get(ref) != street
+            ]
+            problems.append(f"partners: {len(partners)} for {len(traffic.partners)}: {'; '.join(wrong)}")
         events = odoo.read("calendar.event", [("name", "like", self.prefix)], ["start", "active"])
         if len(events) != len(traffic.events):
             problems.append(f"events: {len(events)} for {len(traffic.events)}")
@@ -304,9 +307,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kills", type=int, default=5)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="endurance-") as folder:
-        told = Run(Path(folder), given.messages, given.patients, given.seed, given.kills).run()
+    folder = Path(tempfile.mkdtemp(prefix="endurance-"))
+    told = Run(folder, given.messages, given.patients, given.seed, given.kills).run()
     print(json.dumps(told, indent=1))
+    if told["problems"]:
+        print(f"kept for a closer look: {folder}")
+    else:
+        shutil.rmtree(folder)
     return 1 if told["problems"] else 0
 
 

@@ -1,0 +1,482 @@
+"""Order, holds, merges, retries and what operators do, in the whole engine with a destination on a leash."""
+
+from __future__ import annotations
+
+import pytest
+from desk import Desk, scripted
+
+import channels.backlog
+import channels.route
+from engine.states import Result
+
+CONFIG = """
+channels:
+  adt:
+    listener: {{mllp: {{port: 2575}}}}
+    lanes: {lanes}
+    destinations:
+      out:
+        scripted: {{name: out, batch_size: {batch}, in_flight: {flight}}}
+        on_error: {on_error}
+        retry: {{initial: 1, factor: 2, max: 60, jitter: 0{retry}}}
+"""
+
+
+def config(on_error="hold_key", batch=200, flight=4, lanes=64, retry=""):
+    return CONFIG.format(on_error=on_error, batch=batch, flight=flight, lanes=lanes, retry=retry)
+
+
+@pytest.fixture
+def make(tmp_path):
+    """`make(config)` gives a desk and its destination."""
+    with scripted() as destinations:
+        desks = []
+
+        def make(text=None, **options):
+            desk = Desk(tmp_path, text or config(**options))
+            desks.append(desk)
+            return desk, destinations["out"]
+
+        yield make
+        for desk in desks:
+            desk.stop()
+
+
+def test_one_patient_in_order_others_pass(make):
+    desk, out = make()
+    out.auto = None
+    desk.send(("a1", "A"), ("a2", "A"), ("b1", "B"), ("a3", "A"))
+    assert sum(out.waiting(), []) == ["a1", "b1"]
+    while out.calls:
+        out.answer(Result.SENT)
+        desk.settle()
+    assert out.effects.index("a1") < out.effects.index("a2") < out.effects.index("a3")
+    assert sorted(out.effects) == ["a1", "a2", "a3", "b1"]
+    assert desk.open() == {"adt": 0}
+
+
+def test_messages_without_a_key_wait_for_nobody(make):
+    desk, out = make()
+    out.auto = None
+    desk.send(("n1", ""), ("n2", ""), ("n3", ""))
+    assert sorted(sum(out.waiting(), [])) == ["n1", "n2", "n3"]
+
+
+def refuse(*control_ids):
+    return lambda delivery: Result.PERMANENT if delivery.payload.decode() in control_ids else Result.SENT
+
+
+def test_an_error_holds_its_patient_only(make):
+    desk, out = make()
+    out.auto = refuse("a1")
+    desk.send(("a1", "A"), ("a2", "A"), ("b1", "B"), ("b2", "B"))
+    assert desk.states() == {"a1": "ERROR", "a2": "QUEUED", "b1": "SENT", "b2": "SENT"}
+    assert desk.open() == {"adt": 1}
+    desk.crash()
+    desk.send(("a3", "A"))
+    assert desk.states()["a2"] == desk.states()["a3"] == "QUEUED", "after a restart too"
+    out.auto = lambda delivery: Result.SENT
+    desk.act("resend", "a1")
+    assert set(desk.states().values()) == {"SENT"}
+    assert out.effects == ["b1", "b2", "a1", "a2", "a3"]
+    assert desk.open() == {"adt": 0}
+
+
+def test_an_error_holds_its_lane(make):
+    desk, out = make(on_error="hold_lane", lanes=1)
+    out.auto = refuse("a1")
+    desk.send(("a1", "A"), ("b1", "B"), ("n1", ""))
+    assert desk.states() == {"a1": "ERROR", "b1": "QUEUED", "n1": "SENT"}
+    desk.act("discard", "a1")
+    assert desk.states() == {"a1": "DISCARDED", "b1": "SENT", "n1": "SENT"}
+
+
+def test_an_error_holds_nothing(make):
+    desk, out = make(on_error="skip")
+    out.auto = refuse("a1")
+    desk.send(("a1", "A"), ("a2", "A"))
+    assert desk.states() == {"a1": "ERROR", "a2": "SENT"}
+    desk.crash()
+    desk.send(("a3", "A"))
+    assert desk.states() == {"a1": "ERROR", "a2": "SENT", "a3": "SENT"}
+
+
+def test_a_merge_is_a_barrier_for_both_patients_and_nobody_else(make):
+    desk, out = make()
+    out.auto = None
+    desk.send(("a1", "A"), ("b1", "B"), ("m", "A", "B"), ("a2", "A"), ("b2", "B"), ("c1", "C"))
+    assert sum(out.waiting(), []) == ["a1", "b1", "c1"]
+    out.answer(lambda delivery: Result.SENT)
+    desk.settle()
+    assert sum(out.waiting(), []) == ["m"]
+    out.answer(Result.SENT)
+    desk.settle()
+    assert sorted(sum(out.waiting(), [])) == ["a2", "b2"]
+
+
+def test_a_merge_waits_for_the_slower_patient(make):
+    desk, out = make(batch=1)
+    out.auto = None
+    desk.send(("a1", "A"), ("b1", "B"), ("m", "B", "A"), ("a2", "A"))
+    assert out.waiting() == [["a1"], ["b1"]]
+    out.answer(Result.SENT)
+    desk.settle()
+    assert out.waiting() == [["b1"]], "a2 waits for the merge, the merge for b1"
+    out.answer(Result.PERMANENT)
+    desk.settle()
+    assert out.waiting() == []
+    desk.crash()
+    assert out.waiting() == []
+    out.auto = lambda delivery: Result.SENT
+    desk.act("discard", "b1")
+    assert out.effects == ["a1", "m", "a2"]
+
+
+def test_a_merge_in_error_holds_both_patients(make):
+    desk, out = make()
+    out.auto = refuse("m")
+    desk.send(("m", "A", "B"), ("a1", "A"), ("b1", "B"), ("c1", "C"))
+    assert desk.states() == {"m": "ERROR", "a1": "QUEUED", "b1": "QUEUED", "c1": "SENT"}
+
+
+def test_waiting_times_grow_and_outlive_a_restart(make):
+    desk, out = make()
+    out.auto = lambda delivery: Result.RETRY
+    desk.send(("a1", "A"))
+    times = [desk.now()]
+    while len(times) < 8:
+        before = len(out.sent)
+        while len(out.sent) == before:
+            desk.advance(0.25)
+        times.append(desk.now())
+    waits = [(later - earlier) / 1e6 for earlier, later in zip(times, times[1:], strict=False)]
+    for wait, expected in zip(waits, [1, 2, 4, 8, 16, 32, 60], strict=True):
+        assert expected <= wait <= expected + 0.5, waits
+    before = len(out.sent)
+    desk.crash()
+    desk.advance(20)
+    assert len(out.sent) == before, "the time of the next attempt is in the store"
+    out.auto = lambda delivery: Result.SENT
+    desk.advance(45)
+    assert out.effects == ["a1"]
+    assert desk.rows("SELECT attempts FROM delivery") == [(before + 1,)]
+
+
+def test_one_that_fails_alone_waits_alone(make):
+    desk, out = make()
+    out.auto = lambda delivery: Result.RETRY if delivery.payload == b"a1" else Result.SENT
+    desk.send(("a1", "A"), ("a2", "A"), ("b1", "B"))
+    desk.send(("c1", "C"))
+    assert out.effects == ["b1", "c1"]
+    out.auto = lambda delivery: Result.SENT
+    desk.advance(1.1)
+    assert out.effects == ["b1", "c1", "a1", "a2"]
+
+
+def test_given_up_after_so_many_attempts(make):
+    desk, out = make(retry=", attempts: 3")
+    out.auto = lambda delivery: Result.RETRY
+    desk.send(("a1", "A"))
+    for _ in range(10):
+        desk.advance(10)
+    assert out.sent == ["a1"] * 3
+    assert desk.states() == {"a1": "ERROR"}
+    assert desk.rows("SELECT attempts, error_code FROM delivery") == [(3, "test.retry")]
+
+
+def test_a_breaker_opens_probes_and_closes(make):
+    desk, out = make(batch=10, flight=1)
+    (sender,) = desk.engine.channels["adt"].senders
+    out.auto = lambda delivery: Result.RETRY
+    desk.send(*((f"m{n}", f"P{n}") for n in range(40)))
+    assert sender.status()["state"] == "open"
+    asked = len(out.sent)
+    assert asked <= 40, "three batches, then silence"
+    desk.advance(0.5)
+    assert len(out.sent) == asked
+    for _ in range(12):
+        before = len(out.sent)
+        desk.advance(61)
+        assert len(out.sent) - before <= 2, "probed, not hammered"
+    out.auto = lambda delivery: Result.SENT
+    desk.advance(61)
+    assert sender.status()["state"] == "closed"
+    assert sorted(out.effects) == sorted(f"m{n}" for n in range(40))
+    assert desk.open() == {"adt": 0}
+
+
+def test_a_probe_that_was_discarded_does_not_stop_the_probing(make):
+    desk, out = make()
+    out.auto = lambda delivery: Result.CONFIG
+    desk.send(("a1", "A"))
+    (sender,) = desk.engine.channels["adt"].senders
+    assert sender.status()["state"] == "held"
+    desk.act("discard", "a1")
+    desk.advance(120)
+    out.auto = lambda delivery: Result.SENT
+    desk.send(("b1", "B"))
+    desk.advance(120)
+    assert out.effects == ["b1"]
+
+
+def test_a_refusal_of_us_holds_the_destination_and_nothing_becomes_error(make):
+    desk, out = make()
+    out.auto = lambda delivery: Result.CONFIG
+    desk.send(("a1", "A"), ("b1", "B"))
+    status = desk.engine.channels["adt"].senders[0].status()
+    assert status["state"] == "held" and "test.config" in status["why"]
+    for _ in range(5):
+        desk.advance(61)
+    assert desk.states() == {"a1": "QUEUED", "b1": "QUEUED"}
+    out.auto = lambda delivery: Result.SENT
+    desk.channel("resume")
+    assert sorted(out.effects) == ["a1", "b1"], "an operator need not wait for the probe"
+
+
+def test_an_unknown_outcome_is_sent_again_unchanged(make):
+    desk, out = make()
+    seen = []
+    out.watch = lambda batch: seen.extend((one.message_id, bytes(one.payload)) for one in batch)
+    out.auto = lambda delivery: Result.UNKNOWN
+    desk.send(("a1", "A"))
+    out.auto = lambda delivery: Result.SENT
+    desk.advance(2)
+    assert seen[0] == seen[1] and len(seen) == 2
+    assert desk.states() == {"a1": "SENT"}
+
+
+def test_a_destination_that_raises_or_forgets_an_outcome_is_asked_again(make):
+    desk, out = make()
+
+    def broken(delivery):
+        raise ValueError("a defect")
+
+    out.auto = broken
+    desk.send(("a1", "A"))
+    assert desk.rows("SELECT state, error_code FROM delivery") == [("QUEUED", "destination.raised")]
+    out.auto = None
+    desk.advance(2)
+    out.calls.pop().done.callback([])
+    desk.settle()
+    assert desk.rows("SELECT state, error_code FROM delivery") == [("QUEUED", "destination.silent")]
+    out.auto = lambda delivery: Result.SENT
+    desk.advance(5)
+    assert desk.states() == {"a1": "SENT"}
+    assert desk.open() == {"adt": 0}
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_discarding_what_waits(make, behind):
+    desk, out = make()
+    out.auto = None
+    desk.send(("a1", "A"), ("a2", "A"), ("a3", "A"))
+    if behind:
+        desk.crash()
+    desk.act("discard", "a2", note="by hand")
+    out.answer(Result.SENT)
+    desk.settle()
+    assert out.waiting() == [["a3"]]
+    assert desk.rows("SELECT note FROM delivery WHERE state = 'DISCARDED'") == [("by hand",)]
+    assert desk.open() == {"adt": 1}
+
+
+@pytest.mark.parametrize("ended", [Result.SENT, Result.RETRY, Result.PERMANENT, Result.CONFIG])
+def test_what_is_on_its_way_is_decided_by_who_commits_first(make, ended):
+    desk, out = make()
+    out.auto = None
+    desk.send(("a1", "A"), ("a2", "A"))
+    desk.act("discard", "a1")
+    assert out.waiting() == [["a1"]], "the next one waits until the first has come back"
+    out.answer(ended)
+    desk.settle()
+    desk.advance(61)
+    assert desk.states()["a1"] == "DISCARDED"
+    assert out.waiting() == [["a2"]]
+    assert desk.open() == {"adt": 1}
+
+
+def test_discarded_on_its_way_and_sent_again(make):
+    desk, out = make()
+    out.auto = None
+    desk.send(("a1", "A"))
+    desk.act("discard", "a1")
+    desk.act("resend", "a1")
+    assert desk.open() == {"adt": 1}
+    out.answer(Result.SENT)
+    desk.settle()
+    assert desk.states() == {"a1": "SENT"}
+    assert desk.open() == {"adt": 0}
+
+
+def test_resending_what_was_sent_goes_to_the_end(make):
+    desk, out = make()
+    desk.send(("a1", "A"), ("a2", "A"))
+    out.auto = None
+    desk.send(("a3", "A"), ("a4", "A"))
+    desk.act("resend", "a1")
+    assert desk.open() == {"adt": 3}
+    while out.calls:
+        out.answer(Result.SENT)
+        desk.settle()
+    assert out.effects == ["a1", "a2", "a3", "a4", "a1"]
+    assert desk.open() == {"adt": 0}
+
+
+def test_a_replay_is_a_new_message_through_the_channel_of_today(make):
+    desk, out = make()
+    desk.send(("a1", "A"), ("b1", "B"))
+    job = desk.act("replay", "a1", "b1")
+    assert (job.total, job.done, job.changed, job.failed) == (2, 2, 2, 0)
+    assert desk.states() == dict.fromkeys(("a1", "b1", "a1*", "b1*"), "SENT")
+    assert out.effects == ["a1", "b1", "a1", "b1"]
+    assert desk.open() == {"adt": 0}
+
+
+def test_a_thousand_replays_among_new_messages(make, monkeypatch):
+    """More than memory holds, and new messages between them: every one is routed and delivered once."""
+    monkeypatch.setattr(channels.route, "WINDOW", 50)
+    monkeypatch.setattr(channels.backlog, "WINDOW", 50)
+    monkeypatch.setattr(channels.backlog, "CHUNK", 20)
+    desk, out = make()
+    names = [f"m{n}" for n in range(1000)]
+    desk.send(*((name, f"P{n % 50}") for n, name in enumerate(names)))
+    out.effects.clear()
+    new = []
+
+    def interfere(batch):
+        if len(new) < 200:
+            new.append(f"x{len(new)}")
+            desk.receive(new[-1], f"P{len(new) % 50}")
+
+    out.watch = interfere
+    desk.act("replay", *names)
+    desk.settle()
+    assert sorted(out.effects) == sorted(names + new)
+    assert desk.rows("SELECT count(*) FROM message WHERE state = 'RECEIVED'") == [(0,)]
+    for patient in range(50):
+        mine = [one for one in out.effects if one in set(names[patient::50])]
+        assert mine == names[patient::50]
+    assert desk.open() == {"adt": 0}
+
+
+def test_paused_it_receives_and_delivers_nothing(make):
+    desk, out = make()
+    desk.channel("pause")
+    desk.send(("a1", "A"))
+    desk.advance(100)
+    assert out.sent == []
+    desk.channel("resume")
+    assert out.effects == ["a1"]
+
+
+def test_stopped_and_started_and_started_again(make):
+    desk, out = make()
+    port = desk.engine.channels["adt"].where
+    for act, state in (("stop", "stopped"), ("start", "started"), ("start", "started")):
+        assert desk.channel(act) == state
+    assert desk.engine.channels["adt"].where == port
+    desk.channel("pause")
+    assert desk.channel("start") == "started", "start ends a pause too"
+    desk.send(("a1", "A"))
+    assert out.effects == ["a1"]
+
+
+def test_back_pressure_refuses_honestly_and_ends(make):
+    desk, out = make(config().replace("    lanes:", "    backlog: {pause: 1000, refuse: 5}\n    lanes:"))
+    out.auto = None
+    desk.send(*((f"m{n}", f"P{n}") for n in range(5)))
+    over = desk.receive("m5", "P5")
+    desk.settle()
+    assert b"\rMSA|AR|m5|" in over.answers[0] and b"|207^" in over.answers[0]
+    out.auto = lambda delivery: Result.SENT
+    while out.calls:
+        out.answer(Result.SENT)
+    desk.settle()
+    desk.send(("m5", "P5"))
+    assert sorted(out.effects) == [f"m{n}" for n in range(6)]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_more_than_memory_holds(make, monkeypatch, restart):
+    monkeypatch.setattr(channels.route, "WINDOW", 20)
+    monkeypatch.setattr(channels.backlog, "WINDOW", 20)
+    monkeypatch.setattr(channels.backlog, "CHUNK", 7)
+    monkeypatch.setattr(channels.backlog, "CACHED", 5)
+    desk, out = make(batch=3, flight=1)
+    out.auto = None
+    for first in range(0, 300, 50):
+        desk.send(*((f"m{n}", f"P{n % 11}") for n in range(first, first + 50)))
+    if restart:
+        desk.crash()
+    assert desk.open() == {"adt": 300}
+    assert len(desk.engine.backlogs["adt", "out"].lanes) < 60
+    out.auto = lambda delivery: Result.SENT
+    out.answer(Result.SENT)
+    desk.settle()
+    assert len(out.effects) == 300
+    for patient in range(11):
+        assert [n for n in (int(one[1:]) for one in out.effects) if n % 11 == patient] == list(
+            range(patient, 300, 11)
+        )
+    assert desk.open() == {"adt": 0}
+
+
+def test_behind_a_held_patient_everybody_else_is_found(make, monkeypatch):
+    monkeypatch.setattr(channels.backlog, "WINDOW", 10)
+    monkeypatch.setattr(channels.backlog, "CHUNK", 5)
+    desk, out = make()
+    out.auto = refuse("a0")
+    desk.send(*((f"a{n}", "A") for n in range(40)))
+    desk.send(("b1", "B"), ("c1", "C"))
+    desk.advance(1)
+    assert out.effects == ["b1", "c1"]
+
+
+JOINED = """
+channels:
+  adt:
+    listener: {{mllp: {{port: 1}}}}
+    destinations: {{out: {{scripted: {{name: out, connection: clinic, batch_size: 1, in_flight: 8}}, on_error: {adt}}}}}
+  siu:
+    listener: {{mllp: {{port: 2}}}}
+    order_with: adt
+    destinations: {{out: {{scripted: {{name: siu, connection: clinic, batch_size: 1, in_flight: 8}}, on_error: {siu}}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("adt", "siu"), [("hold_key", "hold_key"), ("hold_lane", "hold_key"), ("skip", "hold_lane")]
+)
+def test_two_channels_in_order_with_each_other(make, adt, siu):
+    from desk import DESTINATIONS
+
+    desk, out = make(JOINED.format(adt=adt, siu=siu))
+    other = DESTINATIONS["siu"]
+    out.auto = other.auto = None
+    desk.send(("a1", "A"))
+    desk.send(("s1", "A"), ("s2", "B"), channel="siu")
+    desk.send(("a2", "A"))
+    assert out.waiting() == [["a1"]]
+    if siu == "hold_key":
+        assert other.waiting() == [["s2"]]
+    desk.crash()
+    assert out.waiting() == [["a1"]]
+    out.answer(Result.SENT)
+    desk.settle()
+    assert ["s1"] in other.waiting() and out.waiting() == []
+    for _ in range(2):
+        other.answer(Result.SENT)
+        desk.settle()
+    assert out.waiting() == [["a2"]]
+
+
+def test_pausing_one_of_two_joined_channels_leaves_the_other(make):
+    from desk import DESTINATIONS
+
+    desk, out = make(JOINED.format(adt="hold_key", siu="hold_key"))
+    desk.channel("pause")
+    desk.send(("a1", "A"))
+    desk.send(("s1", "A"), ("s2", "B"), channel="siu")
+    assert out.effects == [] and DESTINATIONS["siu"].effects == ["s2"], "A waits for a1, B does not"
+    desk.channel("resume")
+    assert out.effects == ["a1"] and DESTINATIONS["siu"].effects == ["s2", "s1"]
