@@ -164,6 +164,8 @@ def receive(
         tx.count(new.channel, state.lower())
     if state == "ERROR":
         tx.event("error", message_id=message_id, detail=error[0] or "", at=new.received_at)
+    elif state != "RECEIVED":
+        settle(tx, message_id, new.channel)
     return Received(message_id, 0, ack, code, flags & ID_REUSED != 0, state)
 
 

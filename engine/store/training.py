@@ -2,7 +2,8 @@
 
 Guarantees: a dictionary is used only after the transaction that stores it is durable, so no body can ever need
 one that was lost; training (a tenth of a second) is done in a thread with a connection of its own. Refuses to
-keep a dictionary that does not pay (see `maintenance.train`); it tries again when four times as much has come.
+keep a dictionary that does not pay (see `maintenance.train`), and tries again when four times as much has come;
+to learn from a channel whose content is not kept.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class Trainer:
         done = {
             (channel, kind) for channel, kind in reader.rows("SELECT DISTINCT channel, kind FROM dictionary")
         }
+        for (name,) in reader.rows("SELECT name FROM setting WHERE name LIKE 'storage:%'"):
+            done |= {(name.partition(":")[2], kind) for kind in COUNTED_BY}  # content is not to be kept there
         counted: dict[tuple[str, str], int] = {}
         for channel, name, value in reader.rows("SELECT channel, name, value FROM counter"):
             counted[channel, name] = counted.get((channel, name), 0) + value
