@@ -3,6 +3,8 @@
 Guarantees: a filter, transformer or template that loops is stopped after `seconds` and its message becomes ERROR
 `step.timeout`; one that allocates without end gets a MemoryError and becomes ERROR; the engine goes on. Works by
 SIGALRM and RLIMIT_AS, so on the main thread of a POSIX process; elsewhere (tests in a thread) it does nothing.
+Time is counted in ticks, and a process that is stopped (SIGSTOP, a paused machine) or gets no CPU counts none:
+its message is not to blame.
 Refuses nothing. It cannot stop C code that never looks at signals: such a message kills the engine, is found
 at work after the restart, and after the second time it is parked as `poison` (see channels.route).
 """
@@ -16,12 +18,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from engine.errors import StepTimeout
 
 SECONDS = 2.0  # for one message
-AGAIN = 0.1  # seconds; a step that swallows the first interruption gets more of them
+TICK = 0.1  # seconds; a step that swallows the first interruption gets one with every further tick
 MEMORY = 512 << 20  # bytes that the steps of one slice may add to the process
 _PAGE = resource.getpagesize()
 _STATM = Path("/proc/self/statm")
@@ -34,22 +35,29 @@ class Guard:
         self.seconds = seconds
         self.memory = memory
         self.active = False
+        self._left = 0  # ticks
 
     def install(self) -> None:
         """Take SIGALRM; called once on the main thread."""
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGALRM, _interrupt)
+            signal.signal(signal.SIGALRM, self._tick)
             self.active = True
 
     def arm(self) -> None:
         """A message begins."""
         if self.active:
-            signal.setitimer(signal.ITIMER_REAL, self.seconds, AGAIN)
+            self._left = max(1, round(self.seconds / TICK))
+            signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
 
     def disarm(self) -> None:
         """It is done."""
         if self.active:
             signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _tick(self, _number: int, _frame: FrameType | None) -> None:
+        self._left -= 1
+        if self._left <= 0:
+            raise StepTimeout
 
     @contextmanager
     def bounded_memory(self) -> Iterator[None]:
@@ -67,7 +75,3 @@ class Guard:
             yield
         finally:
             resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> Any:
-    raise StepTimeout

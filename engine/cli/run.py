@@ -84,6 +84,7 @@ def serve(engine: Any, reactor: Any, then: Any = None) -> int:
     gc.collect()
     gc.freeze()  # what was loaded at the start stays: never look at it again
     gc.set_threshold(*GC_THRESHOLD)
+    engine.ousted = lambda: stop(2)
     reactor.callWhenRunning(begin)
     reactor.run(installSignalHandlers=True)
     return int(status["code"])
