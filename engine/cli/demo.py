@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from engine.states import MessageState
 from engine.store import search
 
 PATIENCE = 60.0  # seconds until everything must be delivered
+PICTURE_WIDTH = 116  # columns
 
 
 @click.command("demo")
@@ -33,7 +35,8 @@ PATIENCE = 60.0  # seconds until everything must be delivered
 @click.option(
     "--once", is_flag=True, default=bool(os.environ.get("DEMO_ONCE")), help="Stop after the summary."
 )
-def command(config: Path, data: Path, once: bool) -> None:
+@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Save what is shown as SVG.")
+def command(config: Path, data: Path, once: bool, picture: Path | None) -> None:
     """Start the channels on the Odoo sandbox, send the samples, show what became of them, and go on running.
 
     Exit (with --once) 0 when everything was delivered, 1 otherwise.
@@ -41,6 +44,8 @@ def command(config: Path, data: Path, once: bool) -> None:
     Example: isthmus demo --once
     """
     configuration = checked(config)
+    if picture is not None:
+        console.record, console.width = True, PICTURE_WIDTH
     logging_to_stderr("warning")
     from engine.app import Engine
 
@@ -57,6 +62,11 @@ def command(config: Path, data: Path, once: bool) -> None:
         refused = yield send(engine, samples, reactor)
         yield settled(engine, reactor)
         well = summary(engine, before) and not refused
+        if picture is not None:
+            drawn = console.export_svg(title="make demo")
+            picture.write_text(
+                re.sub(r"@font-face\s*\{[^}]*\}\s*", "", drawn), encoding="utf-8"
+            )  # no web fonts
         if once:
             stop(0 if well else 1)
             return

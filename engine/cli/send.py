@@ -11,6 +11,7 @@ import click
 from twisted.internet.defer import inlineCallbacks
 
 from destinations.mllp import MllpClient, endpoint
+from engine.cli.showing import console
 from engine.errors import DeliveryError, HL7Error
 from engine.hl7 import ack, batch
 from engine.hl7.peek import peek
@@ -73,7 +74,10 @@ def send_all(client: MllpClient, messages: list[tuple[Path, bytes]], failed: lis
         if reply.code not in ("AA", "CA"):
             failed.append(file.name)
         about = f": {reply.text}" if reply.text else ""
-        click.echo(f"{file.name}: {_kind(raw)} {reply.control_id} {reply.code or 'unreadable answer'}{about}")
+        console.print(
+            f"{file.name}: {_kind(raw)} {reply.control_id} {reply.code or 'unreadable answer'}{about}",
+            markup=False,
+        )
 
 
 def _kind(raw: bytes) -> str:
