@@ -19,7 +19,7 @@ from engine.errors import ConfigError, StepError
 from engine.model import Delivery, Operation, Outcome, Scope
 from engine.odoo.client import OdooClient
 from engine.odoo.connection import OdooConnection, probe
-from engine.odoo.plan import Change
+from engine.odoo.plan import Change, Planner
 from engine.odoo.protocol import dumps
 from engine.odoo.writer import Writer
 from engine.spec.component import BuildContext, Settings, component
@@ -123,6 +123,10 @@ class OdooDestination:
     def plan(self, operations: list[Operation]) -> Deferred[list[Change]]:
         """What they would change; writes nothing."""
         return self._ready().plan(operations)
+
+    def planner(self) -> Planner:
+        """For plans one after another: what an earlier one would write counts for the later ones."""
+        return self._ready().planner()
 
     def start(self) -> Deferred[None]:
         """Check the connection and the models of the template."""

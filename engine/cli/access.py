@@ -1,13 +1,12 @@
-"""How the verbs reach the store: reading always; acting through the engine when it runs, else directly."""
+"""How the verbs reach the store: reading always; asking the engine for what only it can do."""
 
 from __future__ import annotations
 
 import getpass
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,10 @@ import click
 from engine.clock import Micros
 from engine.errors import StoreError
 from engine.security.keyring import open_keyring
-from engine.store import commands, operate
+from engine.store import commands
 from engine.store.sqlite import DATABASE
 from engine.store.store import open_store
 from engine.store.tx import Tx
-from engine.store.writer import Writer
 
 ALIVE = 5_000_000  # microseconds since the last heartbeat
 WAIT = 120.0  # seconds that a command may take
@@ -59,47 +57,6 @@ def running(tx: Tx, now: Micros) -> bool:
     """Whether an engine is at work on this store."""
     told = commands.engine_status(tx)
     return told is not None and abs(now - told["seen_at"]) < ALIVE  # the wall clock may have been set back
-
-
-def act(data: Path, verb: str, ids: list[int], **args: Any) -> tuple[dict[str, Any], bool]:
-    """Carry out replay, resend or discard. Gives its result, and whether an engine did it (else: when it starts)."""
-    present(data)
-    keyring = open_keyring(data)
-    try:
-        store = open_store(data, keyring, mode="engine", now=lambda: time.time_ns() // 1000)
-    except StoreError as error:
-        if error.code != "store.locked":
-            raise
-        return _through_engine(data, verb, {"ids": ids, **args}), True
-    try:
-        return _directly(store.writer, verb, ids, args), False
-    finally:
-        store.close()
-
-
-def _directly(writer: Writer, verb: str, ids: list[int], args: dict[str, Any]) -> dict[str, Any]:
-    who = actor()
-    done: list[Any] = []
-    acts: dict[str, tuple[str, int, Callable[[Tx, list[int]], list[Any]]]] = {
-        "replay": ("replayed", operate.REPLAY_BATCH, lambda tx, some: operate.replay(tx, some, who)),
-        "resend": (
-            "resent", operate.BATCH, lambda tx, some: operate.resend(tx, some, who, args.get("destination")),
-        ),
-        "discard": (
-            "discarded",
-            operate.BATCH,
-            lambda tx, some: operate.discard(tx, some, who, args.get("destination"), args.get("note", "")),
-        ),
-    }  # fmt: skip
-    name, size, function = acts[verb]
-    for start in range(0, len(ids), size):
-        some = ids[start : start + size]
-        done += writer.call(partial(_swapped, function, some))
-    return {name: done}
-
-
-def _swapped(function: Callable[[Tx, list[int]], list[Any]], some: list[int], tx: Tx) -> list[Any]:
-    return function(tx, some)
 
 
 def ask(data: Path, verb: str, args: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -12,56 +11,18 @@ import click
 import msgspec
 
 from engine.cli import access
-from engine.cli.options import data_option, json_option
-from engine.cli.showing import body, error_table, listing, message_view
-from engine.states import DeliveryState, MessageState
+from engine.cli.bulk import act
+from engine.cli.export import as_text, write
+from engine.cli.foresee import foresee
+from engine.cli.options import config_option, data_option, json_option
+from engine.cli.selecting import chosen_ids, rate, selection
+from engine.cli.showing import error_table, listing, message_view
 from engine.store import causes, search
-
-ALL = 1_000_000
 
 
 @click.group("messages")
 def command() -> None:
-    """List, show, replay, resend and discard messages."""
-
-
-def selection(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The filters by which messages are chosen; all must hold."""
-    options = [
-        click.argument("ids", nargs=-1, type=int),
-        click.option("--channel", help="Of this channel."),
-        click.option("--state", type=click.Choice(list(MessageState)), help="In this state."),
-        click.option(
-            "--delivery", type=click.Choice(list(DeliveryState)),
-            help="With a delivery in this state.",
-        ),
-        click.option("--destination", help="To this destination."),
-        click.option("--code", help="With this error code."),
-        click.option("--since", help="Received since: 2026-11-22T03:00, 90m, 24h, 7d."),
-        click.option("--until", help="Received before."),
-        click.option("--control-id", help="With this MSH-10."),
-        click.option("--mrn", help="Of this patient (PID-3.1)."),
-        click.option("--visit", help="Of this visit (PV1-19)."),
-        click.option("--type", "kind", help="Of this type: ADT, or ADT^A01."),
-    ]  # fmt: skip
-
-    @wraps(function)
-    def chosen(
-        ids: tuple[int, ...], channel: str | None, state: str | None, delivery: str | None, destination: str | None,
-        code: str | None, since: str | None, until: str | None, control_id: str | None, mrn: str | None,
-        visit: str | None, kind: str | None, **rest: Any,
-    ) -> Any:  # fmt: skip
-        filters = {
-            "ids": ids or None, "channel": channel, "state": state, "delivery_state": delivery,
-            "destination": destination, "error_code": code, "since": access.moment(since),
-            "until": access.moment(until), "control_id": control_id, "mrn": mrn, "visit": visit, "type": kind,
-        }  # fmt: skip
-        return function(filters=filters, **rest)
-
-    result: Callable[..., Any] = chosen
-    for option in reversed(options):
-        result = option(result)
-    return result
+    """List, show, replay, resend, discard and export messages."""
 
 
 @command.command("list")
@@ -100,20 +61,9 @@ def show(id: int, raw: bool, data: Path, as_json: bool) -> None:
     if raw:
         sys.stdout.buffer.write(shown["raw"] or b"")
     elif as_json:
-        click.echo(_json(shown))
+        click.echo(as_text(shown))
     else:
         message_view(shown)
-
-
-def _json(shown: dict[str, Any]) -> str:
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [plain(item) for item in value]
-        return body(value) if isinstance(value, bytes) else value
-
-    return msgspec.json.encode(plain(shown)).decode()
 
 
 @command.command("errors")
@@ -121,7 +71,9 @@ def _json(shown: dict[str, Any]) -> str:
 @data_option
 @json_option
 def errors(channel: str | None, data: Path, as_json: bool) -> None:
-    """Errors grouped by their cause: how many, which, where.
+    """Open errors grouped by their cause: how many, where, since when, and what to do.
+
+    The cause chooses them in `list`, `replay`, `resend`, `discard` and `export`: --cause 3f2a91bc.
 
     Example: isthmus messages errors
     """
@@ -133,67 +85,118 @@ def errors(channel: str | None, data: Path, as_json: bool) -> None:
         error_table(groups)
 
 
-def _chosen(data: Path, filters: dict[str, Any]) -> list[int]:
-    if not any(value is not None for value in filters.values()):
-        raise click.UsageError("Name messages by id, or choose them with a filter such as --state ERROR.")
-    with access.reading(data) as tx:
-        return sorted(row.id for row in search.find(tx, **filters, limit=ALL))
+def bulk_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What the acts on many messages have in common."""
+    for option in (
+        click.option("--no-wait", is_flag=True, help="Tell the job's id and do not wait for it."),
+        click.option("--limit", type=click.IntRange(1), help="At most so many, the oldest first."),
+        click.option("--rate", callback=rate, help="At most so many messages: 50/s, 100/m."),
+    ):
+        function = option(function)
+    return function
 
 
-def _report(verb: str, done: list[Any], wanted: int, by_engine: bool) -> None:
-    click.echo(f"{verb}: {len(done)} (of {wanted} chosen).")
-    if not by_engine:
-        click.echo("No engine is running on this store: it goes on when one starts.", err=True)
-    sys.exit(0 if done or not wanted else 1)
+def preview_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What the acts that send have in common."""
+    for option in (
+        config_option,
+        click.option("--force", is_flag=True, help="Put older data over newer, too."),
+        click.option("--dry-run", is_flag=True, help="Only show what would change, field by field."),
+    ):
+        function = option(function)
+    return function
 
 
 @command.command("replay")
 @selection
+@bulk_options
+@preview_options
 @data_option
 @json_option
-def replay(filters: dict[str, Any], data: Path, as_json: bool) -> None:
+def replay(
+    filters: dict[str, Any], rate: float | None, limit: int | None, no_wait: bool, dry_run: bool, force: bool,
+    config: Path, data: Path, as_json: bool,
+) -> None:  # fmt: skip
     """Run messages again through today's channel: each becomes a new message that names its parent.
 
-    Example: isthmus messages replay --state ERROR --code patient.no_identifier
+    What the old message could not deliver is discarded with it. Refuses (exit 1) to put older data over what was
+    delivered since, unless --force says so.
+
+    Example: isthmus messages replay --cause 3f2a91bc --dry-run
     """
-    ids = _chosen(data, filters)
-    result, by_engine = access.act(data, "replay", ids)
-    if as_json:
-        click.echo(msgspec.json.encode(result).decode())
-        return
-    _report("Replayed", result["replayed"], len(ids), by_engine)
+    if dry_run:
+        foresee("replay", data, config, filters, limit, as_json)
+    act("replay", data, filters, rate=rate, limit=limit, wait=not no_wait, force=force, as_json=as_json)
 
 
 @command.command("resend")
 @selection
+@bulk_options
+@preview_options
 @data_option
 @json_option
-def resend(filters: dict[str, Any], data: Path, as_json: bool) -> None:
+def resend(
+    filters: dict[str, Any], rate: float | None, limit: int | None, no_wait: bool, dry_run: bool, force: bool,
+    config: Path, data: Path, as_json: bool,
+) -> None:  # fmt: skip
     """Send the same rendered deliveries again: given up ones, and ones that were sent.
 
-    Example: isthmus messages resend --delivery ERROR --destination clinic
+    With --delivery, --cause, --code or --destination only the deliveries that fit. Refuses (exit 1) to put older
+    data over what was delivered since, unless --force says so.
+
+    Example: isthmus messages resend --delivery ERROR --destination clinic --rate 50/s
     """
-    ids = _chosen(data, filters)
-    result, by_engine = access.act(data, "resend", ids, destination=filters["destination"])
-    if as_json:
-        click.echo(msgspec.json.encode(result).decode())
-        return
-    _report("Resent", result["resent"], len(ids), by_engine)
+    if dry_run:
+        foresee("resend", data, config, filters, limit, as_json)
+    act("resend", data, filters, rate=rate, limit=limit, wait=not no_wait, force=force, as_json=as_json)
 
 
 @command.command("discard")
 @selection
+@bulk_options
 @click.option("--note", default="", help="Why (kept with the delivery; no patient data).")
 @data_option
 @json_option
-def discard(filters: dict[str, Any], note: str, data: Path, as_json: bool) -> None:
-    """Decide that deliveries need not be sent; what waited for them goes on.
+def discard(
+    filters: dict[str, Any], rate: float | None, limit: int | None, no_wait: bool, note: str, data: Path,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Decide that deliveries need not be sent, and that errors are dealt with; what waited for them goes on.
+
+    A message in ERROR keeps its state and is not counted as an open error any more.
 
     Example: isthmus messages discard 42 --note "entered by hand"
     """
-    ids = _chosen(data, filters)
-    result, by_engine = access.act(data, "discard", ids, destination=filters["destination"], note=note)
-    if as_json:
-        click.echo(msgspec.json.encode(result).decode())
-        return
-    _report("Discarded", result["discarded"], len(ids), by_engine)
+    act(
+        "discard", data, filters, rate=rate, limit=limit, wait=not no_wait, force=True, as_json=as_json, note=note
+    )  # fmt: skip
+
+
+@command.command("export")
+@selection
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["hl7", "json", "csv"]),
+    default="hl7",
+    show_default=True,
+    help="The messages byte for byte, everything about them, or a table without content.",
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A new file, `-` for standard output, or an existing folder: a file each.",
+)
+@click.option("--limit", type=click.IntRange(1), help="At most so many, the oldest first.")
+@data_option
+def export(filters: dict[str, Any], kind: str, output: Path, limit: int | None, data: Path) -> None:
+    """Write messages to a file: they hold patient data, so only you can read it, and it is kept who did it.
+
+    Example: isthmus messages export --cause 3f2a91bc --format hl7 -o failed.hl7
+    """
+    ids = chosen_ids(data, filters, limit)
+    written = write(data, ids, kind, output)
+    click.echo(f"Exported {written} (of {len(ids)} chosen).", err=True)
+    sys.exit(0 if written == len(ids) else 1)

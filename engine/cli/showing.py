@@ -13,6 +13,7 @@ from rich.text import Text
 from engine.clock import iso
 from engine.hl7.charset import decode
 from engine.store.causes import ErrorGroup
+from engine.store.jobs import Job
 from engine.store.search import Row
 
 COLORS = {"SENT": "green", "TRANSFORMED": "green", "ERROR": "red", "FILTERED": "dim", "QUEUED": "yellow"}
@@ -57,6 +58,31 @@ def error_table(groups: list[ErrorGroup]) -> None:
     console.print(table if groups else "No errors.")
     for group in groups:
         console.print(Text.assemble("\n", (group.cause, "bold"), f"  {group.text or 'no text was kept'}"))
+
+
+def job_table(found: list[Job]) -> None:
+    """One line a job."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("job", "asked for", "by", "act", "state", "done", "changed", "failed", "rate"):
+        table.add_column(name, no_wrap=True)
+    for job in found:
+        rate = f"{job.args['rate']:g}/s" if job.args.get("rate") else ""
+        table.add_row(
+            str(job.id), iso(job.at), job.actor, job.verb, job.state, f"{job.done} of {job.total}",
+            str(job.changed), str(job.failed or ""), rate,
+        )  # fmt: skip
+    console.print(table if found else "No jobs.")
+
+
+def job_view(job: Job) -> None:
+    """Everything about one job."""
+    console.print(f"Job {job.id}  {job.verb}  {job.state}", style="bold")
+    _line("asked for", f"{iso(job.at)} by {job.actor}")
+    for name, value in job.args.items():
+        _line(name, f"{value:g}/s" if name == "rate" else str(value))
+    _line("done", f"{job.done} of {job.total} messages, {job.changed} changed, {job.failed} failed")
+    if job.finished_at:
+        _line("finished", iso(job.finished_at))
 
 
 def message_view(shown: dict[str, Any]) -> None:

@@ -12,9 +12,10 @@ import msgspec
 from rich.table import Table
 
 from engine.cli import access
+from engine.cli.bulk import progress
 from engine.cli.options import data_option, json_option
 from engine.cli.showing import console
-from engine.store import commands, search
+from engine.store import commands, jobs, search
 
 
 @click.command("status")
@@ -33,6 +34,7 @@ def command(data: Path, as_json: bool) -> None:
             "engine": engine,
             "totals": search.counts(tx),
             "now": search.backlog(tx),
+            "jobs": jobs.unfinished(tx),
         }
     if as_json:
         click.echo(msgspec.json.encode(told).decode())
@@ -72,6 +74,8 @@ def show(told: dict[str, Any]) -> None:
             str(_sum(totals, "sent")), str(_sum(now, "ERROR")),
         )  # fmt: skip
     console.print(table)
+    for job in told["jobs"]:
+        console.print(progress(job))
     for trouble in troubles(told):
         console.print(f"! {trouble}", style="red")
 

@@ -57,8 +57,11 @@ class Writer:
 
     def plan(self, operations: list[Operation]) -> Deferred[list[Change]]:
         """What the operations would change, old and new; writes nothing. Fails with an OdooError."""
-        planner = Planner(self._client, self._index, self._records, self._module)
-        return Deferred.fromCoroutine(planner.plan(operations))
+        return Deferred.fromCoroutine(self.planner().plan(operations))
+
+    def planner(self) -> Planner:
+        """For plans one after another: what an earlier one would write counts for the later ones."""
+        return Planner(self._client, self._index, self._records, self._module)
 
     async def _deliver(self, batch: list[Delivery]) -> list[Outcome]:
         jobs = [Job(delivery) for delivery in batch]

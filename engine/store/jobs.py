@@ -27,7 +27,7 @@ import msgspec
 import orjson
 
 from engine.clock import Micros
-from engine.errors import StoreError
+from engine.errors import IsthmusError, StoreError
 from engine.store import operate
 from engine.store.tx import Tx
 
@@ -195,3 +195,19 @@ def _jobs(tx: Tx, which: str, values: tuple[Any, ...]) -> list[Job]:
         Job(number, at, actor, verb, orjson.loads(args), *rest)
         for number, at, actor, verb, args, *rest in rows
     ]
+
+
+def drain(call: Callable[[Callable[[Tx], Any]], Any], job_id: int, size: int) -> None:
+    """Take all steps of a job through `call` (a synchronous writer's): where no engine runs."""
+    while True:
+        try:
+            if call(partial(step, job_id=job_id, limit=size)) is None:
+                return
+        except IsthmusError as error:
+            if error.code == "store.busy":
+                raise
+            for _ in range(size):  # one of them cannot be read: find it
+                try:
+                    call(partial(step, job_id=job_id, limit=1))
+                except IsthmusError as fault:
+                    call(partial(skip, job_id=job_id, code=fault.code))

@@ -1,0 +1,166 @@
+"""What a replay or resend would change, message by message and record by record, before it is done.
+
+Guarantees: a replay is rendered by the very pipeline that would run it, a resend is the stored payload; both are
+compared with what stands in the destination now, one message after the other, so that what an earlier one would
+write counts as the old value of a later one. Nothing is stored and nothing is written anywhere.
+Refuses nothing: a message that cannot be planned says why. A destination that cannot be asked (unreachable, no
+right) fails the whole preview with its own error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from channels.build import Builder
+from channels.pipeline import Pipeline
+from engine.errors import DeliveryError
+from engine.model import Meta, Operation
+from engine.spec.channel import Configuration
+from engine.states import MessageState, Result
+from engine.store import deliveries, messages, operate
+from engine.store.tx import Tx
+
+NO_PLAN = "this destination cannot tell beforehand what it would change"
+
+
+class Effect(msgspec.Struct):
+    """What one message would do to one destination. `destination` is "" when it gets nowhere.
+
+    `state`: the state that a replay would give the message, or QUEUED for a resend; `why` explains FILTERED,
+    ERROR and an empty list of changes. `changes` are engine.odoo.plan.Change: they hold patient data.
+    """
+
+    message_id: int
+    channel: str
+    destination: str
+    state: str
+    why: str = ""
+    changes: list[Any] = []
+
+
+class Previewer:
+    """Looks at stored messages through the channels of a configuration."""
+
+    def __init__(self, configuration: Configuration, data_dir: Path, reactor: Any, tx: Tx) -> None:
+        self._builder = Builder(configuration, reactor, data_dir)
+        self._specs = configuration.channels
+        self._pipelines: dict[str, Pipeline] = {}
+        self._planners: dict[tuple[str, str], Any] = {}
+        self._tx = tx
+
+    async def preview(
+        self, verb: str, ids: Sequence[int], destination: str | None = None, **only: str | None
+    ) -> list[Effect]:
+        """The effects in the order in which they would happen. Arguments as of the act (engine.store.operate)."""
+        effects: list[Effect] = []
+        if verb == "replay":
+            for message_id in sorted(set(ids)):
+                effects += await self._replay(message_id)
+            return effects
+        for message_id, name, channel, _, _ in operate.chosen(
+            self._tx, ids, operate.RESENDABLE, destination, **only
+        ):
+            payload = deliveries.payload(self._tx, message_id, name)
+            effect = Effect(message_id, channel, name, "QUEUED")
+            if payload is None:
+                effect.why = "its content is not kept, so it cannot be sent again"
+            else:
+                await self._plan(effect, payload)
+            effects.append(effect)
+        return effects
+
+    async def _replay(self, message_id: int) -> list[Effect]:
+        rows = self._tx.rows(
+            "SELECT id, channel, received_at, control_id, type, sender, peer FROM message WHERE id = ?",
+            (message_id,),
+        )
+        if not rows:
+            return []
+        meta = Meta(*rows[0])
+        nowhere = Effect(message_id, meta.channel, "", MessageState.ERROR)
+        content = messages.raw(self._tx, message_id)
+        pipeline = self._pipeline(meta.channel)
+        if content is None:
+            nowhere.why = "its content is not kept, so it cannot be replayed"
+            return [nowhere]
+        if pipeline is None:
+            nowhere.why = "its channel is not in this configuration"
+            return [nowhere]
+        rendered = pipeline.process(content, meta)
+        if not rendered.payloads:
+            nowhere.state = rendered.state
+            nowhere.why = rendered.reason or (
+                f"{rendered.place}: {rendered.text} [{rendered.code}]" if rendered.code else "no destination"
+            )
+            return [nowhere]
+        effects = []
+        for name, payload in rendered.payloads:
+            effects.append(Effect(message_id, meta.channel, name, rendered.state))
+            await self._plan(effects[-1], payload)
+        return effects
+
+    async def _plan(self, effect: Effect, payload: bytes) -> None:
+        planner = self._planner(effect.channel, effect.destination)
+        if planner is None:
+            effect.why = NO_PLAN
+            return
+        try:
+            effect.changes = await planner.plan(msgspec.json.decode(payload, type=list[Operation]))
+        except DeliveryError as error:
+            if error.result != Result.PERMANENT:
+                raise
+            effect.why = f"it would fail: {error} [{error.code}]"
+        except msgspec.DecodeError:
+            effect.why = NO_PLAN
+        else:
+            effect.why = "" if effect.changes else "nothing to do"
+
+    def _pipeline(self, channel: str) -> Pipeline | None:
+        if channel not in self._pipelines and channel in self._specs:
+            self._pipelines[channel] = self._builder.pipeline(self._specs[channel])
+        return self._pipelines.get(channel)
+
+    def _planner(self, channel: str, destination: str) -> Any:
+        """What plans for a destination, the same for all messages; None when nothing does."""
+        key = (channel, destination)
+        if key not in self._planners:
+            pipeline = self._pipeline(channel)
+            found = (
+                [route.destination for route in pipeline.routes if route.name == destination]
+                if pipeline
+                else []
+            )
+            make = getattr(found[0], "planner", None) if found else None
+            self._planners[key] = make() if make else None
+        return self._planners[key]
+
+
+def kinds(changes: Iterable[Any]) -> list[tuple[str, list[Any]]]:
+    """Changes by record, in order: what becomes of it in a word, and its changes.
+
+    created, changed, untouched, archived, merged, called, or the note of the plan.
+    """
+    records: list[list[Any]] = []
+    for change in changes:
+        last = records[-1][-1] if records else None
+        if last and (last.op, last.model, last.key) == (change.op, change.model, change.key) and change.field:
+            records[-1].append(change)
+        else:
+            records.append([change])
+    return [(_kind(record), record) for record in records]
+
+
+def _kind(record: list[Any]) -> str:
+    first = record[0]
+    if first.op == "merge":
+        return "merged" if first.note == "would merge" else first.note
+    if not first.field:
+        return "untouched" if first.note == "unchanged" else first.note
+    if first.op == "archive" or any(one.field == "active" and one.new in ("0", "False") for one in record):
+        return "archived"
+    new = first.record is None and all(one.old is None for one in record)
+    return "created" if new else "changed"

@@ -1,0 +1,98 @@
+"""`--dry-run`: what a replay or resend would change, shown to who asks and to nobody else."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from channels.preview import Effect, Previewer, kinds
+from engine.cli import access
+from engine.cli.options import checked
+from engine.cli.reactor import steady
+from engine.cli.selecting import chosen_ids, narrowing
+
+LONGEST = 200  # characters of a value
+
+
+def foresee(
+    verb: str, data: Path, config: Path, filters: dict[str, Any], limit: int | None, as_json: bool
+) -> None:
+    """Print the effects. Exit 0, or 1 when a message would be in ERROR or would fail."""
+    ids = chosen_ids(data, filters, limit)
+    only = {} if verb == "replay" else narrowing(filters)
+    configuration = checked(config)
+    reactor = steady()
+    with access.reading(data) as tx:
+        previewer = Previewer(configuration, data, reactor, tx)
+        effects: list[Effect] = wait_for(previewer.preview(verb, ids, **only), reactor)
+    if as_json:
+        click.echo(msgspec.json.encode(effects).decode())
+    else:
+        for effect in effects:
+            click.echo("\n".join(lines(effect)))
+        click.echo(total(effects, len(ids)))
+    sys.exit(
+        1
+        if any(effect.state == "ERROR" or effect.why.startswith("it would fail") for effect in effects)
+        else 0
+    )
+
+
+def wait_for(work: Any, reactor: Any) -> Any:
+    """Run a coroutine on the reactor; gives its result or raises its error."""
+    outcome: list[Any] = []
+
+    def done(result: Any) -> None:
+        outcome.append(result)
+        reactor.callLater(0, reactor.stop)
+
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(work).addBoth(done))
+    reactor.run()
+    if not outcome:
+        raise click.Abort
+    if isinstance(outcome[0], Failure):
+        outcome[0].raiseException()
+    return outcome[0]
+
+
+def lines(effect: Effect) -> list[str]:
+    """One message and destination as text."""
+    where = f" → {effect.destination}" if effect.destination else ""
+    why = f": {effect.why}" if effect.why else ""
+    told = [f"Message {effect.message_id}  {effect.channel}{where}  {effect.state}{why}"]
+    for kind, record in kinds(effect.changes):
+        first = record[0]
+        number = f",{first.record}" if first.record else ""
+        told.append(f"  {first.model}{number}  {first.key}  {kind}")
+        told += [
+            f"      {one.field}: {shown(one.new)}"
+            if kind == "created"
+            else f"      {one.field}: {shown(one.old)} → {shown(one.new)}"
+            for one in record
+            if one.field
+        ]
+        if first.op == "merge" and first.old:
+            told.append(f"      {', '.join(map(str, first.old))} → {first.new}")
+    return told
+
+
+def shown(value: Any) -> str:
+    """A value of a field on one line."""
+    text = "(empty)" if value in (None, "", False, []) else " ".join(str(value).split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def total(effects: list[Effect], chosen: int) -> str:
+    """How many records of each kind."""
+    counts: dict[str, int] = {}
+    for effect in effects:
+        for kind, _ in kinds(effect.changes):
+            counts[kind] = counts.get(kind, 0) + 1
+    told = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "no record"
+    return f"{chosen} messages: {told}. Nothing was done."
