@@ -57,3 +57,44 @@ def ingest(as_json: bool, repeat: int, scale: float, load: str, folder: str) -> 
             say=lambda line: click.echo(line, err=as_json),
         )
     _tell(figures, as_json)
+
+
+@command.command("odoo")
+@json_option
+@click.option(
+    "--records", default=2_000, show_default=True, type=click.IntRange(1), help="Patients, in batches."
+)
+@click.option(
+    "--single", default=200, show_default=True, type=click.IntRange(1), help="Patients, one by one."
+)
+def odoo(as_json: bool, records: int, single: int) -> None:
+    """Patients into Odoo: new, unchanged and changed ones in batches, beside one search and write for each.
+
+    ODOO_URL, ODOO_DB and ODOO_API_KEY (ODOO_LOGIN for 16 to 18) name the server; without them it is the sandbox.
+    The records stay there: use a database that is made for this.
+
+    Example: ODOO_URL=http://127.0.0.1:8069 ODOO_DB=test ODOO_API_KEY=... isthmus bench odoo
+    """
+    from bench import processes
+    from bench import records as measured
+
+    with processes.scratch() as place:
+        figures = measured.run(place, records, single, say=lambda line: click.echo(line, err=as_json))
+    _tell(figures, as_json)
+
+
+@command.command("search")
+@json_option
+@click.option("--messages", default=200_000, show_default=True, type=click.IntRange(1), help="In the store.")
+@click.option("--dir", "folder", default="", help="Where the database is made (default: temporary files).")
+def search(as_json: bool, messages: int, folder: str) -> None:
+    """Searches in a store of many messages.
+
+    Example: isthmus bench search --messages 50000
+    """
+    from bench import processes
+    from bench import search as measured
+
+    with processes.scratch(folder) as place:
+        figures = measured.run(place, messages, say=lambda line: click.echo(line, err=as_json))
+    _tell(figures, as_json)
