@@ -26,6 +26,7 @@ VERBS = {
     "job": ("engine.cli.job", "Watch, pause, resume and cancel acts on many messages."),
     "status": ("engine.cli.status", "What the engine and its channels are doing."),
     "channel": ("engine.cli.channel", "Start, stop, pause and resume a channel."),
+    "db": ("engine.cli.db", "Look after the store: backup, check, prune, vacuum, migrate, keys."),
     "docs": ("engine.cli.docs:docs", "Write the reference page."),
     "schema": ("engine.cli.docs:schema", "Write the JSON Schema of channel files."),
     "bench": ("engine.cli.bench", "Measure this machine."),

@@ -56,7 +56,9 @@ def reading(data: Path) -> Iterator[Tx]:
 def running(tx: Tx, now: Micros) -> bool:
     """Whether an engine is at work on this store."""
     told = commands.engine_status(tx)
-    return told is not None and abs(now - told["seen_at"]) < ALIVE  # the wall clock may have been set back
+    if told is None or not told["status"]:  # none, or it was a verb that opened the store
+        return False
+    return bool(abs(now - told["seen_at"]) < ALIVE)  # the wall clock may have been set back
 
 
 def ask(data: Path, verb: str, args: dict[str, Any]) -> dict[str, Any]:

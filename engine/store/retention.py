@@ -144,6 +144,11 @@ def give_up(tx: Tx, channel: str, before: Micros, limit: int = GIVEN_UP) -> list
     return given_up
 
 
+def given_up_by(tx: Tx, channel: str, before: Micros) -> int:
+    """How many deliveries `give_up` would discard."""
+    return len(tx.rows(Q["old_errors"], (channel, before, -1)))
+
+
 class Sizes:
     """Bytes of the bodies of one channel, by window of message ids; measured once, then only where it grows."""
 
