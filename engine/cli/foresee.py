@@ -73,7 +73,7 @@ def lines(effect: Effect) -> list[str]:
         told += [
             f"      {one.field}: {shown(one.new)}"
             if kind == "created"
-            else f"      {one.field}: {shown(one.old)} → {shown(one.new)}"
+            else f"      {one.field}: {shown(one.old, one.new)} → {shown(one.new)}"
             for one in record
             if one.field
         ]
@@ -82,8 +82,10 @@ def lines(effect: Effect) -> list[str]:
     return told
 
 
-def shown(value: Any) -> str:
-    """A value of a field on one line."""
+def shown(value: Any, other: Any = None) -> str:
+    """A value of a field on one line; `other` is what a truth value is compared with."""
+    if isinstance(value, bool) and other in ("0", "1"):
+        return str(int(value))
     text = "(empty)" if value in (None, "", False, []) else " ".join(str(value).split())
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 

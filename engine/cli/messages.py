@@ -176,7 +176,7 @@ def discard(
 @selection
 @click.option(
     "--format",
-    "kind",
+    "form",
     type=click.Choice(["hl7", "json", "csv"]),
     default="hl7",
     show_default=True,
@@ -191,12 +191,12 @@ def discard(
 )
 @click.option("--limit", type=click.IntRange(1), help="At most so many, the oldest first.")
 @data_option
-def export(filters: dict[str, Any], kind: str, output: Path, limit: int | None, data: Path) -> None:
+def export(filters: dict[str, Any], form: str, output: Path, limit: int | None, data: Path) -> None:
     """Write messages to a file: they hold patient data, so only you can read it, and it is kept who did it.
 
     Example: isthmus messages export --cause 3f2a91bc --format hl7 -o failed.hl7
     """
     ids = chosen_ids(data, filters, limit)
-    written = write(data, ids, kind, output)
+    written = write(data, ids, form, output)
     click.echo(f"Exported {written} (of {len(ids)} chosen).", err=True)
     sys.exit(0 if written == len(ids) else 1)

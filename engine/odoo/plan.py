@@ -80,10 +80,11 @@ class Planner:
             note = "nothing to archive" if operation.op == "archive" else "skipped: no such record"
             return [self._change(operation, None, note=note)]
         before = planned or {}
+        differ = {cell.field for cell in row.columns(fields)}
         changes = [
             self._change(operation, row.id, cell.field, self._old(row, cell, before, fields), cell.text)
-            for cell in (row.cells if row.id is None else row.columns(fields))
-            if before.get(cell.field) != cell.text
+            for cell in row.cells
+            if (before[cell.field] != cell.text if cell.field in before else cell.field in differ)
         ]
         self._set[key] = before | {cell.field: cell.text for cell in row.cells}
         self._resolver.planned.add(row.xid)
