@@ -243,8 +243,8 @@ def rotate_key(drop_old: bool, data: Path) -> None:
         if maintenance.reencrypting(store.reader) is None:
             store.writer.call(maintenance.begin_reencryption)
             keys.rotate()
-        while store.writer.call(partial(maintenance.reencrypt_next, limit=retention.ROWS)):
-            pass
+        while maintenance.reencrypting(store.reader) is not None:
+            store.writer.call(partial(maintenance.reencrypt_next, limit=retention.ROWS))
     click.echo(f"Key {keys.current} is the key now, of everything. Back up the key file.")
 
 

@@ -132,17 +132,19 @@ def reencrypting(tx: Tx) -> int | None:
 
 
 def reencrypt_next(tx: Tx, limit: int) -> int:
-    """The next bodies of the re-encryption under way, and how far it came, in one. Gives the bodies looked at."""
+    """The next bodies of the re-encryption under way, and how far it came, in one. Gives the rows changed."""
     after = reencrypting(tx)
     if after is None:
         return 0
+    before = tx.db.total_changes
     upto = reencrypt(tx, after, limit)
+    changed = tx.db.total_changes - before
     if upto is None:
         tx.execute("DELETE FROM setting WHERE name = ?", (REENCRYPTION,))
         tx.event("key.reencrypted", detail=f"key {tx.codec.keys.current}")
     else:
         tx.execute("UPDATE setting SET value = ? WHERE name = ?", (str(upto), REENCRYPTION))
-    return limit
+    return changed
 
 
 def keys_in_use(tx: Tx) -> set[int]:
