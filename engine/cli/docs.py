@@ -17,7 +17,12 @@ SCHEMA = Path("config/channels.schema.json")
 @click.command("docs")
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when the page is stale.")
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), default=PAGE, show_default=True
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=PAGE,
+    show_default=True,
+    help="The page.",
 )
 def docs(check: bool, output: Path) -> None:
     """Write the reference page of all components and settings.
@@ -30,7 +35,12 @@ def docs(check: bool, output: Path) -> None:
 @click.command("schema")
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when the file is stale.")
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), default=SCHEMA, show_default=True
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=SCHEMA,
+    show_default=True,
+    help="The schema.",
 )
 def schema(check: bool, output: Path) -> None:
     """Write the JSON Schema of channel files: completion and hover in editors.

@@ -18,7 +18,12 @@ from engine.spec.document import Mark, Problem
 @click.command("lint")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json", "github"]), default="text", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    show_default=True,
+    help="For people, programs, or annotations on GitHub.",
 )
 def command(files: tuple[Path, ...], form: str) -> None:
     """Check configuration FILES (default: config/channels.yaml).

@@ -27,7 +27,11 @@ GC_THRESHOLD = (
 @data_option
 @click.option("--check", is_flag=True, help="Check the configuration and exit.")
 @click.option(
-    "--log", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+    "--log",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="How much is told on standard error.",
 )
 def command(config: Path, data: Path, check: bool, log: str) -> None:
     """Start the engine: open the ports of every channel, deliver what is open.

@@ -11,7 +11,11 @@ import click
 @click.command("sandbox")
 @click.option("--listen", default="127.0.0.1:8069", show_default=True, help="HOST:PORT.")
 @click.option(
-    "--data", type=click.Path(path_type=Path, file_okay=False), default=Path("data"), show_default=True
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("data"),
+    show_default=True,
+    help="Folder of its database.",
 )
 @click.option(
     "--version", default="19.0", show_default=True, type=click.Choice(["16.0", "19.0"]), help="Odoo version."
