@@ -12,6 +12,35 @@ from engine.hl7.delimiters import NEVER
 from engine.hl7.escapes import escape
 from engine.hl7.paths import Path
 from engine.hl7.segment import HEADERS, NULL, Segment
+from engine.model import CLEAR
+
+
+def write(segment: Segment, path: Path, value: str) -> None:
+    """Write a value: escaped; CLEAR as `""`, ABSENT and empty text as nothing."""
+    wording = segment.wording
+    if value is CLEAR:
+        text = NULL
+    elif value == NULL:  # a value of two quotes must not be read as CLEAR
+        text = f"{wording.delimiters.escape}X{NULL.encode(wording.codec).hex()}{wording.delimiters.escape}"
+    else:
+        text = escape(str(value), wording.delimiters)
+    write_encoded(segment, path, text)
+
+
+def write_encoded(segment: Segment, path: Path, text: str) -> None:
+    """Write `text`, delimiters and escapes as they are; it must fit the message's character set."""
+    wording = segment.wording
+    try:
+        text.encode(wording.codec)
+    except UnicodeEncodeError:
+        raise HL7Error(
+            f"the text has characters that the message's character set ({wording.codec}) does not have",
+            code="hl7.charset.encode",
+            where=path.text,
+            todo="set the channel's charset, or replace these characters first",
+        ) from None
+    if put(segment, path, text):
+        wording.changed = True
 
 
 def put(segment: Segment, path: Path, text: str) -> bool:
@@ -30,7 +59,7 @@ def put(segment: Segment, path: Path, text: str) -> bool:
     elif not text and (old == NULL or not any(_there(segment, path))):
         return False  # nothing is there to be emptied
     else:
-        separator = segment.message.delimiters.repetition
+        separator = segment.wording.delimiters.repetition
         repetitions = [] if old in ("", NULL) else old.split(separator)
         place = _place(segment, repetitions, path)
         repetitions[place] = _replaced(segment, repetitions[place], path, text)
@@ -56,7 +85,7 @@ def _place(segment: Segment, repetitions: list[str], path: Path) -> int:
         if segment.part(text, component, sub) == wanted:
             return place
     chosen = Path(path.text, "", 0, path.field, 0, None, component, sub)
-    repetitions.append(_replaced(segment, "", chosen, escape(wanted, segment.message.delimiters)))
+    repetitions.append(_replaced(segment, "", chosen, escape(wanted, segment.wording.delimiters)))
     return len(repetitions) - 1
 
 
@@ -64,7 +93,7 @@ def _replaced(segment: Segment, text: str, path: Path, value: str) -> str:
     """One repetition with the path's component set to `value`."""
     if not path.component:
         return value
-    delimiters = segment.message.delimiters
+    delimiters = segment.wording.delimiters
     components = [""] if text == NULL else text.split(delimiters.component)
     _grow(components, path.component)
     if path.sub:

@@ -27,14 +27,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 from engine.errors import HL7Error
 from engine.hl7 import charset as charsets
 from engine.hl7 import edit, paths
 from engine.hl7.delimiters import BLANK, BOM, LEADING, MLLP, Delimiters, delimiters, locate
-from engine.hl7.escapes import escape
 from engine.hl7.paths import Path
-from engine.hl7.segment import NAME, NULL, Segment
+from engine.hl7.segment import NAME, Segment, Wording
 from engine.model import ABSENT, CLEAR
 
 __all__ = ["Message", "Segment"]
@@ -54,8 +54,6 @@ class Message:
 
     __slots__ = (
         "_added",
-        "_changed",
-        "_codec",
         "_index",
         "_lead",
         "_lines",
@@ -64,6 +62,7 @@ class Message:
         "_start",
         "_text",
         "_warning",
+        "_wording",
         "delimiters",
         "raw",
     )
@@ -75,7 +74,7 @@ class Message:
             raise no_header(raw)
         self._override = charset
         self._warning = ""
-        self._codec = ""
+        codec = ""
         self._lead = 0  # bytes before the text: a byte order mark is in UTF-8 whatever the message is in
         if raw[:1] != b"M" and (lead := _LEAD.match(raw)):
             self._lead = lead.end()
@@ -83,7 +82,7 @@ class Message:
         if charset is None and body.isascii() and charsets.ESC not in body:
             text = body.decode("ascii")
         else:
-            text, self._codec, self._warning = charsets.decode(body, self._msh18(), charset=charset)
+            text, codec, self._warning = charsets.decode(body, _msh18(raw, start), charset=charset)
         separator = raw[start + 3 : start + 4]
         end = len(raw)
         for stop in (separator, b"\r", b"\n"):
@@ -97,19 +96,12 @@ class Message:
         self._index: dict[str, list[int]] | None = None
         self._segments: dict[int, Segment] = {}
         self._added = 0
-        self._changed = False
-
-    def _msh18(self) -> str:
-        line = _LINE_END_BYTES.split(self.raw[self._start :], maxsplit=1)[0]
-        fields = line.split(line[3:4], 18)
-        return fields[17].decode("latin-1") if len(fields) > 17 else ""
+        self._wording = Wording(self.delimiters, codec, partial(_declared, raw, start, self.delimiters))
 
     @property
     def codec(self) -> str:
         """The Python codec of the bytes: what they were read with, and what is set is written with."""
-        if not self._codec:
-            self._codec = charsets.declared(self._msh18(), self.delimiters.repetition) or "utf_8"
-        return self._codec
+        return self._wording.codec
 
     @property
     def warnings(self) -> list[str]:
@@ -145,7 +137,7 @@ class Message:
     def _at(self, place: int) -> Segment:
         segment = self._segments.get(place)
         if segment is None:
-            segment = self._segments[place] = Segment(self, place, self._lines[place])
+            segment = self._segments[place] = Segment(self._wording, place, self._lines[place])
         return segment
 
     def _find(self) -> dict[str, list[int]]:
@@ -203,17 +195,7 @@ class Message:
             and self.segment(compiled.segment, compiled.occurrence or 1) is None
         ):
             return  # nothing is there to be emptied
-        self.set(self._to_set(compiled), compiled, value)
-
-    def set(self, segment: Segment, path: Path, value: str) -> None:
-        """Write a value: escaped; CLEAR as `""`, ABSENT and empty text as nothing."""
-        if value is CLEAR:
-            text = NULL
-        elif value == NULL:  # a value of two quotes must not be read as CLEAR
-            text = f"{self.delimiters.escape}X{NULL.encode(self.codec).hex()}{self.delimiters.escape}"
-        else:
-            text = escape(str(value), self.delimiters)
-        self._put(segment, path, text)
+        edit.write(self._to_set(compiled), compiled, value)
 
     def set_encoded(self, path: str, text: str) -> None:
         """Put `text` at `path` as it is, delimiters and escapes included."""
@@ -222,20 +204,7 @@ class Message:
                 "encoded text must not hold a field separator or a line end", code="hl7.set", where=path
             )
         compiled = paths.compile(path)
-        self._put(self._to_set(compiled), compiled, text)
-
-    def _put(self, segment: Segment, path: Path, text: str) -> None:
-        try:
-            text.encode(self.codec)
-        except UnicodeEncodeError:
-            raise HL7Error(
-                f"the text has characters that the message's character set ({self.codec}) does not have",
-                code="hl7.charset.encode",
-                where=path.text,
-                todo="set the channel's charset, or replace these characters first",
-            ) from None
-        if edit.put(segment, path, text):
-            self._changed = True
+        edit.write_encoded(self._to_set(compiled), compiled, text)
 
     def _to_set(self, path: Path) -> Segment:
         """The path's segment; made at the end of the message when it is the next one of its name."""
@@ -255,11 +224,11 @@ class Message:
         places.append(len(self._lines))
         self._lines.append(path.segment)
         self._added += 1
-        self._changed = True
+        self._wording.changed = True
         return self._at(places[-1])
 
     def __bytes__(self) -> bytes:
-        if not self._changed:
+        if not self._wording.changed:
             return self.raw
         codec = self.codec
         pieces = _LINE_END.split(self._text)  # line, end, line, end, ..., line
@@ -290,6 +259,16 @@ class Message:
 
     def __repr__(self) -> str:
         return f"<HL7 message, {len(self.raw)} bytes, {len(self._lines)} segments>"
+
+
+def _msh18(raw: bytes, start: int) -> str:
+    line = _LINE_END_BYTES.split(raw[start:], maxsplit=1)[0]
+    fields = line.split(line[3:4], 18)
+    return fields[17].decode("latin-1") if len(fields) > 17 else ""
+
+
+def _declared(raw: bytes, start: int, given: Delimiters) -> str | None:
+    return charsets.declared(_msh18(raw, start), given.repetition)
 
 
 def no_header(raw: bytes) -> HL7Error:

@@ -7,15 +7,13 @@ names; a field that is exactly `""` is CLEAR under every path into it. Reading n
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from engine.hl7 import paths
+from engine.hl7.delimiters import Delimiters
 from engine.hl7.escapes import unescape
 from engine.hl7.paths import Path
 from engine.model import ABSENT, CLEAR
-
-if TYPE_CHECKING:
-    from engine.hl7.er7 import Message
 
 NULL = '""'
 HEADERS = ("MSH", "FHS", "BHS")
@@ -44,13 +42,33 @@ class Repetition:
         return f"<repetition of {self._segment!r}>"
 
 
+class Wording:
+    """How a message is written: its delimiters and character set. Shared by its segments, so that these need
+    not point back to the message: a message and its segments are freed at once, however large they are."""
+
+    __slots__ = ("_codec", "_declared", "changed", "delimiters")
+
+    def __init__(self, delimiters: Delimiters, codec: str, declared: Callable[[], str | None]) -> None:
+        self.delimiters = delimiters
+        self._codec = codec
+        self._declared = declared
+        self.changed = False  # something was set
+
+    @property
+    def codec(self) -> str:
+        """The Python codec of the bytes: what they were read with, and what is set is written with."""
+        if not self._codec:
+            self._codec = self._declared() or "utf_8"
+        return self._codec
+
+
 class Segment:
     """One segment, read by relative paths: `seg["3.1"]`, `seg["3[2].1"]`, `seg[3]`."""
 
-    __slots__ = ("_fields", "_line", "changed", "index", "message")
+    __slots__ = ("_fields", "_line", "changed", "index", "wording")
 
-    def __init__(self, message: Message, index: int, line: str) -> None:
-        self.message = message
+    def __init__(self, wording: Wording, index: int, line: str) -> None:
+        self.wording = wording
         self.index = index  # 0-based, among the segments of the message
         self.changed = False
         self._line = line
@@ -66,7 +84,7 @@ class Segment:
         """The fields as in the message: `fields[n]` is field n, `fields[0]` the name. Not to be changed."""
         fields = self._fields
         if fields is None:
-            separator = self.message.delimiters.field
+            separator = self.wording.delimiters.field
             fields = self._fields = self._line.split(separator)
             if fields[0] in HEADERS:
                 fields.insert(1, separator)
@@ -78,7 +96,7 @@ class Segment:
         if not self.changed:
             return self._line
         fields = self.fields
-        separator = self.message.delimiters.field
+        separator = self.wording.delimiters.field
         if fields[0] in HEADERS:
             return fields[0] + separator + separator.join(fields[2:])
         return separator.join(fields)
@@ -87,7 +105,9 @@ class Segment:
         return self.value(paths.relative(path))
 
     def __setitem__(self, path: str | int, value: str) -> None:
-        self.message.set(self, paths.relative(path), value)
+        from engine.hl7.edit import write
+
+        write(self, paths.relative(path), value)
 
     def get(self, path: str | int, default: str = "") -> str:
         """The value, or `default` when it is absent."""
@@ -110,7 +130,7 @@ class Segment:
             return []
         if text == NULL or (field <= 2 and fields[0] in HEADERS):
             return [text]
-        return text.split(self.message.delimiters.repetition)
+        return text.split(self.wording.delimiters.repetition)
 
     def named(self, path: Path) -> list[str]:
         """The repetitions that a path names, as in the message."""
@@ -135,7 +155,7 @@ class Segment:
             return CLEAR
         if field <= 2 and fields[0] in HEADERS:
             return text
-        if path.repetition > 1 or path.where is not None or self.message.delimiters.repetition in text:
+        if path.repetition > 1 or path.where is not None or self.wording.delimiters.repetition in text:
             texts = self.named(path)
             if not texts:
                 return ABSENT
@@ -152,7 +172,7 @@ class Segment:
 
     def part(self, text: str, component: int, sub: int) -> str:
         """A component or subcomponent of one repetition (0: all of it) as a value."""
-        delimiters = self.message.delimiters
+        delimiters = self.wording.delimiters
         if component and (sub or component > 1 or delimiters.component in text) and text != NULL:
             text = self.cut(text, component, sub)
         if not text:
@@ -160,14 +180,14 @@ class Segment:
         if text == NULL:
             return CLEAR
         if delimiters.escape in text:
-            return unescape(text, delimiters, self.message.codec) or ABSENT
+            return unescape(text, delimiters, self.wording.codec) or ABSENT
         return text
 
     def cut(self, text: str, component: int, sub: int) -> str:
         """A component or subcomponent of one repetition, as in the message."""
         if not component:
             return text
-        delimiters = self.message.delimiters
+        delimiters = self.wording.delimiters
         if component > 1 or delimiters.component in text:
             parts = text.split(delimiters.component, component)
             text = parts[component - 1] if component <= len(parts) else ""

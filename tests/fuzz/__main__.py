@@ -9,6 +9,8 @@ import click
 from .runner import Result, run
 from .targets import TARGETS
 
+SHOWN = 2_000  # characters
+
 
 @click.command()
 @click.option("--inputs", default=10_000, show_default=True, help="Inputs for each target.")
@@ -30,7 +32,8 @@ def main(inputs: int, seed: int, names: tuple[str, ...], at: int, failures: int)
                 f"  failed: --target {failure.target} --seed {failure.seed} --at {failure.number} --inputs 1"
             )
             click.echo(f"  why:    {failure.why}")
-            click.echo(f"  input:  {failure.small!r}")
+            shown = repr(failure.small)
+            click.echo(f"  input:  {shown if len(shown) < SHOWN else shown[:SHOWN] + ' ...'}")
     sys.exit(failed)
 
 

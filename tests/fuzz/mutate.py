@@ -18,15 +18,19 @@ CHARSETS = [
     "ISO IR100", "ISO IR126", "ISO IR166", "GB 18030-2000", "GBK", "GB2312", "BIG-5", "CNS 11643-1992",
     "KS X 1001", "SJIS", "EUC-JP", "CP1252", "WINDOWS-1251", "CP437", "nonsense", "8859/١", "~", "\x00", "ANSI",
 ]  # fmt: skip
-TEXTS = ["Müller", "Ωμέγα", "Иванов", "山田太郎", "王小明", "김철수", "אבג", "สมชาย", "ﾔﾏﾀﾞ", "😀", "\ufffd", "é\u0301"]  # fmt: skip
+TEXTS = [
+    "Müller", "Ωμέγα", "Иванов", "山田太郎", "王小明", "김철수", "אבג", "สมชาย",
+    "ﾔﾏﾀﾞ", "😀", "\ufffd", "é\u0301",
+]  # fmt: skip
 CODECS = [
     "utf_8", "latin_1", "cp1252", "iso8859_5", "shift_jis", "euc_jp", "iso2022_jp_ext", "gb18030", "big5",
     "euc_kr", "tis_620", "utf_16", "utf_16_le", "utf_32_be",
 ]  # fmt: skip
 TOKENS = [
     b"\r", b"\n", b"\r\n", b"\x0b", b"\x1c", b"\x1c\r", b"\x0b\x0b", b"|", b"^", b"~", b"\\", b"&", b'""', b'|""|',
-    b"\xef\xbb\xbf", b"\x1b", b"\x1b$B", b"\x1b(B", b"\x0e", b"\x0f", b"\x00", b"\xff", b"\xff\xfe", b" ", b"\t", b"\x0c",
-    b"\\F\\", b"\\E\\", b"\\.br\\", b"\\X0D0A\\", b"\\XFF\\", b"\\X\\", b"\\C2842\\", b"\\Z1\\", b"\\H\\", b"\\P\\",
+    b"\xef\xbb\xbf", b"\x1b", b"\x1b$B", b"\x1b(B", b"\x0e", b"\x0f", b"\x00", b"\xff", b"\xff\xfe", b" ", b"\t",
+    b"\x0c", b"\\F\\", b"\\E\\", b"\\.br\\", b"\\X0D0A\\", b"\\XFF\\", b"\\X\\", b"\\C2842\\", b"\\Z1\\", b"\\H\\",
+    b"\\P\\",
     b"MSH", b"\rMSH|^~\\&|A|B", b"\rPID|", b"\rPID|1||7^^^A^MR~8", b"\nPV1|1|I", b"\rFHS|^~\\&", b"BHS|^~\\&|A|B\r",
     b"BTS|1\r", b"FTS|1\r", b"BTS|" + b"9" * 30, b"MRG|5\r", b"ADT^A40", b"SIU^S12", b"ACK", b"2.1", b"2.8",
     b"20260229", b"99991231235959+1400", b"00010101", b"24000000", b"-", b"0", b"1", b"\x85", b"\xe2\x80\xa8", b"\x80",

@@ -165,7 +165,7 @@ def run(target: Target, inputs: int, seed: int, first: int = 0, stop_at: int = 1
 def minimise(target: Target, item: Any, why: str) -> Any:
     """The input without what the failure does not need; the kind of the failure stays the same."""
     kind = why.partition(":")[0]
-    budget = [60 if kind == "Slow" else SHRINKS]
+    budget = [20 if kind == "Slow" else SHRINKS]
 
     def fails(candidate: Any) -> bool:
         budget[0] -= 1

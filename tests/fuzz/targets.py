@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import wire
+from . import steps, wire
 
-TARGETS = [*wire.TARGETS]
+TARGETS = [*wire.TARGETS, *steps.TARGETS]

@@ -117,7 +117,8 @@ def check_view(item: tuple[bytes, str, str, str]) -> None:
     assert bytes(view) == raw
     everything = [view[place] for place in PLACES]
     for place in PLACES[:8]:
-        assert view.get(place, "?") == (view[place] if place in view else "?")
+        there = place in view
+        assert view.get(place, "?") == (view[place] if there else "?")
         every = view.all(place)
         if view[place] is not ABSENT and "[" not in place:
             assert every[0] == view[place], f"all({place}) begins with another value"
@@ -135,7 +136,8 @@ def check_view(item: tuple[bytes, str, str, str]) -> None:
 
 
 def set_and_read(view: Message, path: str, chosen: str, override: str, texts: list[str]) -> None:
-    place = paths.compile(path)
+    if path.startswith("MSH") and not texts[0].startswith("MSH" + view.delimiters.field):
+        return  # what stands before the header is called MSH too: refused where messages are received
     old = view[path]
     try:
         view[path] = chosen
@@ -159,7 +161,6 @@ def set_and_read(view: Message, path: str, chosen: str, override: str, texts: li
     after = [segment.text for segment in again]
     different = [n for n, line in enumerate(texts) if n >= len(after) or after[n] != line]
     assert len(different) <= 1 and len(after) - len(texts) in (0, 1), "more than one segment changed"
-    assert place.segment in PLACES or place.segment
 
 
 # Paths: any text is a path or a PathError that points into it.
@@ -284,6 +285,7 @@ def check_escaped(item: tuple[str, str, str]) -> None:
 
 def make_date(rng: Random) -> tuple[str, str]:
     kinds = [
+        "2026",
         "20260329023015.1234+0100",
         "2026-03-29T02:30:15Z",
         "15 Aug 1942",
@@ -466,7 +468,7 @@ def check_ack(item: tuple[bytes, str, int, str]) -> None:
 
 
 TARGETS = [
-    Target("framer", make_stream, check_stream),
+    Target("framer", make_stream, check_stream, limit=0.3),  # it is read three times
     Target("view", make_view, check_view),
     Target("paths", make_path, check_path, warm_path),
     Target("charset", make_encoded, check_encoded),

@@ -81,7 +81,7 @@ def test_bytes_come_back_and_every_field_can_be_read(path: Path) -> None:
     assert bytes(msg) is data
     for segment in msg.segments():
         segment.changed = True
-    msg._changed = True
+    msg._wording.changed = True
     assert bytes(msg) == data, "writing every segment again must give the same bytes"
 
 
@@ -311,7 +311,7 @@ def test_escapes_are_resolved_in_reading_only() -> None:
         for data in cut(path.read_bytes()):
             for segment in Message(data):
                 for number in range(3, len(segment.fields)):
-                    if "\\T\\" in segment.fields[number] and segment.message.delimiters.escape == "\\":
+                    if "\\T\\" in segment.fields[number] and segment.wording.delimiters.escape == "\\":
                         assert all("\\T\\" not in value for value in segment.all(number))
                         assert "\\T\\" in segment.text
                         found += 1
@@ -337,7 +337,7 @@ def test_nulls() -> None:
 
 def test_z_segments_are_values_like_others() -> None:
     found = [s for p in FILES if p.name not in WITHOUT_MSH for s in read(str(p)) if s.name[:1] == "Z"]
-    assert len({id(s.message) for s in found}) > 10
+    assert len({id(s.wording) for s in found}) > 10
     assert any(s[1] is not ABSENT for s in found)
 
 

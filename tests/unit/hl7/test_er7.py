@@ -384,7 +384,7 @@ def test_any_bytes_after_a_header_can_be_read_and_come_back(rest: bytes, head: b
             segment.all(f"{field}.1.1")
     for segment in msg:
         segment.changed = True
-    msg._changed = True
+    msg._wording.changed = True
     assert bytes(msg) == raw
     assert all(isinstance(text, str) for text in msg.warnings)
 
