@@ -156,16 +156,18 @@ class Engine:
     # What the channels read from the store ----------------------------------------------------------------
 
     def _unrouted(self, names: list[str], after: int, limit: int) -> list[Arrived]:
-        found = [
-            Arrived(
-                Meta(row.id, name, row.received_at, row.control_id, row.type, row.sender, row.peer),
-                row.raw,
-                row.ordering_keys,
-                row.attempts,
-            )
-            for name in names
-            for row in messages.unrouted(self.store.reader, name, after, limit)
-        ]
+        reader = self.store.reader
+        with reader.snapshot():  # else a commit between two channels hides messages below the last one
+            found = [
+                Arrived(
+                    Meta(row.id, name, row.received_at, row.control_id, row.type, row.sender, row.peer),
+                    row.raw,
+                    row.ordering_keys,
+                    row.attempts,
+                )
+                for name in names
+                for row in messages.unrouted(reader, name, after, limit)
+            ]
         found.sort(key=lambda arrived: arrived.meta.id)
         return found[:limit]
 

@@ -26,12 +26,16 @@ class Standing(msgspec.Struct, order=True):
 
 
 def standing(tx: Tx, destinations: Iterable[tuple[str, str]], from_id: int, limit: int) -> list[Standing]:
-    """The first `limit` of all (channel, destination) pairs together, from message `from_id` on, by message."""
-    parts = [
-        _read(tx, query, channel, destination, from_id, limit)
-        for channel, destination in destinations
-        for query in ("standing_open", "standing_errors")
-    ]
+    """The first `limit` of all (channel, destination) pairs together, from message `from_id` on, by message.
+
+    One snapshot: else a commit between two queries would hide rows below the last one that is given.
+    """
+    with tx.snapshot():
+        parts = [
+            _read(tx, query, channel, destination, from_id, limit)
+            for channel, destination in destinations
+            for query in ("standing_open", "standing_errors")
+        ]
     return list(heapq.merge(*parts))[:limit]
 
 

@@ -6,7 +6,8 @@ A Tx is the same for the writer's transaction and for a reader; only the writer 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from engine.clock import Micros
@@ -42,6 +43,15 @@ class Tx:
     def rows(self, sql: str, values: Any = ()) -> list[Any]:
         """All rows at once: a SELECT is never left open."""
         return self.db.execute(sql, values).fetchall()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Within this, a reader sees one state of the database: no commit comes between its statements."""
+        self.db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.db.execute("COMMIT")
 
     def count(self, channel: str, name: str, destination: str = "", by: int = 1) -> None:
         """Add to a total; written once per transaction."""
