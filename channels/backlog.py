@@ -115,9 +115,7 @@ class Backlog:
                 return  # not read yet: it keeps its place
             self._add(owner, message_id, keys)
         elif entry.parked:
-            entry.parked, entry.attempts, entry.next_at = False, 0, 0
-            if not entry.blockers:
-                owner[0].ready(entry)
+            self.lanes.unpark(entry)
 
     def discard(self, channel: str, destination: str, message_id: int) -> bool:
         """An operator discards: what waited for it goes on. One that is on its way finishes first.

@@ -329,6 +329,7 @@ class Sender:
 
     def status(self) -> dict[str, Any]:
         """For people: what it does and why it does not."""
+        parked, waiting = self.lanes.held(self)
         return {
             "destination": self.name,
             "state": "held" if self.breaker.held else "paused" if self.paused else self.breaker.state,
@@ -336,6 +337,8 @@ class Sender:
             "sending": self.sending,
             "ready": len(self._ready),
             "waiting_to_retry": len(self._sleeping),
+            "parked": parked,  # in ERROR, and holding others
+            "held_behind": waiting,
         }
 
 

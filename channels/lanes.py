@@ -51,6 +51,7 @@ class Lanes:
     def __init__(self) -> None:
         self._queues: dict[int, deque[Entry]] = {}
         self._entries: dict[tuple[int, Any], Entry] = {}
+        self._parked: set[Entry] = set()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -79,6 +80,7 @@ class Lanes:
         """The delivery is done with: let the next of its units go."""
         if self._entries.pop((entry.id, entry.owner), None) is None:
             return
+        self._parked.discard(entry)
         for unit in entry.units:
             queue = self._queues[unit]
             if queue[0] is not entry:
@@ -97,10 +99,20 @@ class Lanes:
         """The delivery failed for good and its units must wait for an operator."""
         entry.parked = True
         entry.payload = None
+        self._parked.add(entry)
 
-    def waiting_behind(self, entry: Entry) -> int:
-        """How many deliveries wait because of this one."""
-        return sum(len(self._queues[unit]) - 1 for unit in entry.units if self._queues[unit][0] is entry)
+    def unpark(self, entry: Entry) -> None:
+        """An operator lets it go on, from its place."""
+        entry.parked, entry.attempts, entry.next_at = False, 0, 0
+        self._parked.discard(entry)
+        if not entry.blockers:
+            entry.owner.ready(entry)
+
+    def held(self, owner: Any) -> tuple[int, int]:
+        """Deliveries of `owner` in ERROR that make others wait, and how many wait because of them."""
+        parked = [entry for entry in self._parked if entry.owner is owner]
+        waiting = sum(len(self._queues[unit]) - 1 for entry in parked for unit in entry.units)
+        return len(parked), waiting
 
 
 def units(keys: tuple[int, ...], on_error: str, lanes: int) -> tuple[int, ...]:

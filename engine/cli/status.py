@@ -53,6 +53,12 @@ def troubles(told: dict[str, Any]) -> list[str]:
         if channel["state"] == "failed":
             found.append(f"{name}: {channel['why']}")
         found += [
+            f"{name}, {item['destination']}: {item['parked']} deliveries in ERROR hold {item['held_behind']} later ones"
+            " of the same patients (isthmus messages errors)"
+            for item in channel["destinations"]
+            if item.get("held_behind")
+        ]
+        found += [
             f"{name}, {item['destination']}: {item['state']}, {item['why']}"
             for item in channel["destinations"]
             if item["state"] not in ("closed", "paused")
