@@ -26,6 +26,26 @@ DESTINATIONS: dict[str, Scripted] = {}
 HEADER = "MSH|^~\\&|EHR|RGH|ISTHMUS|CLINIC|20261122080000||{kind}|{control_id}|P|2.5.1\rPID|1||{patient}^^^RGH^MR\r"
 
 
+CONFIG = """
+channels:
+  adt:
+    listener: {{mllp: {{port: 2575}}}}
+    lanes: {lanes}
+    destinations:
+      out:
+        scripted: {{name: out, batch_size: {batch}, in_flight: {flight}}}
+        on_error: {on_error}
+        retry: {{initial: 1, factor: 2, max: 60, jitter: 0{retry}}}
+"""
+
+
+def config(
+    on_error: str = "hold_key", batch: int = 200, flight: int = 4, lanes: int = 64, retry: str = ""
+) -> str:
+    """The configuration of a desk with the one channel `adt`."""
+    return CONFIG.format(on_error=on_error, batch=batch, flight=flight, lanes=lanes, retry=retry)
+
+
 class FlowReactor(MemoryReactorClock):
     """A reactor that runs when it is told to; the commit thread hands its calls over."""
 
@@ -115,6 +135,10 @@ class Scripted:
             code = "" if result == Result.SENT else f"test.{result}"
             outcomes.append(Outcome(delivery.message_id, result, code, "as told"))
         call.done.callback(outcomes)
+
+    def asked(self) -> list[str]:
+        """What is not answered yet."""
+        return [name for call in self.waiting() for name in call]
 
     def waiting(self) -> list[list[str]]:
         """What stands in the calls that are not answered."""

@@ -100,7 +100,7 @@ class Simulation:
         return self.desk.states()
 
     def on_their_way(self) -> set[str]:
-        return {name for one in DESTINATIONS.values() for call in one.waiting() for name in call}
+        return {name for one in DESTINATIONS.values() for name in one.asked()}
 
     def check_order(self, channel: str, batch: list[Any]) -> None:
         """The destination is asked to take these: may they go?"""

@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
-from desk import Desk, scripted
+from desk import DESTINATIONS
 
 import channels.backlog
 import channels.route
 from engine.states import Result
-
-CONFIG = """
-channels:
-  adt:
-    listener: {{mllp: {{port: 2575}}}}
-    lanes: {lanes}
-    destinations:
-      out:
-        scripted: {{name: out, batch_size: {batch}, in_flight: {flight}}}
-        on_error: {on_error}
-        retry: {{initial: 1, factor: 2, max: 60, jitter: 0{retry}}}
-"""
-
-
-def config(on_error="hold_key", batch=200, flight=4, lanes=64, retry=""):
-    return CONFIG.format(on_error=on_error, batch=batch, flight=flight, lanes=lanes, retry=retry)
-
-
-@pytest.fixture
-def make(tmp_path):
-    """`make(config)` gives a desk and its destination."""
-    with scripted() as destinations:
-        desks = []
-
-        def make(text=None, **options):
-            desk = Desk(tmp_path, text or config(**options))
-            desks.append(desk)
-            return desk, destinations["out"]
-
-        yield make
-        for desk in desks:
-            desk.stop()
 
 
 def test_one_patient_in_order_others_pass(make):
     desk, out = make()
     out.auto = None
     desk.send(("a1", "A"), ("a2", "A"), ("b1", "B"), ("a3", "A"))
-    assert sum(out.waiting(), []) == ["a1", "b1"]
+    assert out.asked() == ["a1", "b1"]
     while out.calls:
         out.answer(Result.SENT)
         desk.settle()
@@ -59,7 +29,7 @@ def test_messages_without_a_key_wait_for_nobody(make):
     desk, out = make()
     out.auto = None
     desk.send(("n1", ""), ("n2", ""), ("n3", ""))
-    assert sorted(sum(out.waiting(), [])) == ["n1", "n2", "n3"]
+    assert sorted(out.asked()) == ["n1", "n2", "n3"]
 
 
 def refuse(*control_ids):
@@ -105,13 +75,13 @@ def test_a_merge_is_a_barrier_for_both_patients_and_nobody_else(make):
     desk, out = make()
     out.auto = None
     desk.send(("a1", "A"), ("b1", "B"), ("m", "A", "B"), ("a2", "A"), ("b2", "B"), ("c1", "C"))
-    assert sum(out.waiting(), []) == ["a1", "b1", "c1"]
+    assert out.asked() == ["a1", "b1", "c1"]
     out.answer(lambda delivery: Result.SENT)
     desk.settle()
-    assert sum(out.waiting(), []) == ["m"]
+    assert out.asked() == ["m"]
     out.answer(Result.SENT)
     desk.settle()
-    assert sorted(sum(out.waiting(), [])) == ["a2", "b2"]
+    assert sorted(out.asked()) == ["a2", "b2"]
 
 
 def test_a_merge_waits_for_the_slower_patient(make):
@@ -149,7 +119,7 @@ def test_waiting_times_grow_and_outlive_a_restart(make):
         while len(out.sent) == before:
             desk.advance(0.25)
         times.append(desk.now())
-    waits = [(later - earlier) / 1e6 for earlier, later in zip(times, times[1:], strict=False)]
+    waits = [(later - earlier) / 1e6 for earlier, later in pairwise(times)]
     for wait, expected in zip(waits, [1, 2, 4, 8, 16, 32, 60], strict=True):
         assert expected <= wait <= expected + 0.5, waits
     before = len(out.sent)
@@ -265,137 +235,6 @@ def test_a_destination_that_raises_or_forgets_an_outcome_is_asked_again(make):
     assert desk.open() == {"adt": 0}
 
 
-@pytest.mark.parametrize("behind", [False, True])
-def test_discarding_what_waits(make, behind):
-    desk, out = make()
-    out.auto = None
-    desk.send(("a1", "A"), ("a2", "A"), ("a3", "A"))
-    if behind:
-        desk.crash()
-    desk.act("discard", "a2", note="by hand")
-    out.answer(Result.SENT)
-    desk.settle()
-    assert out.waiting() == [["a3"]]
-    assert desk.rows("SELECT note FROM delivery WHERE state = 'DISCARDED'") == [("by hand",)]
-    assert desk.open() == {"adt": 1}
-
-
-@pytest.mark.parametrize("ended", [Result.SENT, Result.RETRY, Result.PERMANENT, Result.CONFIG])
-def test_what_is_on_its_way_is_decided_by_who_commits_first(make, ended):
-    desk, out = make()
-    out.auto = None
-    desk.send(("a1", "A"), ("a2", "A"))
-    desk.act("discard", "a1")
-    assert out.waiting() == [["a1"]], "the next one waits until the first has come back"
-    out.answer(ended)
-    desk.settle()
-    desk.advance(61)
-    assert desk.states()["a1"] == "DISCARDED"
-    assert out.waiting() == [["a2"]]
-    assert desk.open() == {"adt": 1}
-
-
-def test_discarded_on_its_way_and_sent_again(make):
-    desk, out = make()
-    out.auto = None
-    desk.send(("a1", "A"))
-    desk.act("discard", "a1")
-    desk.act("resend", "a1")
-    assert desk.open() == {"adt": 1}
-    out.answer(Result.SENT)
-    desk.settle()
-    assert desk.states() == {"a1": "SENT"}
-    assert desk.open() == {"adt": 0}
-
-
-def test_resending_what_was_sent_goes_to_the_end(make):
-    desk, out = make()
-    desk.send(("a1", "A"), ("a2", "A"))
-    out.auto = None
-    desk.send(("a3", "A"), ("a4", "A"))
-    desk.act("resend", "a1")
-    assert desk.open() == {"adt": 3}
-    while out.calls:
-        out.answer(Result.SENT)
-        desk.settle()
-    assert out.effects == ["a1", "a2", "a3", "a4", "a1"]
-    assert desk.open() == {"adt": 0}
-
-
-def test_a_replay_is_a_new_message_through_the_channel_of_today(make):
-    desk, out = make()
-    desk.send(("a1", "A"), ("b1", "B"))
-    job = desk.act("replay", "a1", "b1")
-    assert (job.total, job.done, job.changed, job.failed) == (2, 2, 2, 0)
-    assert desk.states() == dict.fromkeys(("a1", "b1", "a1*", "b1*"), "SENT")
-    assert out.effects == ["a1", "b1", "a1", "b1"]
-    assert desk.open() == {"adt": 0}
-
-
-def test_a_thousand_replays_among_new_messages(make, monkeypatch):
-    """More than memory holds, and new messages between them: every one is routed and delivered once."""
-    monkeypatch.setattr(channels.route, "WINDOW", 50)
-    monkeypatch.setattr(channels.backlog, "WINDOW", 50)
-    monkeypatch.setattr(channels.backlog, "CHUNK", 20)
-    desk, out = make()
-    names = [f"m{n}" for n in range(1000)]
-    desk.send(*((name, f"P{n % 50}") for n, name in enumerate(names)))
-    out.effects.clear()
-    new = []
-
-    def interfere(batch):
-        if len(new) < 200:
-            new.append(f"x{len(new)}")
-            desk.receive(new[-1], f"P{len(new) % 50}")
-
-    out.watch = interfere
-    desk.act("replay", *names)
-    desk.settle()
-    assert sorted(out.effects) == sorted(names + new)
-    assert desk.rows("SELECT count(*) FROM message WHERE state = 'RECEIVED'") == [(0,)]
-    for patient in range(50):
-        mine = [one for one in out.effects if one in set(names[patient::50])]
-        assert mine == names[patient::50]
-    assert desk.open() == {"adt": 0}
-
-
-def test_paused_it_receives_and_delivers_nothing(make):
-    desk, out = make()
-    desk.channel("pause")
-    desk.send(("a1", "A"))
-    desk.advance(100)
-    assert out.sent == []
-    desk.channel("resume")
-    assert out.effects == ["a1"]
-
-
-def test_stopped_and_started_and_started_again(make):
-    desk, out = make()
-    port = desk.engine.channels["adt"].where
-    for act, state in (("stop", "stopped"), ("start", "started"), ("start", "started")):
-        assert desk.channel(act) == state
-    assert desk.engine.channels["adt"].where == port
-    desk.channel("pause")
-    assert desk.channel("start") == "started", "start ends a pause too"
-    desk.send(("a1", "A"))
-    assert out.effects == ["a1"]
-
-
-def test_back_pressure_refuses_honestly_and_ends(make):
-    desk, out = make(config().replace("    lanes:", "    backlog: {pause: 1000, refuse: 5}\n    lanes:"))
-    out.auto = None
-    desk.send(*((f"m{n}", f"P{n}") for n in range(5)))
-    over = desk.receive("m5", "P5")
-    desk.settle()
-    assert b"\rMSA|AR|m5|" in over.answers[0] and b"|207^" in over.answers[0]
-    out.auto = lambda delivery: Result.SENT
-    while out.calls:
-        out.answer(Result.SENT)
-    desk.settle()
-    desk.send(("m5", "P5"))
-    assert sorted(out.effects) == [f"m{n}" for n in range(6)]
-
-
 @pytest.mark.parametrize("restart", [False, True])
 def test_more_than_memory_holds(make, monkeypatch, restart):
     monkeypatch.setattr(channels.route, "WINDOW", 20)
@@ -448,8 +287,6 @@ channels:
     ("adt", "siu"), [("hold_key", "hold_key"), ("hold_lane", "hold_key"), ("skip", "hold_lane")]
 )
 def test_two_channels_in_order_with_each_other(make, adt, siu):
-    from desk import DESTINATIONS
-
     desk, out = make(JOINED.format(adt=adt, siu=siu))
     other = DESTINATIONS["siu"]
     out.auto = other.auto = None
@@ -471,8 +308,6 @@ def test_two_channels_in_order_with_each_other(make, adt, siu):
 
 
 def test_pausing_one_of_two_joined_channels_leaves_the_other(make):
-    from desk import DESTINATIONS
-
     desk, out = make(JOINED.format(adt="hold_key", siu="hold_key"))
     desk.channel("pause")
     desk.send(("a1", "A"))
