@@ -143,7 +143,7 @@ def progress(job: jobs.Job) -> str:
     share = f" ({job.done * 100 // job.total} %)" if job.total else ""
     state = "" if job.state in ("running", "done") else f", {job.state}"
     failed = f", {job.failed} failed" if job.failed else ""
-    return f"{DOING[job.verb]}: {job.done} of {job.total}{share}{failed}{state}  [job {job.id}]"
+    return f"Job {job.id}, {DOING[job.verb].lower()}: {job.done} of {job.total}{share}{failed}{state}"
 
 
 def outcome(job: jobs.Job) -> str:

@@ -144,7 +144,7 @@ def test_a_job_can_be_paused_resumed_and_cancelled(full):
     text = full.cli("messages", "resend", "--channel", "adt", "--rate", "20/s", "--force", "--no-wait")
     number = int(re.search(r"Job (\d+)", text)[1])
     until(lambda: full.job(number)["done"] > 5)
-    assert f"[job {number}]" in full.cli("status", status=None)
+    assert f"Job {number}, resending: " in full.cli("status", status=None)
     full.cli("job", "pause", str(number))
     done = full.job(number)["done"]
     assert 5 < done < MANY
