@@ -12,6 +12,7 @@ sent again unchanged; a failing destination is probed, not hammered, and its bac
 | permanent  | ERROR                           | `on_error`: its key or lane waits, or nothing               |
 | config     | QUEUED, why                     | the destination is held and probed every minute             |
 | C3 fails   | nothing                         | sent again: the destination makes the same record of it     |
+| the stored payload is damaged or gone: as permanent, nothing is sent                                       |
 """
 
 from __future__ import annotations
@@ -32,10 +33,13 @@ from engine.model import Delivery, Outcome
 from engine.spec.options import DestinationOptions
 from engine.states import DeliveryState, Result
 from engine.store import deliveries
+from engine.store.sqlite import classify
 from engine.store.writer import Writer
 
 log = structlog.get_logger()
 
+UNREADABLE = "delivery.unreadable"
+READ_AGAIN = 1.0  # seconds, when the store cannot be read
 BATCH_BYTES = 8 << 20  # payloads in one batch; one that is larger goes alone
 
 
@@ -137,12 +141,38 @@ class Sender:
             entry = heapq.heappop(self._ready)
             if self.lanes.find(entry.id, self) is not entry or entry.parked:
                 continue  # discarded meanwhile
-            if entry.payload is None:
-                entry.payload = self.payload(entry.id, self.name)
-            entry.since = self.now()
-            size += len(entry.payload)
-            batch.append(entry)
+            payload = entry.payload or self._read(entry)
+            if payload:
+                entry.payload, entry.since = payload, self.now()
+                size += len(payload)
+                batch.append(entry)
         return batch
+
+    def _read(self, entry: Entry) -> bytes:
+        """The stored payload. One that is damaged is an ERROR; a store that cannot be read is tried again."""
+        code = UNREADABLE
+        try:
+            payload = self.payload(entry.id, self.name)
+        except Exception as error:
+            fault = classify(error)
+            code, payload = fault.code if fault else type(error).__name__, b""
+            if fault is not None and code in ("store.busy", "store.io"):
+                heapq.heappush(self._sleeping, (self.clock.seconds() + READ_AGAIN, entry))
+                self._sleep()
+                return b""
+        if not payload:
+            log.error(
+                "deliver.unreadable", channel=self.channel, destination=self.name, message=entry.id, why=code
+            )
+            text = (
+                "what is to be sent cannot be read from the store (replay the message, or restore a backup)"
+            )
+            outcome = Outcome(entry.id, Result.PERMANENT, UNREADABLE, text)
+            entry.since = self.now()
+            self.in_flight += 1
+            self.sending += 1
+            self._commit([(entry, outcome)], [self._change(entry, outcome, alone=True)])
+        return payload
 
     def _sleep(self) -> None:
         """Set the timer for the next delivery, or probe, that is due."""

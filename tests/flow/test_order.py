@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from itertools import pairwise
 
 import pytest
@@ -233,6 +234,54 @@ def test_a_destination_that_raises_or_forgets_an_outcome_is_asked_again(make):
     desk.advance(5)
     assert desk.states() == {"a1": "SENT"}
     assert desk.open() == {"adt": 0}
+
+
+def test_a_damaged_payload_is_an_error_and_others_go_on(make):
+    desk, out = make()
+    out.auto = None
+    desk.send(("x1", "X"), ("a1", "A"), ("a2", "A"), ("b1", "B"))
+    damaged = desk.id_of("a1") * 4096 + 16 + 2
+    desk.engine.writer.run(lambda tx: tx.execute("UPDATE body SET data = x'00' WHERE id = ?", (damaged,)))
+    desk.settle()
+    desk.crash()
+    assert sorted(out.asked()) == ["b1", "x1"]
+    assert desk.states()["a1"] == "ERROR" and desk.states()["a2"] == "QUEUED"
+    assert desk.rows("SELECT error_code FROM delivery WHERE state = 'ERROR'") == [("delivery.unreadable",)]
+    out.auto = lambda delivery: Result.SENT
+    out.answer(Result.SENT)
+    desk.settle()
+    desk.act("discard", "a1")
+    assert desk.states()["a2"] == "SENT"
+    assert desk.open() == {"adt": 0}
+
+
+def test_a_store_that_cannot_be_read_is_read_again(make, monkeypatch):
+    desk, out = make()
+    desk.channel("pause")
+    desk.send(("a1", "A"))
+    desk.crash()
+    (sender,) = desk.engine.channels["adt"].senders
+    assert out.effects == ["a1"], "a pause does not outlive the engine"
+    out.effects.clear()
+    sender.pause()
+    desk.send(("a2", "A"))
+    read, failures = sender.payload, [10, 10]
+
+    def broken(message_id, name):
+        if failures:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = failures.pop()
+            raise error
+        return read(message_id, name)
+
+    monkeypatch.setattr(sender, "payload", broken)
+    desk.engine.backlogs["adt", "out"].lanes.find(desk.id_of("a2"), sender).payload = None
+    sender.resume()
+    desk.settle()
+    assert out.effects == []
+    desk.advance(1)
+    desk.advance(1)
+    assert out.effects == ["a2"] and not failures
 
 
 @pytest.mark.parametrize("restart", [False, True])
