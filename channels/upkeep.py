@@ -21,19 +21,21 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import structlog
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from twisted.internet.task import LoopingCall, deferLater
-from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
 
 from channels.channel import Channel
 from channels.diskwatch import DiskWatch
 from engine.clock import Micros, iso
 from engine.errors import IsthmusError, StoreError
 from engine.security.keyring import Keyring
-from engine.spec.retention import Disk
+from engine.spec.options import ChannelOptions
+from engine.spec.retention import Disk, Retention
 from engine.store import maintenance, retention
 from engine.store.levels import set_levels
 from engine.store.retention import ROWS, Rule
@@ -76,7 +78,7 @@ class Upkeep:
         self._now = now
         self._channels = channels
         self._released = released
-        self._in_thread = in_thread or self._pooled
+        self._in_thread = in_thread or self._threaded
         self.disk = DiskWatch(Path(store.path), disk, channels.values)
         self._look = LoopingCall(self.disk.look)
         self._look.clock = reactor
@@ -91,8 +93,19 @@ class Upkeep:
         self._at: Micros = 0  # its begin
         self._reencrypting = False
 
-    def _pooled(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
-        return deferToThreadPool(self._clock, self._clock.getThreadPool(), function, *args)
+    def _threaded(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        result: Deferred[Any] = Deferred()
+
+        def work() -> None:
+            try:
+                value = function(*args)
+            except Exception:
+                self._clock.callFromThread(result.errback, Failure())
+            else:
+                self._clock.callFromThread(result.callback, value)
+
+        Thread(target=work, name="isthmus-upkeep", daemon=True).start()
+        return result
 
     # Life -------------------------------------------------------------------------------------------------
 
@@ -170,13 +183,11 @@ class Upkeep:
             self._seen.clear()
             self._whole = self._at
         self._obey_levels()
-        reader = yield self._in_thread(self._store.open_reader)
         try:
             yield self._reencrypt()
-            for name, channel in list(self._channels.items()):
-                yield self._retain(reader, name, channel)
+            if any(_keeps_less(channel.spec.options) for channel in self._channels.values()):
+                yield self._retain()
         finally:
-            reader.db.close()
             counts = dict(self._counts)
             if counts:
                 log.info("retention", **counts)
@@ -184,8 +195,16 @@ class Upkeep:
                 self._writer.submit(lambda tx: tx.event("retention", actor=retention.ACTOR, detail=detail))
 
     @inlineCallbacks
-    def _retain(self, reader: Tx, name: str, channel: Channel) -> Any:
-        options = channel.spec.options
+    def _retain(self) -> Any:
+        reader = yield self._in_thread(self._store.open_reader)
+        try:
+            for name, channel in list(self._channels.items()):
+                yield self._retain_one(reader, name, channel.spec.options)
+        finally:
+            reader.db.close()
+
+    @inlineCallbacks
+    def _retain_one(self, reader: Tx, name: str, options: ChannelOptions) -> Any:
         before = retention.errors_before(options, self._at)
         if before:
             yield self._give_up(name, before)
@@ -294,6 +313,11 @@ class Upkeep:
             changed = yield self._writer.run(partial(_reencrypt, rows))
             self._counts["reencrypted"] += changed
         self._reencrypting = False
+
+
+def _keeps_less(options: ChannelOptions) -> bool:
+    """Whether retention or storage of a channel ask for anything."""
+    return options.storage != "full" or options.retention != Retention()
 
 
 def _reencrypt(rows: int, tx: Tx) -> int:

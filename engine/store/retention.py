@@ -71,8 +71,10 @@ def errors_before(options: ChannelOptions, now: Micros) -> Micros:
 def content_rule(
     channel: str, options: ChannelOptions, now: Micros, before: Micros = ALWAYS, until: int | None = None
 ) -> Rule:
-    """Content goes, the ACK stays as long as a repeated message is answered with it (levels.py)."""
-    remembered = now - options.duplicates.window * 1_000_000
+    """Content goes. The ACK stays as long as a repeated message is answered with it (and with `no-content`),
+    but not when it is room that is needed (`until`): a repeated message is then answered with the stored code.
+    """
+    remembered = ALWAYS if until is not None else now - options.duplicates.window * 1_000_000
     ack_before = {"full": remembered, "no-content": 0, "metadata": ALWAYS}[options.storage]
     texts = options.storage != "metadata"
     return Rule(channel, "content", before, errors_before(options, now), ack_before, texts, until)
