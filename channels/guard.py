@@ -11,11 +11,13 @@ at work after the restart, and after the second time it is parked as `poison` (s
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import FrameType
 
@@ -26,6 +28,15 @@ TICK = 0.1  # seconds; a step that swallows the first interruption gets one with
 MEMORY = 512 << 20  # bytes that the steps of one slice may add to the process
 _PAGE = resource.getpagesize()
 _STATM = Path("/proc/self/statm")
+
+
+@cache
+def _statm() -> int | None:
+    """Kept open, because it is read for every slice; None where there is none (not Linux): no bound then."""
+    try:
+        return os.open(_STATM, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 class Guard:
@@ -62,11 +73,12 @@ class Guard:
     @contextmanager
     def bounded_memory(self) -> Iterator[None]:
         """Within this, an allocation beyond the budget raises MemoryError."""
-        if not self.active or not _STATM.exists():
+        statm = _statm() if self.active else None
+        if statm is None:
             yield
             return
         soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-        now = int(_STATM.read_text().split()[0]) * _PAGE
+        now = int(os.pread(statm, 64, 0).split(maxsplit=1)[0]) * _PAGE
         bound = now + self.memory
         if soft != resource.RLIM_INFINITY:
             bound = min(bound, soft)
