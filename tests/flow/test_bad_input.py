@@ -10,7 +10,7 @@ import socket
 from dataclasses import dataclass
 
 import pytest
-from engine_process import EMPTY, Client, EngineProcess, adt, fields, until, verdict
+from engine_process import EMPTY, ROOT, Client, EngineProcess, adt, fields, until, verdict
 
 VT, END = b"\x0b", b"\x1c\r"
 MB = 1024 * 1024
@@ -289,3 +289,12 @@ def test_answers_keep_the_order_of_their_messages(fresh):
         answers = [verdict(client.answer())[:2] for _ in sent]
     assert answers == [("AA", f"P{n}") if n % 3 else ("AR", "") for n in range(60)]
     assert [row.raw for row in fresh.new()] == sent
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "_"))
+def test_the_table_in_the_documentation_says_so(case):
+    lines = (ROOT / "docs" / "guarantees.md").read_text().splitlines()
+    (row,) = [line for line in lines if line.startswith(f"| {case.name} |")]
+    for code, _, _, condition, ours in case.answers:
+        assert f"{code} {condition}".strip() in row and ours in row
+    assert ("ERROR" in row) == any(state == "ERROR" for state, _, _ in case.rows)
