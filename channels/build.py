@@ -7,6 +7,7 @@ before a port is opened.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from engine.hl7.er7 import Message
 from engine.odoo.connection import OdooConnection
 from engine.spec.channel import Bound, ChannelSpec, Configuration
 from engine.spec.component import BuildContext
-from engine.spec.tables import load_tables
+from engine.spec.tables import load_table
 from transforms.canonical.from_hl7 import interpreter
 
 CONNECTIONS: dict[str, Any] = {"odoo": OdooConnection}
@@ -40,7 +41,10 @@ class Builder:
         self.connections = {
             name: self._connection(name, body) for name, body in configuration.connections.items()
         }
-        self.tables = self._at(("tables",), partial(load_tables, configuration.tables, self.base))
+        self.tables = {
+            name: self._at(("tables", name), partial(load_table, name, body, self.base))
+            for name, body in configuration.tables.items()
+        }
 
     def context(self, spec: ChannelSpec) -> BuildContext:
         """What the components of a channel are built with."""
@@ -114,7 +118,7 @@ class Builder:
         try:
             return make()
         except IsthmusError as error:
-            if error.where and ":" in error.where:
+            if re.search(r":\d+:\d+$", error.where):
                 raise
             raise self._error(where, error.what, code=error.code, todo=error.todo) from error
         except ValidationError as error:

@@ -12,6 +12,7 @@ when it is compiled.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +74,7 @@ def compile_text(template: str, context: BuildContext, where: str = "") -> Calla
     """The text that `template` gives for a scope: absent and cleared values are empty."""
     env = environment(context)
     program = Program(env, parse_text(env, template, where).body, where)
-    return lambda scope: sandbox.concat(program.run(scope))
+    return program.text
 
 
 def analyse(source: str, *, text: bool = False) -> Analysis:
@@ -126,6 +127,17 @@ def parse_text(env: sandbox.Environment, source: str, where: str) -> nodes.Templ
         raise ConfigError(
             f"cannot read the expression: {error.message}", code="expression.syntax", where=where
         ) from None
+    except (ValueError, OverflowError, RecursionError):
+        raise _unreadable(where) from None
+
+
+def _unreadable(where: str) -> ConfigError:
+    return ConfigError(
+        "cannot read the expression: it is nested too deeply, or a number in it is too long",
+        code="expression.syntax",
+        where=where,
+        todo="make it shorter, with `set` steps before it",
+    )
 
 
 class _Harden(NodeTransformer):
@@ -154,7 +166,10 @@ class _Harden(NodeTransformer):
 
 
 def _analyse(env: sandbox.Environment, tree: nodes.Template) -> Analysis:
-    names = meta.find_undeclared_variables(tree)
+    tracker = meta.TrackingCodeGenerator(env)
+    tracker.optimizer = None  # nothing is computed while it is looked at
+    tracker.visit(tree)
+    names = tracker.undeclared_identifiers
     paths, tables = [], set()
     for item in tree.find_all(nodes.Getitem):
         if isinstance(item.node, nodes.Name) and item.node.name == "msg":
@@ -200,9 +215,13 @@ class Program:
         try:
             self.analysis = _analyse(env, tree)
             self._check_tables(env)
-            exec(env.compile(tree, "expression", FILE), namespace)  # noqa: S102
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SyntaxWarning)  # of the generated code: (1)[0]
+                exec(env.compile(tree, "expression", FILE), namespace)  # noqa: S102
         except TemplateSyntaxError as error:
             raise self._bad_template(error) from None
+        except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
+            raise _unreadable(where) from None
         self._root: Any = namespace["root"]
         self._lines = [
             (int(python), int(line))
@@ -259,6 +278,13 @@ class Program:
         for value in self.run(scope):
             return value
         return ABSENT
+
+    def text(self, scope: Scope) -> str:
+        """All outputs, joined."""
+        try:
+            return sandbox.concat(self.run(scope))
+        except UndefinedError as error:
+            raise self._step_error(error) from None
 
     def _step_error(self, error: Exception) -> StepError:
         where = self._where(error)

@@ -188,6 +188,7 @@ def replace(value: str, old: str, new: str) -> str:
 
 def tojson(value: Any) -> str:
     """JSON of a value: `{"a": 1} | tojson` gives `{"a":1}`; absent and cleared are null."""
+    sandbox.check_nested(value)
     return msgspec.json.encode(None if isinstance(value, str) and not value else value).decode()
 
 

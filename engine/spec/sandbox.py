@@ -10,14 +10,16 @@ Refuses: include, import, extends, blocks, `format`, `%` on text, and everything
 |--------------------------------------|-----------------------------------------------------------|
 | `range(10**9)`, nested loops         | MAX_RANGE; STEPS loop rounds and calls in one run          |
 | `'x' * 10**9`, `a ~ a`, join, replace| MAX_TEXT characters, MAX_ITEMS list elements               |
-| `9 ** 9 ** 9`                        | MAX_BITS                                                  |
+| `9 ** 9 ** 9`, `1|round(-10**9)`     | MAX_BITS, MAX_DIGITS                                      |
+| `[[1] * 10**5] * 10**5, string`    | what a filter reads is counted, nested parts each time    |
+| methods of numbers (`to_bytes`)      | none can be reached                                       |
 | endless recursion of a macro         | Python's recursion limit, and STEPS                        |
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, wraps
 from typing import Any, get_args, get_type_hints
 
 import msgspec
@@ -25,7 +27,7 @@ from jinja2 import StrictUndefined, Undefined, nodes
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
-from jinja2.utils import pass_context
+from jinja2.utils import _PassArg, pass_context
 
 from engine.errors import StepError
 from engine.model import ABSENT, CLEAR
@@ -36,12 +38,14 @@ MAX_RANGE = 100_000
 MAX_TEXT = 4_000_000
 MAX_ITEMS = 100_000
 MAX_BITS = 4096
+MAX_DIGITS = 100
 
 READABLE = frozenset(
     {"all", "encoded", "fields", "get", "name", "repetitions", "segment", "segments", "text", "value"}
 )
 UNKNOWN = object()
 PADDING = frozenset({"center", "ljust", "rjust", "zfill"})
+SPLITTING = frozenset({"split", "rsplit", "splitlines"})
 REFUSED_METHODS = frozenset({"format", "format_map", "expandtabs", "translate", "encode", "join"})
 # fmt: off
 JINJA_FILTERS = [
@@ -123,9 +127,10 @@ class Environment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self) -> None:
-        super().__init__(undefined=StrictUndefined, autoescape=False, cache_size=0)
+        # not optimized: what is computed while it is compiled has no bounds
+        super().__init__(undefined=StrictUndefined, autoescape=False, cache_size=0, optimized=False)
         known_filters, known_tests = dict(self.filters), dict(self.tests)
-        self.filters = {name: known_filters[name] for name in JINJA_FILTERS}
+        self.filters = {name: bounded(name, known_filters[name]) for name in JINJA_FILTERS}
         self.tests = {name: known_tests[name] for name in JINJA_TESTS}
         self.filters |= {
             "_text": values.text,
@@ -197,6 +202,8 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Objects that can be changed by index offer only what reads them (`msg.all`)."""
+        if isinstance(obj, (int, float, bytes)):
+            return False
         if hasattr(type(obj), "__setitem__") and not isinstance(obj, (dict, list)):
             return attr in READABLE
         return super().is_safe_attribute(obj, attr, value)
@@ -251,11 +258,11 @@ class Variables(dict[str, Any]):
     """`vars`: a name that was never set is an error, not an absent value."""
 
 
-def spend(context: Context) -> None:
-    """Take one step from the budget of the run."""
+def spend(context: Context, steps: int = 1) -> None:
+    """Take steps from the budget of the run."""
     budget = context.parent.get("_budget")
     if budget is not None:
-        budget[0] -= 1
+        budget[0] -= steps
         if budget[0] < 0:
             raise StepError(
                 f"more than {STEPS:,} loop rounds and calls", code="expression.steps", todo="bound the loop"
@@ -274,6 +281,66 @@ def loop(context: Context, items: Any) -> Iterator[Any]:
     for item in items:
         spend(context)
         yield item
+
+
+def bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter of Jinja that pays for what it reads, and whose result is not too big."""
+    wants = getattr(function, "jinja_pass_arg", None)
+
+    @pass_context
+    @wraps(function)
+    def run(context: Context, value: Any = ABSENT, *args: Any, **kwargs: Any) -> Any:
+        check_filter(name, value, args, kwargs)
+        spend(context, 1 + _length(value) // 100)
+        passed = {
+            _PassArg.context: context,
+            _PassArg.eval_context: context.eval_ctx,
+            _PassArg.environment: context.environment,
+        }
+        first = () if wants is None else (passed[wants],)
+        result = function(*first, value, *args, **kwargs)
+        if isinstance(result, str) and len(result) > MAX_TEXT:
+            raise too_big("the text")
+        return _paid(context, result) if isinstance(result, Iterator) else result
+
+    return run
+
+
+def _paid(context: Context, items: Iterator[Any]) -> Iterator[Any]:
+    for item in items:
+        spend(context)
+        yield item
+
+
+def check_filter(name: str, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raise when a filter would read or make too much."""
+    if name == "round":
+        digits = args[0] if args else kwargs.get("precision", 0)
+        if isinstance(digits, int) and abs(digits) > MAX_DIGITS:
+            raise too_big("round")
+    elif name == "sum" and not isinstance(
+        (args[1] if len(args) > 1 else kwargs.get("start", 0)), (int, float)
+    ):
+        raise StepError("sum adds numbers", code="expression.type", todo="join texts with join")
+    elif name == "list" and isinstance(value, str) and len(value) > MAX_ITEMS:
+        raise too_big("the list")
+    if isinstance(value, (list, tuple, dict)):
+        check_nested(value)
+
+
+def check_nested(value: Any) -> None:
+    """Raise when a structure is too big as text, its shared parts counted each time."""
+    waiting, items, size = [value], 0, 0
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting += [*item.keys(), *item.values()]
+        elif isinstance(item, (list, tuple)):
+            waiting += item
+        size += len(item) if isinstance(item, str) else 0
+        items += 1
+        if items + len(waiting) > 2 * MAX_ITEMS or size > MAX_TEXT:
+            raise too_big("the list")
 
 
 def bounded_range(*args: int) -> range:
@@ -303,6 +370,8 @@ def check_text_method(owner: str, method: str, args: tuple[Any, ...]) -> None:
     if method in REFUSED_METHODS:
         raise SecurityError(f"the method {method!r} of a text is not available")
     if method in PADDING and args and isinstance(args[0], int) and args[0] > MAX_TEXT:
+        raise too_big(method)
+    if method in SPLITTING and len(owner) > MAX_ITEMS:
         raise too_big(method)
     if method == "replace" and len(args) > 1:
         check_replace(owner, args[0], args[1])

@@ -138,6 +138,10 @@ def finish(value: Any, depth: int = 0) -> Any:
 
 
 def _finish_other(value: Any, depth: int) -> Any:
+    if depth == 1 and isinstance(value, (list, tuple, dict)):
+        from engine.spec.sandbox import check_nested
+
+        check_nested(value)
     if isinstance(value, str):  # a subclass, such as Markup
         return finish(str.__str__(value), depth)
     if isinstance(value, Mapping):

@@ -70,4 +70,6 @@ def why(body: bytes) -> str:
         json.loads(body)
     except ValueError as error:
         return str(error)
+    except RecursionError:
+        return "nested too deeply"
     return "not JSON"
