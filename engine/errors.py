@@ -4,6 +4,8 @@
 line:column or an HL7 position; `todo` tells the reader the next step.
 """
 
+import errno
+
 
 class IsthmusError(Exception):
     """Base of every error that Isthmus raises on purpose."""
@@ -71,6 +73,18 @@ class StoreError(IsthmusError):
     """The message store cannot do what it must: disk full, locked, corrupt, too new."""
 
     code = "store"
+
+    @classmethod
+    def of(cls, error: OSError, what: str) -> "StoreError":
+        """What the operating system refused: `what` begins the sentence, such as `the key file`."""
+        full, sealed = (errno.ENOSPC, errno.EDQUOT), (errno.EROFS, errno.EACCES, errno.EPERM)
+        code = "full" if error.errno in full else "readonly" if error.errno in sealed else "io"
+        return cls(
+            f"{what} cannot be written: {error.strerror}",
+            code=f"store.{code}",
+            where=str(error.filename or ""),
+            todo="check owner, rights and free space of the data folder, and how it is mounted",
+        )
 
 
 class StepTimeout(BaseException):

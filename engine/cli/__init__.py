@@ -72,9 +72,14 @@ def main() -> None:
     """Run the command line; an error of ours is one clear line and exit 2."""
     try:
         cli(standalone_mode=True, prog_name="isthmus")
-    except IsthmusError as error:
-        click.echo(f"isthmus: {error} [{error.code}]", err=True)
-        sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        from engine.store.sqlite import classify
+
+        told = error if isinstance(error, IsthmusError) else classify(error)
+        if told is None:
+            raise
+        click.echo(f"isthmus: {told} [{told.code}]", err=True)
+        sys.exit(2)

@@ -45,10 +45,16 @@ def command(data: Path, as_json: bool) -> None:
 
 def troubles(told: dict[str, Any]) -> list[str]:
     """Everything that somebody should look at."""
-    found = [] if told["running"] else ["the engine is not running"]
+    found = [] if told["running"] else [_absent(told["engine"])]
     status = (told["engine"] or {}).get("status", {}) if told["running"] else {}
     if status.get("store", {}).get("state", "open") != "open":
         found.append(f"the store is {status['store']['state']}")
+    disk = status.get("store", {}).get("disk", {})
+    if disk.get("state", "ok") != "ok":
+        doing = (
+            "messages are refused" if disk["state"] == "refusing" else "nothing is read from the listeners"
+        )
+        found.append(f"the disk is almost full ({disk['free']} bytes left): {doing}")
     for name, channel in status.get("channels", {}).items():
         if channel["state"] == "failed":
             found.append(f"{name}: {channel['why']}")
@@ -64,6 +70,16 @@ def troubles(told: dict[str, Any]) -> list[str]:
             if item["state"] not in ("closed", "paused")
         ]
     return found
+
+
+def _absent(engine: dict[str, Any] | None) -> str:
+    """Why there is no news of the engine."""
+    if engine is None or not access.alive(engine["pid"]):
+        return "the engine is not running"
+    return (
+        f"process {engine['pid']} has not written its state for more than {access.ALIVE // 10**6} seconds:"
+        " the store cannot be written, or it stands still (its log tells)"
+    )
 
 
 def show(told: dict[str, Any]) -> None:

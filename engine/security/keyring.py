@@ -204,12 +204,19 @@ def _save(path: Path, keys: dict[int, bytes], current: int, blind_key: bytes) ->
         "keys": {str(key_id): base64.b64encode(key).decode() for key_id, key in keys.items()},
         "blind": base64.b64encode(blind_key).decode(),
     }
+    try:
+        _replace(path, json.dumps(content, indent=1).encode())
+    except OSError as error:
+        raise StoreError.of(error, "the key file") from None
+
+
+def _replace(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".new")
     beside.unlink(missing_ok=True)
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
-        file.write(json.dumps(content, indent=1).encode())
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)

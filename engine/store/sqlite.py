@@ -140,8 +140,11 @@ def apply(db: sqlite3.Connection, number: int, file: Path) -> None:
     except sqlite3.Error as error:
         if db.in_transaction:
             db.execute("ROLLBACK")
+        fault = classify(error)
         raise StoreError(
-            f"migration {file.name} failed: {error}", code="store.migration", todo="the database is unchanged"
+            f"{file.name} failed: {fault.what if fault else error}; the database is unchanged",
+            code=fault.code if fault else "store.migration",
+            todo=fault.todo if fault else "",
         ) from error
 
 
@@ -169,7 +172,11 @@ class FolderLock:
     """The right to be the engine of a data folder, held until `release` or the end of the process."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = os.open(folder / "isthmus.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._file = os.open(folder / "isthmus.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StoreError.of(error, "the data folder") from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -181,8 +188,12 @@ class FolderLock:
                 where=str(folder),
                 todo="stop it first, or name another data folder",
             ) from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, str(os.getpid()).encode(), 0)
+        try:
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, str(os.getpid()).encode(), 0)
+        except OSError as error:
+            os.close(self._file)
+            raise StoreError.of(error, "the data folder") from None
 
     def release(self) -> None:
         """Let another engine in."""

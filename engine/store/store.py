@@ -22,11 +22,12 @@ from engine.store.backup import vacuum
 from engine.store.bodies import Codec, Keys
 from engine.store.checkpoint import Checkpointer
 from engine.store.levels import load_levels
-from engine.store.sqlite import DATABASE, FolderLock, connect, migrate, require_current
+from engine.store.sqlite import DATABASE, FolderLock, classify, connect, migrate, require_current
 from engine.store.tx import Tx
 from engine.store.writer import Writer
 
 Mode = Literal["engine", "client", "reader"]
+OPENING = 5.0  # seconds that opening, and a reader, wait for another process
 
 
 class Store:
@@ -101,12 +102,10 @@ def open_store(
     """
     path = data_dir / DATABASE
     engine = mode == "engine"
-    if engine:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = FolderLock(data_dir) if engine else None
 
     def open_tx(write: bool) -> Tx:
-        db = connect(path, write=write, wait=0.0 if write and reactor is not None else 5.0)
+        db = connect(path, write=write, wait=OPENING)
         codec = Codec(keys, db, encrypt=encrypt, compress=compress)
         return Tx(db, codec, now)
 
@@ -134,15 +133,19 @@ def open_store(
             write_fingerprints(db, keys)
         writing.codec.use_dictionaries()
         load_levels(writing)
+        epoch = new_epoch(db, now()) if engine else None
+        if reactor is not None:
+            db.execute(
+                "PRAGMA busy_timeout=0"
+            )  # the writer waits by itself, and lets the reactor work meanwhile
         store = Store(path, open_tx)
         opened.append(store.reader.db)
-    except BaseException:
+    except BaseException as error:
         for db in opened:
             db.close()
         if lock is not None:
             lock.release()
-        raise
-    epoch = new_epoch(db, now()) if engine else None
+        raise classify(error) or error from None
     store._lock = lock
     store._writing = writing
     if engine:

@@ -1,0 +1,128 @@
+"""The disk is full, or cannot be written: no AA for what is not stored, a clear word to people, and on by itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+from chaos import Load, Odoo, configured, seconds, verify
+from engine_process import ROOT, EngineProcess, adt, free_ports, until
+from mounts import fill, mounted, resize, sh, tmpfs
+
+BIG = "".join(
+    f"OBX|{n}|ED|X||^{'%0512x' % (3**1200 * n % 16**512)}\r" for n in range(40)
+)  # 20 KB, little to press
+
+
+def status(engine: EngineProcess) -> tuple[int, str]:
+    """What `status` says to people, and its exit code."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run_engine.py"), "status", "--data", str(engine.data)],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def still(load: Load, for_seconds: float) -> None:
+    """Nobody gets an AA any more."""
+    until(lambda: (before := load.count, time.sleep(0.6), before == load.count)[2])
+    before = load.count
+    time.sleep(for_seconds)
+    assert load.count == before
+
+
+@pytest.mark.parametrize("how", ["by load", "at once"])
+def test_full(tmp_path, how):
+    port, odoo_port = free_ports(2)
+    odoo = Odoo(tmp_path / "odoo", odoo_port).start()
+    engine = EngineProcess(tmp_path, configured(port, odoo_port))
+    with tmpfs(engine.data, "8m" if how == "by load" else "32m"):  # the log alone may take 16
+        try:
+            engine.start()
+            load = Load(port, patients=6, pace=0.002, more=BIG if how == "by load" else "").start()
+            if how == "at once":
+                time.sleep(0.4)
+                ballast = fill(engine.data)
+            still(load, seconds(1.0))
+            until(lambda: status(engine)[0] == 1, every=0.5)
+            told = status(engine)[1]
+            assert "the disk is almost full" in told or "the store cannot be written" in told, told
+            assert [line for line in engine.text.splitlines() if "store.full" in line or "disk" in line]
+            if how == "at once":
+                ballast.unlink()
+            else:
+                resize(engine.data, "size=64m")
+            sent = load.count
+            until(lambda: load.count > sent + 20)
+            load.stop()
+            verify(engine, odoo, load)
+            assert {answer.split()[0] for answer in load.answers} <= {"AA", "AR"}
+            until(lambda: status(engine)[0] == 0)
+        finally:
+            engine.kill()
+            odoo.kill()
+
+
+def test_full_at_start(tmp_path):
+    engine = EngineProcess(tmp_path, configured(*free_ports(2)))
+    with tmpfs(engine.data, "256k"):
+        fill(engine.data)
+        engine.spawn()
+        assert engine.wait() == 2
+        assert "[store.full]" in engine.text or "full" in engine.text
+        assert "Traceback" not in engine.text
+
+
+def test_read_only_at_start(tmp_path):
+    port, odoo_port = free_ports(2)
+    engine = EngineProcess(tmp_path, configured(port, odoo_port))
+    with tmpfs(engine.data, "8m"):
+        engine.start().send(adt("R1"))
+        engine.terminate()
+        resize(engine.data, "ro")
+        engine.spawn()
+        assert engine.wait() == 2
+        assert "cannot be written" in engine.text, engine.text
+        assert "Traceback" not in engine.text
+        resize(engine.data, "rw")
+        try:
+            engine.start().send(adt("R2"))
+            assert [one.control_id for one in engine.stored()] == ["R1", "R2"]
+        finally:
+            engine.kill()
+
+
+def test_becomes_read_only(tmp_path):
+    """What ext4 does when the disk fails: read-only from one moment to the next."""
+    image = tmp_path / "disk.img"
+    with image.open("wb") as file:
+        file.truncate(24 << 20)
+    port, odoo_port = free_ports(2)
+    odoo = Odoo(tmp_path / "odoo", odoo_port).start()
+    engine = EngineProcess(tmp_path, configured(port, odoo_port))
+    sh("mkfs.ext4", "-q", "-F", image)
+    try:
+        with mounted(engine.data, "-o", "loop,errors=remount-ro", image) as folder:
+            device = sh("findmnt", "-n", "-o", "SOURCE", folder).strip().rpartition("/")[2]
+            trigger = f"/sys/fs/ext4/{device}/trigger_fs_error"
+            engine.start()
+            load = Load(port, patients=6, pace=0.005).start()
+            time.sleep(0.5)
+            sh("sh", "-c", f"echo broken > {trigger}")
+            still(load, seconds(1.0))
+            assert any(answer.startswith("AR store.") for answer in load.answers), load.answers
+            assert "store.failed" in engine.text
+            assert "Traceback" not in engine.text
+            engine.kill()
+            sh("umount", folder)
+        subprocess.run(["e2fsck", "-fy", str(image)], capture_output=True, check=False)
+        with mounted(engine.data, "-o", "loop", image):
+            engine.start()
+            load.stop()
+            verify(engine, odoo, load)
+            engine.terminate()
+    finally:
+        engine.kill()
+        odoo.kill()
