@@ -83,11 +83,14 @@ def _samples(tx: Tx, channel: str, kind: Kind, samples: int) -> list[bytes]:
     return bodies
 
 
-def save_dictionary(tx: Tx, trained: Trained) -> int:
-    """Keep a dictionary; the writer compresses with it from the next opening or `use_dictionaries`."""
-    values = (trained.channel, trained.kind, tx.now())
+def save_dictionary(tx: Tx, trained: Trained, bodies: int = 0) -> int:
+    """Keep a dictionary, made when there had been so many `bodies`.
+
+    The writer compresses with it from the next opening or `use_dictionaries`.
+    """
+    values = (trained.channel, trained.kind, tx.now(), bodies)
     number = tx.execute(
-        "INSERT INTO dictionary (channel, kind, made_at, data) VALUES (?, ?, ?, x'')", values
+        "INSERT INTO dictionary (channel, kind, made_at, bodies, data) VALUES (?, ?, ?, ?, x'')", values
     ).lastrowid
     assert number is not None
     blob = tx.codec.seal(dictionary_row(number), trained.data)

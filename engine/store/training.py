@@ -3,7 +3,7 @@
 Guarantees: a dictionary is used only after the transaction that stores it is durable, so no body can ever need
 one that was lost; training (a tenth of a second) is done in a thread with a connection of its own. Refuses to
 keep a dictionary that does not pay (see `maintenance.train`), and tries again when four times as much has come;
-to learn from a channel whose content is not kept.
+to learn from a channel whose content is not kept. One that pays is made anew when ten times as much has come.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from engine.store.bodies import Kind
 from engine.store.maintenance import SAMPLES, Trained
 from engine.store.store import Store
 
+MORE = 10  # times as many bodies as a dictionary was made of: messages have changed since
 COUNTED_BY = {Kind.RAW: "received", Kind.PAYLOAD: "queued", Kind.EXCHANGE: "sent"}
 Subject = tuple[str, Kind]  # channel, kind
 log = Logger()
@@ -45,11 +46,16 @@ class Trainer:
         """Begin no more."""
         self._closed = True
 
-    def _due(self) -> Subject | None:
+    def _due(self) -> tuple[str, Kind, int] | None:
+        """What to train, and how many bodies of it have come."""
         reader = self._store.reader
-        done = {
-            (channel, kind) for channel, kind in reader.rows("SELECT DISTINCT channel, kind FROM dictionary")
+        made: dict[Subject, int] = {
+            (channel, kind): bodies
+            for channel, kind, bodies in reader.rows(
+                "SELECT channel, kind, max(bodies) FROM dictionary GROUP BY channel, kind"
+            )
         }
+        done: set[Subject] = set()
         for (name,) in reader.rows("SELECT name FROM setting WHERE name LIKE 'storage:%'"):
             done |= {(name.partition(":")[2], kind) for kind in COUNTED_BY}  # content is not to be kept there
         counted: dict[tuple[str, str], int] = {}
@@ -58,12 +64,13 @@ class Trainer:
         for (channel, name), value in counted.items():
             for kind, counter in COUNTED_BY.items():
                 subject = channel, kind
-                if name == counter and subject not in done and value >= self._at.get(subject, SAMPLES):
+                due = max(self._at.get(subject, SAMPLES), made.get(subject, 0) * MORE)
+                if name == counter and subject not in done and value >= due:
                     self._at[subject] = value * 4
-                    return subject
+                    return *subject, value
         return None
 
-    def _train(self, channel: str, kind: Kind) -> None:
+    def _train(self, channel: str, kind: Kind, bodies: int) -> None:
         """In the thread."""
         trained = None
         try:
@@ -74,13 +81,13 @@ class Trainer:
                 reader.db.close()
         except Exception as error:  # the store says so itself where it matters
             log.warn("no dictionary was made: {kind}", kind=type(error).__name__)
-        self._reactor.callFromThread(self._trained, trained)
+        self._reactor.callFromThread(self._trained, trained, bodies)
 
-    def _trained(self, trained: Trained | None) -> None:
+    def _trained(self, trained: Trained | None, bodies: int) -> None:
         if trained is None or self._closed:
             self._busy = False
         else:
-            self._store.writer.submit(partial(_save, trained), self._saved)
+            self._store.writer.submit(partial(_save, trained, bodies), self._saved)
 
     def _saved(self, _: Any, error: BaseException | None) -> None:
         """It is durable: compress with it from the next transaction on."""
@@ -89,5 +96,5 @@ class Trainer:
         self._busy = False
 
 
-def _save(trained: Trained, tx: Any) -> None:
-    maintenance.save_dictionary(tx, trained)
+def _save(trained: Trained, bodies: int, tx: Any) -> None:
+    maintenance.save_dictionary(tx, trained, bodies)
