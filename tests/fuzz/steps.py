@@ -1,4 +1,5 @@
 """Targets behind the wire: canonical adapter, pipeline, intake of frames, expressions, the Odoo sandbox."""
+# ruff: noqa: E501
 
 from __future__ import annotations
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import steps, wire
+from . import config, steps, wire
 
-TARGETS = [*wire.TARGETS, *steps.TARGETS]
+TARGETS = [*wire.TARGETS, *steps.TARGETS, *config.TARGETS]
