@@ -102,4 +102,4 @@ def test_vacuum_gives_room_back(source):
     before, after = source.store.vacuum()
     assert after < before / 5
     assert maintenance.check(source.reader, bodies=True) != [], "RECEIVED without content is noticed"
-    assert len(messages.raw(source.reader, 10)) > 10_000
+    assert messages.raw(source.reader, 10) == content(9)
