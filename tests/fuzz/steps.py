@@ -290,7 +290,8 @@ def junk(rng: Random, depth: int = 3) -> Any:
 
 
 def make_request(rng: Random) -> tuple[str, str, str, str, bytes]:
-    path = rng.choice(PATHS)
+    version = rng.choice(("19.0", "19.0", "17.0", "16.0"))
+    path = rng.choice(PATHS) if version == "19.0" or rng.random() < 0.1 else "/jsonrpc"
     named: Any = {
         rng.choice(("ids", "domain", "fields", "data", "vals", "vals_list", "context", "limit", "offset", "order", "name", "x")):
         junk(rng) for _ in range(rng.randrange(4))
@@ -312,7 +313,7 @@ def make_request(rng: Random) -> tuple[str, str, str, str, bytes]:
     kind = rng.choice(
         ("application/json", "application/json", "application/json; charset=x", "text/plain", "")
     )
-    return rng.choice(("19.0", "17.0", "16.0")), rng.choice(("POST", "POST", "POST", "GET")), path, kind, body
+    return version, rng.choice(("POST", "POST", "POST", "GET")), path, kind, body
 
 
 @lru_cache(maxsize=4)
