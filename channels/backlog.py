@@ -11,10 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import structlog
+
 from channels.deliver import Sender
 from channels.lanes import Entry, Lanes, units
 from engine.states import DeliveryState
 from engine.store.standing import Standing
+
+log = structlog.get_logger()
 
 WINDOW = 20_000  # open deliveries in memory
 CHUNK = 1_000  # read at a time
@@ -67,7 +71,12 @@ class Backlog:
 
     def _fill(self) -> None:
         self._scheduled = None
-        found = self.read(self._last, CHUNK)
+        try:
+            found = self.read(self._last, CHUNK)
+        except Exception as error:
+            log.error("backlog.unreadable", code=getattr(error, "code", type(error).__name__))
+            self._scheduled = self.clock.callLater(1, self._fill)
+            return
         before = len(self.lanes)
         for item in found:
             owner = self.senders.get((item.channel, item.destination))

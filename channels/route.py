@@ -15,14 +15,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+import structlog
+
 from channels.guard import Guard
 from channels.pipeline import Pipeline, Rendered
 from engine.clock import Micros
-from engine.errors import StoreError
+from engine.errors import StepTimeout, StoreError
 from engine.model import Meta
 from engine.states import MessageState
 from engine.store import messages
 from engine.store.writer import Writer
+
+log = structlog.get_logger()
 
 WINDOW = 2_000  # messages waiting in memory
 WINDOW_BYTES = 32 << 20  # of them all
@@ -30,6 +34,12 @@ READ = 64  # messages read from the store at a time
 SLICE = 32  # messages routed before the reactor gets its turn
 CAREFUL = 100  # messages found at the start that are routed one by one, each marked first
 LIVES = 2  # deaths of the process with this message at work
+DAMAGED = Rendered(
+    MessageState.ERROR,
+    code="store.corrupt",
+    text="the stored message is damaged (restore a backup, or let the sender send it again under a new MSH-10)",
+    place="route",
+)
 POISON = Rendered(
     MessageState.ERROR,
     code="poison",
@@ -124,8 +134,8 @@ class Router:
         if self._rewound and self.pending:
             return
         self._rewound = False
-        if not self._queue and self._behind:
-            self._catch_up()
+        if not self._queue and self._behind and not self._catch_up():
+            return
         if self._marking:
             return
         if not self._behind:
@@ -133,8 +143,14 @@ class Router:
         if self._careful and self._marked is None:
             self._mark()
             return
-        group = self._render()
-        if not group:
+        first = self._marked or (self._queue[0] if self._queue else None)
+        if first is None:
+            return
+        try:
+            group = self._render()
+        except (Exception, StepTimeout) as error:  # an interruption that came between two messages
+            log.error("route.interrupted", error=type(error).__name__)
+            self._rewind(first.meta.id)
             return
         self.pending += len(group)
         self.writer.submit(partial(self._store, group), partial(self._stored, group))
@@ -152,8 +168,9 @@ class Router:
             for arrived in taken:
                 self.guard.arm()
                 try:
+                    pipeline = self.pipelines[arrived.meta.channel]
                     group.append(
-                        (arrived, self.pipelines[arrived.meta.channel].process(arrived.raw, arrived.meta))
+                        (arrived, pipeline.process(arrived.raw, arrived.meta) if arrived.raw else DAMAGED)
                     )
                 finally:
                     self.guard.disarm()
@@ -183,14 +200,30 @@ class Router:
         self._marking = False
         self.wake()
 
-    def _catch_up(self) -> None:
-        found = self.read(self._last, READ)
+    def _catch_up(self) -> bool:
+        """Read on. False when the store cannot be read now: tried again in a second."""
+        try:
+            found = self.read(self._last, READ)
+        except Exception as error:
+            log.error("route.unreadable", code=getattr(error, "code", type(error).__name__))
+            self.clock.callLater(1, self.wake)
+            return False
         if found:
             self._queue += found
             self._bytes += sum(len(one.raw) for one in found)
             self._last = found[-1].meta.id
         else:
             self._behind = False
+        return True
+
+    def _rewind(self, first: int) -> None:
+        """From this message on nothing of C2 is in the store: they are RECEIVED, and come again from there."""
+        self._queue.clear()
+        self._bytes = 0
+        self._marked = None
+        self._behind = self._rewound = True
+        self._last = min(self._last, first - 1)
+        self.clock.callLater(1, self.wake)
 
     def _store(self, group: list[tuple[Arrived, Rendered]], tx: Any) -> list[bool]:
         """C2: what became of each message, and its deliveries with their payloads."""
@@ -221,12 +254,7 @@ class Router:
             self._store_alone(group, error)
             return
         if routed is None:
-            # Nothing of C2 is in the store: the messages are still RECEIVED and come again from there.
-            self._queue.clear()
-            self._bytes = 0
-            self._behind = self._rewound = True
-            self._last = min(self._last, group[0][0].meta.id - 1)
-            self.clock.callLater(1, self.wake)
+            self._rewind(group[0][0].meta.id)
             return
         self.done([one for one, now in zip(group, routed, strict=True) if now])
         self.wake()

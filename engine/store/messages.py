@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from engine.clock import Micros
+from engine.errors import StoreError
 from engine.states import DeliveryState, MessageState
 from engine.store import crashpoints
 from engine.store.bodies import MAX_SLOT, Kind
@@ -202,11 +203,16 @@ def route(tx: Tx, done: Routed) -> bool:
 
 
 def unrouted(tx: Tx, channel: str, after_id: int = 0, limit: int = 500) -> list[Unrouted]:
-    """RECEIVED messages of a channel in order of receipt, with their bytes."""
+    """RECEIVED messages of a channel in order of receipt, with their bytes; without them when they are damaged."""
     found = []
     for row in tx.rows(Q["unrouted"], (channel, after_id, limit)):
         message_id, received_at, control_id, kind, sender, peer, key, also, attempts, blob = row
-        raw = tx.codec.open(message_id << 12, blob)[0]
+        try:
+            raw = tx.codec.open(message_id << 12, blob)[0]
+        except StoreError as error:
+            if error.code != "store.corrupt":
+                raise
+            raw = b""
         keys = unpack_keys(key, also)
         found.append(Unrouted(message_id, received_at, control_id, kind, sender, peer, keys, attempts, raw))
     return found

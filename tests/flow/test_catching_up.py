@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 from engine_process import adt
 
 import engine.app
 import engine.store.standing
+from engine.errors import StepTimeout
 from engine.security.keyring import open_keyring
 from engine.store import messages
 from engine.store.store import open_store
@@ -73,3 +76,65 @@ def test_deliveries_of_joined_channels(make, monkeypatch, other):
     pairs = [("adt", "out"), ("siu", "out")]
     assert desk.engine._standing(pairs, 0, 10) == []
     assert [one.channel for one in desk.engine._standing(pairs, 0, 10)] == ["adt", "siu"]
+
+
+def failing(times):
+    """A disk that cannot be read so many times."""
+    left = [sqlite3.OperationalError("disk I/O error") for _ in range(times)]
+
+    def check():
+        if left:
+            raise left.pop()
+
+    return check
+
+
+def test_a_store_that_cannot_be_read_stops_neither_routing_nor_delivering(make, monkeypatch):
+    desk, out = make()
+    out.auto = None
+    desk.send(("a1", "A"), ("b1", "B"))
+    routing, filling = failing(2), failing(2)
+    unrouted, standing = engine.app.Engine._unrouted, engine.app.Engine._standing
+    monkeypatch.setattr(engine.app.Engine, "_unrouted", lambda *args: (routing(), unrouted(*args))[1])
+    monkeypatch.setattr(engine.app.Engine, "_standing", lambda *args: (filling(), standing(*args))[1])
+    desk.crash()
+    assert out.calls == []
+    desk.send(("c1", "C"))
+    for _ in range(4):
+        desk.advance(1)
+    assert sorted(out.asked()) == ["a1", "b1", "c1"]
+
+
+def test_a_damaged_message_is_an_error_and_others_are_routed(make):
+    desk, out = make()
+    desk.channel("pause")
+    desk.send(("a1", "A"), ("b1", "B"), ("a2", "A"))
+    damaged = desk.id_of("a1") * 4096
+    desk.engine.writer.run(lambda tx: tx.execute("UPDATE body SET data = x'00' WHERE id = ?", (damaged,)))
+    desk.settle()
+    desk.crash()
+    desk.advance(1)
+    assert desk.states() == {"a1": "ERROR", "b1": "SENT", "a2": "SENT"}
+    assert desk.rows("SELECT error_code FROM message WHERE state = 'ERROR'") == [("store.corrupt",)]
+    assert out.effects == ["b1", "a2"]
+
+
+def test_an_interruption_between_two_messages_loses_none(make, monkeypatch):
+    """The alarm of a step may ring when the step has just ended."""
+    desk, out = make()
+    (router,) = {channel.router for channel in desk.engine.channels.values()}
+    rings = [StepTimeout("late")]
+
+    def ring():
+        if rings:
+            raise rings.pop()
+
+    monkeypatch.setattr(router.guard, "arm", ring)
+    desk.send(("a1", "A"), ("b1", "B"), ("a2", "A"))
+    assert out.effects == []
+    desk.send(("c1", "C"))
+    desk.advance(1)
+    desk.advance(1)
+    assert sorted(out.effects) == ["a1", "a2", "b1", "c1"]
+    assert out.effects.index("a1") < out.effects.index("a2")
+    assert desk.open() == {"adt": 0}
