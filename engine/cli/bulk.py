@@ -150,7 +150,7 @@ def outcome(job: jobs.Job) -> str:
     """What came of it."""
     text = f"{DONE[job.verb]}: {job.changed} (of {job.total} chosen)."
     if job.verb == "replay" and job.done > job.changed:
-        text += f" {job.done - job.changed} left out: their content is not kept, or cannot be read."
+        text += f" {job.done - job.changed} left out: not routed yet, or their content is not kept or cannot be read."
     elif job.failed:
         text += f" {job.failed} failed."
     if job.state != "done":

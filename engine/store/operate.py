@@ -33,7 +33,7 @@ class Replayed(NamedTuple):
 
 
 def replay(tx: Tx, ids: Sequence[int], actor: str) -> list[Replayed]:
-    """Make new RECEIVED messages of these, in their order of receipt.
+    """Make new RECEIVED messages of these, in their order of receipt; those that are RECEIVED still are left out.
 
     What the old message still had to deliver, or could not, is DISCARDED with it, and its own error is dealt
     with: the new message takes its place, and an error is counted once however often it is replayed.
@@ -43,15 +43,17 @@ def replay(tx: Tx, ids: Sequence[int], actor: str) -> list[Replayed]:
         content = raw(tx, message_id)
         if content is None:
             continue
-        new_id = tx.execute(
+        made_of = tx.rows(
             "INSERT INTO message (channel, state, received_at, control_id, type, sender, peer, digest, size,"
             " ordering_key, also_keys, mrn, visit, parent_id)"
             " SELECT channel, 'RECEIVED', ?, control_id, type, sender, peer, digest, size,"
-            " ordering_key, also_keys, mrn, visit, id FROM message WHERE id = ?",
+            " ordering_key, also_keys, mrn, visit, id FROM message WHERE id = ? AND state <> 'RECEIVED'"
+            " RETURNING id, channel",
             (tx.now(), message_id),
-        ).lastrowid
-        assert new_id is not None
-        channel = tx.execute("SELECT channel FROM message WHERE id = ?", (new_id,)).fetchone()[0]
+        )
+        if not made_of:
+            continue
+        ((new_id, channel),) = made_of
         tx.put(new_id, Kind.RAW, content, channel=channel)
         replaced = discard(tx, [message_id], actor, note=f"replayed as {new_id}")
         tx.event("replay", message_id=message_id, actor=actor, detail=str(new_id))

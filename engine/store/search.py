@@ -150,14 +150,12 @@ def _delivery_term(
         terms.append("state = 'ERROR'")
     if not terms:
         return None
-    term = f"id IN (SELECT message_id FROM delivery WHERE {' AND '.join(terms)})"
+    selected = f"SELECT message_id FROM delivery WHERE {' AND '.join(terms)}"
     if destination is None and state is None:
-        own = " AND ".join(
-            ["state = 'ERROR'", *[UNDISMISSED] * (cause is not None), *[term for term, _ in error]]
-        )
-        term = f"({term} OR ({own}))"
+        own = [UNDISMISSED] * (cause is not None) + [term for term, _ in error]
+        selected += f" UNION SELECT id FROM message WHERE state = 'ERROR' AND {' AND '.join(own)}"
         values.extend(value for _, value in error)
-    return (term, *values)
+    return (f"id IN ({selected})", *values)
 
 
 def counts(tx: Tx) -> dict[str, dict[str, int]]:

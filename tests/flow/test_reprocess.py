@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
 import sqlite3
 import subprocess
@@ -11,6 +13,8 @@ import sys
 
 import pytest
 from engine_process import ROOT, EngineProcess, adt, until
+
+from engine.odoo.sandbox import Sandbox
 
 CONFIG = """
 connections:
@@ -250,6 +254,54 @@ def test_a_night_with_dead_letters(tmp_path):
         assert not engine.faults
     finally:
         engine.kill()
+
+
+def test_a_resend_goes_on_from_the_place_of_what_failed(tmp_path):
+    """Mended in Odoo, not here: the older message goes first, then the one that waited for it."""
+    config = CONFIG.replace('country_id: {find: {code: "COUNTRY"}', "category_id: {find: {name: VIP}")
+    engine = Clinic(tmp_path, config).start(2)
+    try:
+        for control_id, name in (("A1", "Old"), ("A2", "New")):
+            engine.send(adt(control_id, "1001", name=name), "adt")
+        until(lambda: engine.rows("SELECT count(*) FROM delivery")[0][0] == 2)
+        until(lambda: engine.rows("SELECT 1 FROM delivery WHERE state = 'ERROR'"))
+        (group,) = engine.json("messages", "errors")
+        sandbox = Sandbox(engine.data / "odoo-sandbox.db")
+        key = {"Authorization": "Bearer sandbox", "Content-Type": "application/json"}
+        status, _, made = sandbox.handle(
+            "POST", "/json/2/res.partner.category/create", key, b'{"vals_list": [{"name": "VIP"}]}'
+        )
+        sandbox.close()
+        assert status == 200, made
+        assert engine.json("messages", "resend", "--cause", group["cause"])["changed"] == 1
+        engine.settle(2)
+        sent = engine.rows("SELECT message_id, state, finished_at FROM delivery ORDER BY message_id")
+        assert [(number, state) for number, state, _ in sent] == [(1, "SENT"), (2, "SENT")]
+        assert sent[0][2] < sent[1][2]
+        assert engine.partners() == 1
+        assert engine.odoo("SELECT count(*) FROM res_partner WHERE name = 'New'") == [(1,)]
+        assert engine.json("messages", "errors") == []
+    finally:
+        engine.kill()
+
+
+def test_a_terminal_sees_the_progress(full):
+    ours, theirs = pty.openpty()
+    words = ["messages", "resend", "--channel", "adt", "--limit", "30", "--rate", "50/s", "--force"]
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "run_engine.py"), *words, "--data", str(full.data)],
+        stdout=subprocess.PIPE, stderr=theirs, text=True, cwd=ROOT,
+    ) as child:  # fmt: skip
+        os.close(theirs)
+        text, _ = child.communicate(timeout=30)
+    seen = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while data := os.read(ours, 65536):
+            seen += data
+    os.close(ours)
+    assert text == "Resent: 30 (of 30 chosen).\n"
+    shown = re.findall(rb"\rJob \d+, resending: (\d+) of 30", seen)
+    assert len(set(shown)) > 2 and shown[-1] == b"30"
 
 
 def test_older_data_over_newer_only_by_force(tmp_path):

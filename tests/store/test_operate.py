@@ -81,7 +81,7 @@ def test_show_hides_what_is_only_for_the_machine(filled):
 
 
 def test_a_replay_is_a_new_message_with_the_same_bytes(filled):
-    made = filled.call(operate.replay, [4, 2, 2, 99], "anna")
+    made = filled.call(operate.replay, [4, 2, 2, 99, 5], "anna")  # 5 is to be routed anyway
     assert made == [(2, 7, ("file", "odoo")), (4, 8, ())]
     assert messages.raw(filled.reader, 8) == b"m4"
     new, old = show(filled.reader, 8), show(filled.reader, 4)
