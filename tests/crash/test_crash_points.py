@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from endurance import SANDBOX, Odoo, Run
@@ -54,10 +55,9 @@ def partners(odoo, ref):
     return sorted((one["ref"], one["name"]) for one in found)
 
 
-@pytest.mark.parametrize("nth", [1, 4])
-@pytest.mark.parametrize("point", POINTS)
-def test_killed_at_a_named_point_under_load(tmp_path, point, nth):
-    run = Run(tmp_path, 120, 30, seed=nth, kills=0, restarts=0, crash_at=f"{point}:{nth}")
+@pytest.mark.parametrize(("nth", "point"), list(enumerate(POINTS, 1)))
+def test_killed_at_a_named_point_under_load(tmp_path, nth, point):
+    run = Run(tmp_path, 100, 25, seed=nth, kills=0, restarts=0, crash_at=f"{point}:{nth}")
     assert run.run()["problems"] == []
     assert run.lost_answers or point.startswith("c3")
 
@@ -156,10 +156,11 @@ def test_an_engine_that_woke_late_writes_nothing(tmp_path):
         db.commit()
         db.close()
         os.kill(engine.child.pid, signal.SIGCONT)
-        answers = [verdict(engine.send(adt(str(n)))) for n in (2, 3)]
-        assert answers == [("AR", str(n), "", "207", "store.fenced") for n in (2, 3)]
+        with suppress(Closed, OSError):  # it may have noticed before, and be gone
+            assert verdict(engine.send(adt("2"))) == ("AR", "2", "", "207", "store.fenced")
+        assert engine.wait() != 0, "it ends by itself"
+        assert "store.fenced" in engine.text and engine.faults == []
         assert [row.raw for row in engine.stored()] == [adt("1")]
-        assert engine.terminate() == 0
     finally:
         engine.kill()
 

@@ -12,9 +12,8 @@ def sandbox_only(monkeypatch):
         monkeypatch.delenv(name)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_nothing_is_lost_and_nothing_is_there_twice(tmp_path, seed):
-    told = Run(tmp_path, messages=600, patients=60, seed=seed, kills=3).run()
+def test_nothing_is_lost_and_nothing_is_there_twice(tmp_path):
+    told = Run(tmp_path, messages=600, patients=60, seed=1, kills=3).run()
     assert told["problems"] == []
     assert told["acknowledged"] == told["sent"] == 600
     assert told["distinct"] < 600, "there were duplicates"
