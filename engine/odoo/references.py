@@ -250,6 +250,7 @@ class Resolver:
             return ids[0]
         if find is None or item.get("otherwise") == "leave":
             return None
+        self._lookups.forget(find)  # it is mended in Odoo and resent at once
         raise OdooError(
             "a search for the referenced record finds several" if ids else "no record matches the reference",
             result=Result.PERMANENT,
