@@ -45,7 +45,9 @@ class Effect(msgspec.Struct):
 class Previewer:
     """Looks at stored messages through the channels of a configuration."""
 
-    def __init__(self, configuration: Configuration, data_dir: Path, reactor: Any, tx: Tx) -> None:
+    def __init__(
+        self, configuration: Configuration, data_dir: Path, reactor: Any, tx: Tx | None = None
+    ) -> None:
         self._builder = Builder(configuration, reactor, data_dir)
         self._specs = configuration.channels
         self._pipelines: dict[str, Pipeline] = {}
@@ -56,10 +58,11 @@ class Previewer:
         self, verb: str, ids: Sequence[int], destination: str | None = None, **only: str | None
     ) -> list[Effect]:
         """The effects in the order in which they would happen. Arguments as of the act (engine.store.operate)."""
+        assert self._tx is not None
         effects: list[Effect] = []
         if verb == "replay":
             for message_id in sorted(set(ids)):
-                effects += await self._replay(message_id)
+                effects += await self._replay(self._tx, message_id)
             return effects
         for message_id, name, channel, _, _ in operate.chosen(
             self._tx, ids, operate.RESENDABLE, destination, **only
@@ -73,24 +76,28 @@ class Previewer:
             effects.append(effect)
         return effects
 
-    async def _replay(self, message_id: int) -> list[Effect]:
-        rows = self._tx.rows(
+    async def _replay(self, tx: Tx, message_id: int) -> list[Effect]:
+        rows = tx.rows(
             "SELECT id, channel, received_at, control_id, type, sender, peer FROM message WHERE id = ?",
             (message_id,),
         )
         if not rows:
             return []
         meta = Meta(*rows[0])
-        nowhere = Effect(message_id, meta.channel, "", MessageState.ERROR)
-        content = messages.raw(self._tx, message_id)
-        pipeline = self._pipeline(meta.channel)
+        content = messages.raw(tx, message_id)
         if content is None:
-            nowhere.why = "its content is not kept, so it cannot be replayed"
-            return [nowhere]
+            why = "its content is not kept, so it cannot be replayed"
+            return [Effect(message_id, meta.channel, "", MessageState.ERROR, why)]
+        return await self.message(content, meta)
+
+    async def message(self, raw: bytes, meta: Meta) -> list[Effect]:
+        """The effects of one message on its way through today's channel."""
+        nowhere = Effect(meta.id, meta.channel, "", MessageState.ERROR)
+        pipeline = self._pipeline(meta.channel)
         if pipeline is None:
             nowhere.why = "its channel is not in this configuration"
             return [nowhere]
-        rendered = pipeline.process(content, meta)
+        rendered = pipeline.process(raw, meta)
         if not rendered.payloads:
             nowhere.state = rendered.state
             nowhere.why = rendered.reason or (
@@ -99,7 +106,7 @@ class Previewer:
             return [nowhere]
         effects = []
         for name, payload in rendered.payloads:
-            effects.append(Effect(message_id, meta.channel, name, rendered.state))
+            effects.append(Effect(meta.id, meta.channel, name, rendered.state))
             await self._plan(effects[-1], payload)
         return effects
 

@@ -19,6 +19,7 @@ VERBS = {
     "sandbox": ("engine.cli.sandbox", "Serve the Odoo stand-in alone."),
     "lint": ("engine.cli.lint", "Check configuration files."),
     "try": ("engine.cli.try_", "What a channel would do to a message, step by step."),
+    "plan": ("engine.cli.plan", "What messages would change in Odoo, field by field."),
     "test": ("engine.cli.test", "Run the channel tests beside a configuration."),
     "explain": ("engine.cli.explain", "What HL7 calls a place such as PID-3.4."),
     "send": ("engine.cli.send", "Send HL7 files over MLLP and show the answers."),

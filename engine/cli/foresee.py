@@ -31,17 +31,19 @@ def foresee(
     with access.reading(data) as tx:
         previewer = Previewer(configuration, data, reactor, tx)
         effects: list[Effect] = wait_for(previewer.preview(verb, ids, **only), reactor)
+    told(effects, len(ids), as_json)
+
+
+def told(effects: list[Effect], messages: int, as_json: bool) -> None:
+    """Print effects, and exit 0, or 1 when a message would be in ERROR or would fail."""
     if as_json:
         click.echo(msgspec.json.encode(effects).decode())
     else:
         for effect in effects:
             click.echo("\n".join(lines(effect)))
-        click.echo(total(effects, len(ids)))
-    sys.exit(
-        1
-        if any(effect.state == "ERROR" or effect.why.startswith("it would fail") for effect in effects)
-        else 0
-    )
+        click.echo(total(effects, messages))
+    failing = any(effect.state == "ERROR" or effect.why.startswith("it would fail") for effect in effects)
+    sys.exit(1 if failing else 0)
 
 
 def wait_for(work: Any, reactor: Any) -> Any:
@@ -65,12 +67,12 @@ def lines(effect: Effect) -> list[str]:
     """One message and destination as text."""
     where = f" → {effect.destination}" if effect.destination else ""
     why = f": {effect.why}" if effect.why else ""
-    told = [f"Message {effect.message_id}  {effect.channel}{where}  {effect.state}{why}"]
+    text = [f"Message {effect.message_id}  {effect.channel}{where}  {effect.state}{why}"]
     for kind, record in kinds(effect.changes):
         first = record[0]
         number = f",{first.record}" if first.record else ""
-        told.append(f"  {first.model}{number}  {first.key}  {kind}")
-        told += [
+        text.append(f"  {first.model}{number}  {first.key}  {kind}")
+        text += [
             f"      {one.field}: {shown(one.new)}"
             if kind == "created"
             else f"      {one.field}: {shown(one.old, one.new)} → {shown(one.new)}"
@@ -78,8 +80,8 @@ def lines(effect: Effect) -> list[str]:
             if one.field
         ]
         if first.op == "merge" and first.old:
-            told.append(f"      {', '.join(map(str, first.old))} → {first.new}")
-    return told
+            text.append(f"      {', '.join(map(str, first.old))} → {first.new}")
+    return text
 
 
 def shown(value: Any, other: Any = None) -> str:

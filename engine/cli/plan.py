@@ -1,0 +1,63 @@
+"""`plan`: what messages in files would change in Odoo, field by field, before anything is sent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from channels.preview import Effect, Previewer
+from engine.cli.foresee import told, wait_for
+from engine.cli.options import checked, config_option, data_option, json_option
+from engine.cli.reactor import steady
+from engine.cli.send import frames
+from engine.errors import HL7Error
+from engine.hl7.peek import peek
+from engine.model import Meta
+from engine.spec.document import did_you_mean
+from engine.states import MessageState
+
+
+@click.command("plan")
+@click.argument("channel")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
+)
+@config_option
+@data_option
+@json_option
+def command(channel: str, files: tuple[Path, ...], config: Path, data: Path, as_json: bool) -> None:
+    """What the messages of FILES would do through CHANNEL: records created, changed (old → new), untouched, archived.
+
+    Reads the Odoo of the configuration (the sandbox: its file in the data folder); writes nothing and stores
+    nothing. What an earlier message would write counts as the old value of a later one. Exit 0, or 1 when a
+    message would be in ERROR or would fail.
+
+    Example: isthmus plan adt config/samples/*.hl7
+    """
+    configuration = checked(config)
+    if channel not in configuration.channels:
+        raise click.UsageError(
+            f"there is no channel {channel!r}. {did_you_mean(channel, configuration.channels)}"
+        )
+    reactor = steady()
+    previewer = Previewer(configuration, data, reactor)
+    messages = [raw for file in files for raw in frames(file)]
+    told(wait_for(effects(previewer, channel, messages), reactor), len(messages), as_json)
+
+
+async def effects(previewer: Previewer, channel: str, messages: Iterable[bytes]) -> list[Effect]:
+    """The effects of all messages, in order, numbered from 1."""
+    found: list[Effect] = []
+    for number, raw in enumerate(messages, 1):
+        try:
+            header = peek(raw)
+        except HL7Error as error:
+            found.append(Effect(number, channel, "", MessageState.ERROR, f"{error} [{error.code}]"))
+            continue
+        now = time.time_ns() // 1000
+        meta = Meta(number, channel, now, header.control_id, header.type, header.sender, "plan")
+        found += await previewer.message(raw, meta)
+    return found
