@@ -58,6 +58,9 @@ def troubles(told: dict[str, Any]) -> list[str]:
     for name, channel in status.get("channels", {}).items():
         if channel["state"] == "failed":
             found.append(f"{name}: {channel['why']}")
+        if "backlog" in channel.get("held_back", ()):
+            doing = "messages are refused" if channel["refusing"] else "nothing is read from its listener"
+            found.append(f"{name}: {channel['open']} messages and deliveries are not done: {doing}")
         found += [
             f"{name}, {item['destination']}: {item['parked']} deliveries in ERROR hold {item['held_behind']} later ones"
             " of the same patients (isthmus messages errors)"
@@ -70,6 +73,27 @@ def troubles(told: dict[str, Any]) -> list[str]:
             if item["state"] not in ("closed", "paused")
         ]
     return found
+
+
+def store_lines(told: dict[str, Any]) -> list[str]:
+    """How large the store is, and what it does by itself."""
+    store = ((told["engine"] or {}).get("status") or {}).get("store", {}) if told["running"] else {}
+    lines = []
+    if disk := store.get("disk"):
+        lines.append(
+            f"store: {_size(disk['database'])}, log {_size(disk['log'])}; {_size(disk['free'])} free on its disk"
+        )
+    if (kept := store.get("retention")) and (kept["running"] or kept["counts"]):
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(kept["counts"].items()))
+        lines.append(f"retention {'at work' if kept['running'] else kept['at']}: {counts or 'nothing yet'}")
+    if store.get("reencrypting"):
+        lines.append("bodies are being encrypted with the new key")
+    return lines
+
+
+def _size(size: int) -> str:
+    power = min(max(size.bit_length() - 1, 0) // 10, 4)
+    return f"{size / 1024**power:.{min(power, 1)}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
 
 
 def _absent(engine: dict[str, Any] | None) -> str:
@@ -96,6 +120,8 @@ def show(told: dict[str, Any]) -> None:
             str(_sum(totals, "sent")), str(_sum(now, "ERROR")),
         )  # fmt: skip
     console.print(table)
+    for line in store_lines(told):
+        console.print(line)
     for job in told["jobs"]:
         console.print(progress(job))
     for trouble in troubles(told):
