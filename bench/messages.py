@@ -31,6 +31,7 @@ _TEMPLATE = (
     b"|||||||||||||||20260315%(time)06d\r"
     b"AL1|1|DA^Drug Allergy^HL70127|70618^Penicillin^RXNORM|SV^Severe^HL70128|Rash|2009%(month)02d04\r"
     b"DG1|1||J18.%(few)d^Pneumonia^I10C||20260315|A\r"
+    b"IN1|1|PPO00%(few)d^Health Plan PPO|HPSIL0%(few)d|Health Plan|PO Box %(house)d^^%(town)s||||GRP%(few)d\r"
 )
 
 
