@@ -144,6 +144,30 @@ def test_a_dry_run_writes_nothing_anywhere(full):
     assert full.everything() == before
 
 
+@pytest.mark.parametrize(
+    ("destination", "status", "text"),
+    [
+        ("other: {mllp: {host: 127.0.0.1, port: 9}}", 0, "cannot tell beforehand"),
+        (
+            'odoo: {filters: [{condition: "False"}], odoo: {connection: down, template: patient}}',
+            0,
+            "FILTERED",
+        ),
+        ("odoo: {odoo: {connection: down, template: patient}}", 2, "odoo.unreachable"),
+        ("", 1, "its channel is not in this configuration"),
+    ],
+)
+def test_a_dry_run_says_what_it_cannot_tell(full, tmp_path, destination, status, text):
+    config = tmp_path / "channels.yaml"
+    config.write_text(
+        'connections: {down: {odoo: {url: "http://127.0.0.1:9", timeout: 1}}}\nchannels:\n'
+        f"  {'adt' if destination else 'other'}:\n    listener: {{mllp: {{port: 0}}}}\n"
+        + (f"    destinations: {{{destination}}}\n" if destination else "")
+    )
+    told = full.cli("messages", "replay", "1", "--dry-run", "-c", str(config), status=status, more=True)
+    assert text in told
+
+
 def test_a_job_can_be_paused_resumed_and_cancelled(full):
     text = full.cli("messages", "resend", "--channel", "adt", "--rate", "20/s", "--force", "--no-wait")
     number = int(re.search(r"Job (\d+)", text)[1])
