@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -43,9 +44,11 @@ def command(channel: str, files: tuple[Path, ...], config: Path, data: Path, as_
             f"there is no channel {channel!r}. {did_you_mean(channel, configuration.channels)}"
         )
     reactor = steady()
-    previewer = Previewer(configuration, data, reactor)
     messages = [raw for file in files for raw in frames(file)]
-    told(wait_for(effects(previewer, channel, messages), reactor), len(messages), as_json)
+    with tempfile.TemporaryDirectory() as nothing_yet:  # a sandbox without a data folder is empty
+        previewer = Previewer(configuration, data if data.exists() else Path(nothing_yet), reactor)
+        found = wait_for(effects(previewer, channel, messages), reactor)
+    told(found, len(messages), as_json)
 
 
 async def effects(previewer: Previewer, channel: str, messages: Iterable[bytes]) -> list[Effect]:
