@@ -128,9 +128,10 @@ class Load:
 
     def __init__(
         self, port: int, *, patients: int = 12, connections: int = 4, pace: float = 0.0, prefix: str = "",
-        each: int = 0, seed: int = 1, more: str = "",
+        each: int = 0, seed: int = 1, more: str = "", family: str = "Doe",
     ) -> None:  # fmt: skip
-        self.port, self.pace, self.prefix, self.each, self.more = port, pace, prefix, each, more
+        self.port, self.pace, self.prefix, self.each = port, pace, prefix, each
+        self.more, self.family = more, family
         self.patients = [f"{prefix}{n}" for n in range(1, patients + 1)]
         self.connections = connections
         self.seed = seed
@@ -193,7 +194,7 @@ class Load:
                 if not left[patient]:
                     mine = [one for one in mine if one != patient]
             control_id = f"{patient}.{len(self.acked[patient]) + 1}"
-            raw = adt(control_id, patient, name=f"Doe^{rng.randrange(10**9)}", more=self.more)
+            raw = adt(control_id, patient, name=f"{self.family}^{rng.randrange(10**9)}", more=self.more)
             self.raw[control_id] = raw
             began = time.monotonic()
             client = self._until_acked(client, raw)

@@ -52,7 +52,7 @@ def test_clock_steps_back_under_way(shifted):
     """One patient alone, its delivery asleep until its next attempt: nobody else's success wakes it."""
     engine, odoo = shifted
     odoo.be(fault="503")
-    load = Load(engine.ports["in"], patients=1, connections=1, pace=0.02).run(0.8)
+    load = Load(engine.ports["in"], patients=1, connections=1, pace=0.02).run(0.5)
     before = engine.send(adt("first", "other"))
     engine.step(-HOUR)
     time.sleep(0.1)
@@ -80,7 +80,7 @@ def test_clock_steps_back_between_two_starts(shifted):
     """A retry time that the store keeps lies an hour ahead after the restart."""
     engine, odoo = shifted
     odoo.be(fault="503")
-    load = Load(engine.ports["in"], patients=1, connections=1, pace=0.02).run(0.8)
+    load = Load(engine.ports["in"], patients=1, connections=1, pace=0.02).run(0.5)
     ids = {ack_id(engine.send(adt(f"n{n}", "other"))) for n in range(20)}
     engine.kill()
     engine.step(-HOUR)

@@ -45,7 +45,7 @@ def test_full(tmp_path, how):
             if how == "at once":
                 time.sleep(0.4)
                 ballast = fill(engine.data)
-            still(load, seconds(1.0))
+            still(load, seconds(0.5))
             until(lambda: status(engine)[0] == 1, every=0.5)
             told = status(engine)[1]
             assert "the disk is almost full" in told or "the store cannot be written" in told, told
@@ -111,7 +111,7 @@ def test_becomes_read_only(tmp_path):
             load = Load(port, patients=6, pace=0.005).start()
             time.sleep(0.5)
             sh("sh", "-c", f"echo broken > {trigger}")
-            still(load, seconds(1.0))
+            still(load, seconds(0.5))
             assert any(answer.startswith("AR store.") for answer in load.answers), load.answers
             assert "store.failed" in engine.text
             assert "Traceback" not in engine.text

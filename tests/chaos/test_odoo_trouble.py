@@ -35,7 +35,7 @@ def shared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clinic")
     port, odoo_port = free_ports(2)
     odoo = Odoo(folder / "odoo", odoo_port).start()
-    engine = EngineProcess(folder, configured(port, odoo_port, timeout=2.5))
+    engine = EngineProcess(folder, configured(port, odoo_port, timeout=2.2, longest=0.25))
     try:
         yield engine.start(), odoo, []
     finally:
@@ -49,7 +49,7 @@ def test_trouble(shared, trouble):
     odoo.be(**trouble)
     load = Load(engine.ports["in"], patients=8, pace=0.02, prefix=f"{len(loads) + 1}-", seed=len(loads))
     loads.append(load)
-    load.run(seconds(2.0 if "flap" in trouble else 0.8))
+    load.run(seconds(1.5 if "flap" in trouble else 0.35))
     odoo.be()
     verify(engine, odoo, *loads)
     assert set(load.answers) == {"AA"} and not load.lost  # the trouble of Odoo is none of the sender
