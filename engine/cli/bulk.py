@@ -15,7 +15,7 @@ from engine.cli import access
 from engine.cli.selecting import chosen_ids, narrowing
 from engine.errors import StoreError
 from engine.security.keyring import open_keyring
-from engine.store import jobs
+from engine.store import jobs, operate
 from engine.store.stale import Stale, stale
 from engine.store.store import Store, open_store
 
@@ -33,6 +33,8 @@ def act(
     """Choose, warn, submit, watch; ends the process with the exit status."""
     ids = chosen_ids(data, filters, limit)
     only = {} if verb == "replay" else narrowing(filters)
+    if verb != "discard":
+        ids = with_content(verb, data, ids)
     if not force:
         refuse_stale(verb, data, ids, only, as_json)
     if not ids:
@@ -49,6 +51,26 @@ def act(
         click.echo("No engine is running on this store: it goes on when one starts.", err=True)
     if wait:
         sys.exit(0 if job.state == "done" and job.changed and not job.failed else 1)
+
+
+def with_content(verb: str, data: Path, ids: list[int]) -> list[int]:
+    """The messages whose content is kept; says which are not. Exit 1 when none is."""
+    with access.reading(data) as tx:
+        gone = operate.contentless(tx, ids)
+    if not gone:
+        return ids
+    named = ", ".join(str(one) for one in gone[:SHOWN]) + (
+        f" and {len(gone) - SHOWN} more" if len(gone) > SHOWN else ""
+    )
+    click.echo(
+        f"The content of {named} is not kept any more (`storage` or `retention` of the channel):"
+        f" nothing to {verb}. Ask the sender to send it again.",
+        err=True,
+    )
+    left = sorted(set(ids) - set(gone))
+    if not left:
+        sys.exit(1)
+    return left
 
 
 def refuse_stale(verb: str, data: Path, ids: list[int], only: dict[str, Any], as_json: bool) -> None:

@@ -99,6 +99,13 @@ def test_without_an_engine(tmp_path):
     assert "Dropped: 1" in verb(data, "rotate-key", "--drop-old")
     assert "in.content: 300" in verb(data, "prune", "-c", config)
     assert "Nothing is due" in verb(data, "prune", "-c", config)
+    for act in ("replay", "resend"):
+        refused = CliRunner().invoke(cli, ["messages", act, "7", "8", "--data", str(data)])
+        assert refused.exit_code == 1
+        assert (
+            f"The content of 7, 8 is not kept any more (`storage` or `retention` of the channel): nothing to {act}."
+            in refused.output
+        )
     before, after = (int(part.split()[0]) for part in verb(data, "vacuum").split(","))
     assert after < before
     assert "Schema" in verb(data, "migrate")
