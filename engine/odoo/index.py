@@ -21,7 +21,7 @@ LARGEST = 50_000
 CHUNK = 500
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """The record that an external id names."""
 

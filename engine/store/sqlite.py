@@ -41,6 +41,7 @@ _TODO = {
     "store.readonly": "check owner and rights of the data folder, and how it is mounted",
     "store.corrupt": "run `db check`; restore from a backup if it reports damage",
 }
+WRITE_CACHE, READ_CACHE = 16_384, 8_192  # KiB of pages that a connection may keep; the system keeps the rest
 
 
 def classify(error: BaseException) -> StoreError | None:
@@ -71,7 +72,7 @@ def connect(path: Path, *, write: bool, wait: float = 0.0) -> sqlite3.Connection
             if write:
                 db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
-            db.execute("PRAGMA cache_size=-32768")
+            db.execute(f"PRAGMA cache_size=-{WRITE_CACHE if write else READ_CACHE}")
             db.execute("PRAGMA temp_store=MEMORY")
             db.create_function("cause", 2, fingerprint, deterministic=True)
             if not write:
