@@ -85,6 +85,7 @@ class Upkeep:
         self._next: Any = None  # the delayed call of the next run
         self._running: Deferred[Any] | None = None
         self._stopping = False
+        self._reader: Tx | None = None  # while a run reads
         self._seen: dict[tuple[str, str], int] = {}  # (channel, what) -> message id up to which it is done
         self._whole: Micros = 0  # when the tables were last walked from their beginning
         self._sizes: dict[str, retention.Sizes] = {}
@@ -116,8 +117,10 @@ class Upkeep:
         self._next = self._clock.callLater(FIRST_RUN, self.run)
 
     def stop(self) -> Deferred[Any]:
-        """Begin nothing more. Fires when the batch at work is durable."""
+        """Begin nothing more, cut off what is being read. Fires when the batch at work is durable."""
         self._stopping = True
+        if self._reader is not None:
+            self._reader.db.interrupt()
         if self._look.running:
             self._look.stop()
         if self._next is not None and self._next.active():
@@ -152,6 +155,8 @@ class Upkeep:
 
     def _failed(self, failure: Any) -> None:
         error = failure.value
+        if self._stopping:
+            return
         if isinstance(error, IsthmusError):
             log.warning("upkeep.interrupted", code=error.code, why=error.what)
         else:
@@ -196,11 +201,12 @@ class Upkeep:
 
     @inlineCallbacks
     def _retain(self) -> Any:
-        reader = yield self._in_thread(self._store.open_reader)
+        reader = self._reader = yield self._in_thread(self._store.open_reader)
         try:
             for name, channel in list(self._channels.items()):
                 yield self._retain_one(reader, name, channel.spec.options)
         finally:
+            self._reader = None
             reader.db.close()
 
     @inlineCallbacks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, namedtuple
+from threading import Event
 
 import pytest
 from desk import Desk, scripted
@@ -150,6 +151,27 @@ def test_a_stop_in_the_middle_loses_nothing_and_the_next_start_goes_on(desk):
     run(desk)
     assert desk.rows("SELECT DISTINCT id & 15 FROM body") == [(1,)], "ACKs, for a week"
     assert maintenance.check(desk.engine.store.reader) == []
+
+
+def test_a_stop_does_not_wait_for_a_long_look_at_the_tables(desk, monkeypatch):
+    desk = desk("retention: {max_size: 1GB}")
+    begun = Event()
+
+    def endless(sizes, tx, limit):
+        tx.db.create_function("begun", 0, begun.set)
+        tx.rows("SELECT begun() UNION ALL SELECT * FROM (WITH RECURSIVE n (i) AS"
+                " (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n)")  # fmt: skip
+
+    monkeypatch.setattr(retention.Sizes, "floor", endless)
+    desk.engine.upkeep._in_thread = desk.engine.upkeep._threaded
+    desk.engine.upkeep.run()
+    desk.reactor.run_handed(wait=True)
+    assert begun.wait(10)
+    stopped = []
+    desk.engine.upkeep.stop().addCallback(stopped.append)
+    while not stopped:
+        desk.reactor.run_handed(wait=True)
+    assert not desk.engine.upkeep.status()["retention"]["running"]
 
 
 def test_a_busy_writer_is_waited_for_then_given_small_batches(desk, monkeypatch):
