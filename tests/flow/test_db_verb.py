@@ -60,6 +60,8 @@ def test_beside_a_running_engine(engine, tmp_path):
     assert "The engine prunes" in verb(data, "prune", "-c", config)
     until(lambda: engine.rows("SELECT count(*) FROM body") == [(0,)])
     engine.send(adt("D1"))
+    until(lambda: "in.content 50" in CliRunner().invoke(cli, ["status", "--data", str(data)]).output)
+    assert "store: " in CliRunner().invoke(cli, ["status", "--data", str(data)]).output
 
     assert "There is no old key" in verb(data, "rotate-key", "--drop-old")
     assert "Key 2 is the key now" in verb(data, "rotate-key")
