@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import config, steps, wire
+from . import config, headers, steps, wire
 
-TARGETS = [*wire.TARGETS, *steps.TARGETS, *config.TARGETS]
+TARGETS = [*wire.TARGETS, *headers.TARGETS, *steps.TARGETS, *config.TARGETS]
