@@ -9,6 +9,8 @@ from engine.errors import HL7Error
 from engine.hl7 import ack
 from engine.hl7.delimiters import locate
 from engine.hl7.er7 import Message
+from engine.hl7.escapes import unescape
+from engine.hl7.mllp import frameable
 from engine.hl7.peek import Header, HeaderError, count_headers, peek, value
 from engine.model import CLEAR
 
