@@ -138,4 +138,5 @@ class Backlog:
         was_open = not entry.parked
         if not entry.since:
             self.lanes.remove(entry)
+            self.fill()
         return was_open

@@ -130,6 +130,7 @@ class Sender:
                 self._send(batch)
             else:
                 self.breaker.not_probed()
+                self.done()  # only discarded ones were left: the backlog may have to read on
             if self.breaker.state != "closed":
                 return
 

@@ -16,3 +16,10 @@ def test_whatever_happens(part):
         for seed in range(part, SEEDS, PARTS):
             wrong = run(seed)
             assert wrong == [], f"seed {seed}: python tests/flow/simulation.py --first {seed} --seeds 1"
+
+
+@pytest.mark.parametrize("seed", [5124])
+def test_what_once_went_wrong(seed):
+    """5124: discarded deliveries kept a full memory from reading on."""
+    with quiet():
+        assert run(seed) == []
