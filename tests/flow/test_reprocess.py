@@ -191,9 +191,9 @@ def test_a_job_survives_kill_9_and_acts_on_every_message_once(tmp_path):
     engine = clinic(tmp_path)
     try:
         fill(engine, 300)
-        words = ("messages", "replay", "--channel", "adt", "--rate", "150/s", "--no-wait")
+        words = ("messages", "replay", "--channel", "adt", "--rate", "50/s", "--no-wait")
         number = engine.json(*words)["id"]
-        for goal in (60, 160):
+        for goal in (40, 120):
             until(lambda goal=goal: engine.job(number)["done"] >= goal)
             engine.kill()
             assert engine.job(number)["state"] == "running"
