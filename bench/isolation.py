@@ -1,6 +1,6 @@
 """Does trouble of one disturb the others? Throughput of everybody else, disturbed and not, in interleaved pairs.
 
-Run: python bench/isolation.py [--messages 1500] [--pairs 3]
+Run: python bench/isolation.py [--messages 4000] [--pairs 3]
 Three channels, two Odoo stand-ins and the same traffic in both runs of a pair. In the disturbed one a patient's
 data is refused by Odoo, the second Odoo is down, and the template of the third channel raises on every message.
 Measured is the first channel without that patient: seconds until the last of its messages is in Odoo.
@@ -129,7 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--messages", type=int, default=1_500)
+    parser.add_argument("--messages", type=int, default=4_000)
     parser.add_argument("--pairs", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -102,7 +102,7 @@ def test_clock_steps_forward(shifted):
     load = Load(engine.ports["in"], patients=6, pace=0.01).start()
     for offset in (0, 24 * HOUR, 0):
         engine.step(offset)
-        time.sleep(0.4)
+        time.sleep(0.25)
     load.stop()
     odoo.be()
     verify(engine, odoo, load, patience=20)

@@ -45,7 +45,7 @@ def test_frozen_again_and_again(clinic):
     engine, odoo = clinic
     odoo.be(mix={"drop": 0.1, "503": 0.1}, delay=0.05)
     load = Load(engine.ports["in"], pace=0.005).start()
-    for _ in range(4):
+    for _ in range(3):
         time.sleep(0.15)
         freeze(engine, 0.3)
     load.stop()

@@ -7,7 +7,7 @@ from order import run
 
 
 def test_order_whatever_happens(tmp_path):
-    messages = int(max(300, SECONDS * 300))
-    told = run(tmp_path, messages=messages, patients=30, seed=2, every=0.7)
+    messages = int(max(200, SECONDS * 300))
+    told = run(tmp_path, messages=messages, patients=20, seed=2, every=0.7)
     assert told["messages"] == told["effects"] >= messages
     assert sum(told["happened"].values()) >= 2

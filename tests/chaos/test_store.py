@@ -29,7 +29,7 @@ def test_locked_by_another_process(clinic):
     other = hold(engine)
     time.sleep(0.3)
     sent = load.count
-    time.sleep(seconds(3.0))
+    time.sleep(seconds(2.0))
     assert load.count == sent  # nobody was told anything
     other.execute("ROLLBACK")
     other.close()
@@ -37,7 +37,7 @@ def test_locked_by_another_process(clinic):
     load.stop()
     verify(engine, odoo, load)
     assert set(load.answers) == {"AA"} and not load.lost
-    assert max(load.waits) >= seconds(3.0)
+    assert max(load.waits) >= seconds(2.0)
 
 
 def test_locked_at_start(clinic):
