@@ -35,6 +35,7 @@ from engine.security.keyring import Keyring
 from engine.spec.options import ChannelOptions
 from engine.states import MessageState
 from engine.store import messages
+from engine.store.groups import receive_all
 from engine.store.writer import Writer
 
 REUSED_ID = HL7Error(
@@ -139,10 +140,10 @@ class Intake:
             row.control_id, row.type, row.sender = header.control_id, header.type, header.sender
             self._identify(row, raw, header)
         if error is not None:
-            row.state = MessageState.ERROR
+            row.state = MessageState.ERROR.value
             row.error_code, row.error_text, row.error_place = error.code, error.what, error.where
         elif self.straight is not None:
-            row.state, row.config_version = MessageState.TRANSFORMED, self.straight
+            row.state, row.config_version = MessageState.TRANSFORMED.value, self.straight
         if error is not None or self.answers is None or self._known_at_once(header):
             code = error.ack if error else "AA"
             if self._accepts(header):
@@ -200,6 +201,13 @@ class Intake:
         if self._open is group:
             self._open = None
         policy = self.options.duplicates
+        window = policy.window * 1_000_000
+        if not self._rejects and not any(one.filtered for one in group):
+            for one, result in zip(
+                group, receive_all(tx, [one.row for one in group], window=window), strict=True
+            ):
+                one.result = result
+            return
         for one in group:
             reuse = (
                 self.acknowledge(one.header, REUSED_ID.ack, REUSED_ID)
@@ -209,7 +217,7 @@ class Intake:
             one.result = messages.receive(
                 tx,
                 one.row,
-                window=policy.window * 1_000_000,
+                window=window,
                 on_reuse="reject" if reuse else "accept",
                 reuse_ack=reuse,
                 reuse_ack_code=REUSED_ID.ack if reuse else None,

@@ -172,11 +172,13 @@ class Connection(Protocol):
         """
         direct = self._direct
         if direct is not None and direct.connected and not direct.disconnecting and not _queued(direct):
-            sent = direct.writeSomeData(data)
-            if isinstance(sent, int) and sent > 0:
-                if sent == len(data):
-                    return
-                data = data[sent:]
+            try:
+                sent = direct.socket.send(data)
+            except OSError:  # nothing was taken; the transport finds out why
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
         self.transport.write(data)
 
     def hold(self, reason: int) -> None:

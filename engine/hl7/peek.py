@@ -228,8 +228,10 @@ def value(raw: bytes, path: str, header: Header | None = None) -> str:
     line = raw[at : end if end >= 0 else len(raw)]
     field = compiled.field
     parts = line.split(separator, field + 1)
-    if b"\n" in line or b"\x1c" in line or b"\x0b" in line or field >= len(parts):
+    if b"\n" in line or b"\x1c" in line or b"\x0b" in line:
         return _careful(raw, path)
+    if field >= len(parts):
+        return ""
     text = parts[field].decode("ascii")
     if given.escape in text:
         return _careful(raw, path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -146,18 +146,8 @@ def receive(
         if on_reuse == "reject":
             state, ack, code = MessageState.ERROR, reuse_ack, reuse_ack_code
             error = (REUSED_CODE, "this control id was used before with other content", "MSH-10")
-    also = new.also_keys
-    message_id = tx.execute(
-        Q["insert_message"],
-        (
-            new.channel, state, new.received_at, None if state == "RECEIVED" else new.received_at, control_id,
-            clean(new.type), sender, clean(new.peer), digest, len(new.raw), new.ordering_key,
-            pack_keys(also) if also else None,
-            tx.blind(new.mrn) if new.mrn else None,
-            tx.blind(new.visit) if new.visit else None,
-            new.parent_id, flags, *error, code, new.config_version,
-        ),
-    ).lastrowid  # fmt: skip
+    row = row_of(tx, new, digest, state, flags, error, code)
+    message_id = tx.execute(Q["insert_message"], row).lastrowid
     assert message_id is not None
     tx.put(message_id, Kind.RAW, new.raw, channel=new.channel, second=ack)
     tx.count(new.channel, "received")
@@ -168,6 +158,28 @@ def receive(
     elif state != "RECEIVED":
         settle(tx, message_id, new.channel)
     return Received(message_id, 0, ack, code, flags & ID_REUSED != 0, state)
+
+
+def row_of(
+    tx: Tx,
+    new: NewMessage,
+    digest: bytes,
+    state: str = "",
+    flags: int = 0,
+    error: tuple[str | None, str | None, str | None] = (None, None, None),
+    ack_code: str | None = None,
+) -> tuple[Any, ...]:
+    """The values of `insert_message`; without `state` those of a message that is new and readable."""
+    state = state or new.state
+    also = new.also_keys
+    return (
+        new.channel, state, new.received_at, None if state == "RECEIVED" else new.received_at,
+        clean(new.control_id), clean(new.type), clean(new.sender), clean(new.peer), digest, len(new.raw),
+        new.ordering_key, pack_keys(also) if also else None,
+        tx.blind(new.mrn) if new.mrn else None,
+        tx.blind(new.visit) if new.visit else None,
+        new.parent_id, flags, *error, ack_code or new.ack_code, new.config_version,
+    )  # fmt: skip
 
 
 def route(tx: Tx, done: Routed) -> bool:

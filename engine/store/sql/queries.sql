@@ -125,3 +125,10 @@ SELECT coalesce(sum(length(b.data)), 0) FROM message AS m
 SELECT m.id, sum(length(b.data)) FROM message AS m
   JOIN body AS b ON b.id BETWEEN m.id * 4096 AND m.id * 4096 + 4095
   WHERE m.channel = ? AND m.id >= ? AND m.id < ? GROUP BY m.id ORDER BY m.id DESC;
+
+-- any_control_id: whether any of these control ids was seen (C1 of a group)
+SELECT 1 FROM message WHERE control_id IN (SELECT value FROM json_each(?)) AND control_id <> ''
+    AND received_at >= ? AND parent_id IS NULL LIMIT 1;
+
+-- insert_body: new bodies (C1 of a group)
+INSERT INTO body (id, data) VALUES (?, ?);

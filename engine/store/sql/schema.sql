@@ -29,7 +29,7 @@ CREATE TABLE message (
   ack TEXT,                              -- MSA-1 of the answer: AA, AE, AR, CA, CE, CR
   config_version TEXT
 );
-CREATE INDEX message_control_id ON message (control_id, channel, sender) WHERE control_id <> '';
+CREATE INDEX message_control_id ON message (control_id) WHERE control_id <> '';
 CREATE INDEX message_received_at ON message (received_at);
 CREATE INDEX message_unrouted ON message (channel, id) WHERE state = 'RECEIVED';
 CREATE INDEX message_error ON message (channel, error_code, error_place) WHERE state = 'ERROR';
