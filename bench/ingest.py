@@ -43,7 +43,8 @@ def run(
         peaks.append(peak)
         say(
             f"{connections:4} connections     engine {row['ack_per_s']:>7.0f}/s   floor {row['floor_per_s']:>7.0f}/s"
-            f"   ratio {row['ratio']:.2f}   p50 {row['p50_ms']:.2f} / {row['floor_p50_ms']:.2f} ms"
+            f"   ratio {row['ratio']:.2f} (same rows {row['ratio_same_rows']:.2f})"
+            f"   p50 {row['p50_ms']:.2f} / {row['floor_p50_ms']:.2f} ms"
             f"   p99 {row['p99_ms']:.2f} / {row['floor_p99_ms']:.2f} ms"
         )
     whole = [
@@ -62,6 +63,8 @@ def run(
         ack_per_s=headline["ack_per_s"],
         floor_per_s=headline["floor_per_s"],
         ack_ratio_to_floor=headline["ratio"],
+        same_rows_per_s=headline["same_rows_per_s"],
+        ack_ratio_to_same_rows=headline["ratio_same_rows"],
         pipeline_per_s=way["drained_per_s"],
         pipeline_ratio_to_floor=way["drained_per_s"] / headline["floor_per_s"],
         pipeline_intake_per_s=way["intake_per_s"],
@@ -93,11 +96,15 @@ def beside(
     """Engine and floor in turns: medians, and the engine's peak memory in MiB."""
     ours: list[Figures] = []
     theirs: list[Figures] = []
+    rows: list[Figures] = []
     peaks: list[float] = []
     for _ in range(repeat):
         with running(processes.floor(folder)) as server:
             processes.first_ack(server.port)
             theirs.append(processes.load(server.port, connections, messages, generator))
+        with running(processes.floor(folder, same_rows=True)) as server:
+            processes.first_ack(server.port)
+            rows.append(processes.load(server.port, connections, messages, generator))
         with running(processes.engine(folder)) as server:
             processes.first_ack(server.port)
             ours.append(processes.load(server.port, connections, messages, generator))
@@ -108,6 +115,10 @@ def beside(
             ack_per_s=median(one["rate"] for one in ours),
             floor_per_s=median(one["rate"] for one in theirs),
             ratio=median(one["rate"] / other["rate"] for one, other in zip(ours, theirs, strict=True)),
+            same_rows_per_s=median(one["rate"] for one in rows),
+            ratio_same_rows=median(
+                one["rate"] / other["rate"] for one, other in zip(ours, rows, strict=True)
+            ),
             p50_ms=median(one["p50"] for one in ours),
             p99_ms=median(one["p99"] for one in ours),
             floor_p50_ms=median(one["p50"] for one in theirs),

@@ -93,9 +93,10 @@ def free_port() -> int:
         return port
 
 
-def floor(folder: Path) -> Server:
-    """The floor, on a file of its own."""
-    return Server("-m", "bench.floor", str(folder / f"floor-{time.time_ns()}.db"))
+def floor(folder: Path, same_rows: bool = False) -> Server:
+    """The floor, on a file of its own; `same_rows`: with the engine's own insert."""
+    more = ["--same-rows"] if same_rows else []
+    return Server("-m", "bench.floor", str(folder / f"floor-{time.time_ns()}.db"), *more)
 
 
 def stub() -> Server:
