@@ -73,8 +73,6 @@ def odoo(as_json: bool, records: int, single: int) -> None:
     ODOO_URL, ODOO_DB and ODOO_API_KEY (ODOO_LOGIN for 16 to 18) name the server; without them it is the sandbox.
     The records stay there: use a database that is made for this.
 
-    ODOO_URL, ODOO_DB, ODOO_LOGIN and ODOO_API_KEY name a server; without them it is the sandbox.
-
     Example: isthmus bench odoo
     """
     from bench import processes
