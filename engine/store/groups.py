@@ -13,7 +13,7 @@ import orjson
 
 from engine.clock import Micros
 from engine.store import crashpoints
-from engine.store.bodies import PACKED, Kind, body_id, pack
+from engine.store.bodies import PACKED, pack
 from engine.store.levels import settle
 from engine.store.messages import DEFAULT_WINDOW, NewMessage, Received, receive, row_of
 from engine.store.tx import Q, Tx
@@ -62,21 +62,26 @@ def _insert(tx: Tx, news: Sequence[NewMessage]) -> list[Received]:
         values += row_of(tx, new, tx.digest(new.raw))
     last = tx.execute(_statement("insert_message", len(news), _COLUMNS), values).lastrowid
     assert last is not None
-    first = last - len(news) + 1
     bodies: list[object] = []
     done = []
-    for message_id, new in enumerate(news, first):
-        channel, ack = new.channel, new.ack
+    seal = tx.codec.seal
+    counted: dict[tuple[str, str], int] = {}
+    for message_id, new in enumerate(news, last - len(news) + 1):
+        channel, ack, state = new.channel, new.ack, new.state
         assert ack is not None
-        row = body_id(message_id, Kind.RAW)
-        bodies += (row, tx.codec.seal(row, pack(new.raw, ack), channel, PACKED))
-        tx.count(channel, "received")
-        done.append(Received(message_id, 0, ack, new.ack_code, False, new.state))
+        row = message_id << 12  # body_id(message_id, Kind.RAW)
+        bodies += (row, seal(row, pack(new.raw, ack), channel, PACKED))
+        done.append(Received(message_id, 0, ack, new.ack_code, False, state))
+        counted[channel, state] = counted.get((channel, state), 0) + 1
     tx.execute(_statement("insert_body", len(news), 2), bodies)
-    for new, received in zip(news, done, strict=True):
-        if new.state != "RECEIVED":
-            tx.count(new.channel, new.state.lower())
-            settle(tx, received.id, new.channel)
+    for (channel, state), count in counted.items():
+        tx.count(channel, "received", by=count)
+        if state != "RECEIVED":
+            tx.count(channel, state.lower(), by=count)
+    if tx.levels:
+        for new, received in zip(news, done, strict=True):
+            if new.state != "RECEIVED":
+                settle(tx, received.id, new.channel)
     return done
 
 
