@@ -203,7 +203,9 @@ class Simulation:
         return self.rng.sample(fits, min(len(fits), self.rng.choice([1, 1, 3])))
 
     def resend(self) -> None:
-        names = self.chosen("ERROR")
+        self.resend_failed(self.chosen("ERROR"))
+
+    def resend_failed(self, names: list[str]) -> None:
         for name in names:
             if self.holding[self.messages[name].channel] == "skip":
                 self.messages[name].exempt = True  # others have passed it
@@ -260,7 +262,7 @@ class Simulation:
             if state == "RECEIVED":
                 self.wrong.append(f"{self.messages[name]} was never routed")
         while errors := [name for name, state in self.states().items() if state == "ERROR"]:
-            self.desk.act("resend", *errors)
+            self.resend_failed(errors)
             self.rest()
         effects = {name for one in DESTINATIONS.values() for name in one.effects}
         for name, state in self.states().items():
