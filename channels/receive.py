@@ -236,10 +236,7 @@ class Intake:
             return
         self.received += len(group)
         for one in group:
-            if self.answers is None and one.result is not None and one.result.ack is not None:
-                one.incoming.answer(one.result.ack)
-            else:
-                self._answer(one)
+            self._answer(one)
         fresh = [one for one in group if one.fresh]
         if fresh:
             self.stored(fresh)

@@ -85,8 +85,3 @@ def _kind(raw: bytes) -> str:
         return peek(raw).type
     except HL7Error:
         return "?"
-
-
-def client_of(reactor: Any, host: str, port: int) -> MllpClient:
-    """A client in clear text, for the demo."""
-    return MllpClient(reactor, endpoint(reactor, host, port), timeout=30)

@@ -53,7 +53,6 @@ class Message:
     """
 
     __slots__ = (
-        "_added",
         "_index",
         "_lead",
         "_lines",
@@ -95,7 +94,6 @@ class Message:
         self._lines = _lines(text)
         self._index: dict[str, list[int]] | None = None
         self._segments: dict[int, Segment] = {}
-        self._added = 0
         self._wording = Wording(self.delimiters, codec, partial(_declared, raw, start, self.delimiters))
 
     @property
@@ -223,7 +221,6 @@ class Message:
             )
         places.append(len(self._lines))
         self._lines.append(path.segment)
-        self._added += 1
         self._wording.changed = True
         return self._at(places[-1])
 

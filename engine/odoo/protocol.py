@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -42,16 +42,6 @@ class Request:
     path: str
     headers: dict[str, str]
     body: bytes
-
-
-class Wire(Protocol):
-    """One protocol."""
-
-    def request(self, call: Call) -> Request:
-        """The request for a call."""
-
-    def answer(self, call: Call, status: int, body: bytes) -> Any:
-        """The value of an answer; raises OdooError."""
 
 
 def dumps(value: Any) -> bytes:
