@@ -1,7 +1,8 @@
 """Batches on the way in: when a frame is one, and how its messages are answered together.
 
 With FHS or BHS the answer is one batch of ACKs (HL7 v2.5.1 chapter 2.10.3.3); several bare messages in one
-frame get an ACK of their own each, in their order.
+frame get an ACK of their own each, in their order. Messages of other formats that arrive together (rows of a file,
+entries of a Bundle) get one answer, the worst.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from engine.formats.base import Format
 from engine.hl7 import batch
 from engine.hl7.peek import count_headers
 from engine.model import Incoming
@@ -57,12 +59,39 @@ class BatchAnswer:
             self.incoming.answer(self.wrap(self.parts, acks) if self.enveloped else acks)
 
 
+class Group:
+    """Collects the answers of messages of another format that arrived together: the worst one is the answer.
+
+    They are stored in one transaction, so either all are or none is.
+    """
+
+    def __init__(self, incoming: Incoming, count: int, form: Format) -> None:
+        self.incoming = incoming
+        self.format = form
+        self.answers: list[bytes] = []
+        self.missing = count
+
+    def part(self, index: int, raw: bytes) -> Incoming:
+        """What stands for the `index`th message."""
+        return _Part(self, index, raw)
+
+    def add(self, index: int, data: bytes | None) -> None:
+        """The answer of one message."""
+        if data is not None:
+            self.answers.append(data)
+        self.missing -= 1
+        if not self.missing:
+            worst = ["AR", "AE", "CR", "CE", "CA", "AA"]
+            ranked = sorted(self.answers, key=lambda answer: worst.index(self.format.verdict(answer).code))
+            self.incoming.answer(ranked[0] if ranked else None)
+
+
 class _Part(Incoming):
     """One message of a batch."""
 
     __slots__ = ("collector", "index")
 
-    def __init__(self, collector: BatchAnswer, index: int, raw: bytes) -> None:
+    def __init__(self, collector: BatchAnswer | Group, index: int, raw: bytes) -> None:
         super().__init__(raw, collector.incoming.peer, collector.incoming.received_at)
         self.collector = collector
         self.index = index

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from channels.pipeline import Pipeline, Route, Step
 from engine.errors import ConfigError, IsthmusError
-from engine.hl7.er7 import Message
+from engine.formats.base import Format
 from engine.odoo.connection import OdooConnection
 from engine.spec.channel import Bound, ChannelSpec, Configuration
 from engine.spec.component import BuildContext
@@ -49,7 +49,7 @@ class Builder:
     def context(self, spec: ChannelSpec) -> BuildContext:
         """What the components of a channel are built with."""
         options = spec.options
-        return BuildContext(
+        context = BuildContext(
             channel=spec.name,
             base=self.base,
             data_dir=self.data_dir,
@@ -58,14 +58,23 @@ class Builder:
             options={"timezone": options.timezone, "charset": options.charset},
             reactor=self.reactor,
         )
+        context.format = self.build(spec.format, context)
+        if options.ordering_key:
+            self._at((*spec.where, "ordering_key"), partial(context.format.check, options.ordering_key))
+        return context
+
+    def format(self, spec: ChannelSpec) -> Format:
+        """How the messages of a channel are read."""
+        found: Format = self.context(spec).format
+        return found
 
     def pipeline(self, spec: ChannelSpec) -> Pipeline:
         """The compiled steps and destinations of a channel."""
         context = self.context(spec)
         return Pipeline(
             channel=spec.name,
-            parse=partial(Message, charset=spec.options.charset or None),
-            interpret=self.canonical(spec),
+            parse=context.format.parse,
+            interpret=self.canonical(spec) if context.format.name == "hl7v2" else None,
             filters=self._steps(spec.filters, context),
             transformers=self._steps(spec.transformers, context),
             routes=tuple(
@@ -78,6 +87,7 @@ class Builder:
                 for item in spec.destinations
             ),
             version=self.version,
+            format=context.format,
         )
 
     def canonical(self, spec: ChannelSpec) -> Any:

@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from destinations.base import Destination
+from engine.clock import Micros
 from engine.errors import IsthmusError, StepTimeout
+from engine.formats.base import Format
+from engine.hl7.format import Hl7v2
 from engine.model import Filter, Meta, Scope, Transformer
 from engine.states import MessageState
 
@@ -64,11 +67,17 @@ class Pipeline:
     transformers: tuple[Step, ...] = ()
     routes: tuple[Route, ...] = ()
     version: str = ""  # of the configuration that it was built from
+    format: Format = field(default_factory=Hl7v2)
 
     @property
     def empty(self) -> bool:
         """Nothing is done with a message: it is received, stored and acknowledged."""
         return not (self.filters or self.transformers or self.routes)
+
+    def meta(self, raw: bytes, at: Micros = 0, peer: str = "") -> Meta:
+        """What is known of a message that is not stored. Raises HL7Error when it cannot be read."""
+        header = self.format.peek(raw)
+        return Meta(0, self.channel, at, header.control_id, header.type, header.sender, peer)
 
     def process(self, raw: bytes, meta: Meta, watch: Watch = None) -> Rendered:
         """Run everything on one message; `watch(label, scope, reason)` sees each step that went well."""

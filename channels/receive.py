@@ -24,12 +24,12 @@ from functools import partial
 from typing import Any
 
 from channels.answers import Answers, Send, wanted
-from channels.batches import BatchAnswer, Silent, is_batch
+from channels.batches import BatchAnswer, Group, Silent, is_batch
 from engine.clock import Micros
 from engine.errors import HL7Error, IsthmusError
-from engine.hl7 import ack, batch
-from engine.hl7.er7 import Message
-from engine.hl7.peek import Header, HeaderError, peek, value
+from engine.formats.base import Format
+from engine.hl7 import batch
+from engine.hl7.peek import Header
 from engine.model import Incoming
 from engine.security.keyring import Keyring
 from engine.spec.options import ChannelOptions
@@ -89,6 +89,7 @@ class Intake:
         self,
         channel: str,
         options: ChannelOptions,
+        form: Format,
         writer: Writer,
         keyring: Keyring,
         now: Callable[[], Micros],
@@ -96,10 +97,13 @@ class Intake:
     ) -> None:
         self.channel = channel
         self.options = options
+        self.format = form
+        self.ordering_key = options.ordering_key or form.ordering_key
         self.writer = writer
         self.keyring = keyring
         self.now = now
         self.stored = stored
+        self._batches = form.name == "hl7v2"  # MSH in a frame more than once, FHS, BHS
         self._rejects = options.duplicates.other_bytes == "reject"
         self.answers: Answers | None = None  # None: every ACK is known with C1
         self.application: Send | None = None  # where application ACKs go, when not to the same connection
@@ -115,8 +119,12 @@ class Intake:
         if self.refusing is not None:
             self._refuse(incoming, self.refusing)
             return
-        if incoming.error is None and is_batch(raw):
+        if incoming.error is None and self._batches and is_batch(raw):
             self._receive_batch(incoming)
+            return
+        if incoming.error is None and not self._batches and len(parts := self.format.parts(raw)) > 1:
+            group = Group(incoming, len(parts), self.format)
+            self._queue(*(self._take(part, group.part(n, part), None) for n, part in enumerate(parts)))
             return
         taken = self._take(raw, incoming, incoming.error)
         if raw.strip(b" \t\r\n"):
@@ -129,11 +137,9 @@ class Intake:
         """Everything that the row and the answer need; no I/O."""
         header: Header | None = None
         try:
-            header = peek(raw)
-        except HeaderError as unreadable:
-            error, header = error or unreadable, unreadable.header
+            header = self.format.peek(raw)
         except HL7Error as unreadable:
-            error = error or unreadable
+            error, header = error or unreadable, getattr(unreadable, "header", None)
         row = messages.NewMessage(self.channel, raw, incoming.received_at, peer=incoming.peer)
         row.framed = incoming.error is None
         if header is not None:
@@ -163,28 +169,20 @@ class Intake:
 
     def _identify(self, row: messages.NewMessage, raw: bytes, header: Header) -> None:
         """Searchable identifiers and ordering keys; a merge belongs to every patient that it names."""
-        row.mrn = value(raw, "PID-3.1", header)
-        row.visit = value(raw, "PV1-19.1", header)
-        path = self.options.ordering_key
-        key = row.mrn if path == "PID-3.1" else value(raw, path, header)
+        row.mrn, row.visit, key, also = self.format.identify(raw, header, self.ordering_key)
         if not key:
             return
         blind = self.keyring.blind
         row.ordering_key = blind(f"key:{key}")
-        if b"\rMRG" in raw or raw.count(b"\rPID") > 1 or (b"\n" in raw and _several(raw)):
-            row.also_keys = tuple(
-                sorted({blind(f"key:{other}") for other in _patients(raw)} - {row.ordering_key})
-            )
+        if also:
+            row.also_keys = tuple(sorted({blind(f"key:{other}") for other in also} - {row.ordering_key}))
 
     def acknowledge(self, header: Header | None, code: str, error: HL7Error | None) -> bytes:
         """An acknowledgement with a control id of its own."""
         at = self.now()
         self._last_ack = max(self._last_ack + 1, at)
         ack_id = f"I{self._last_ack:x}"
-        if header is not None:
-            return ack.build(header, code, ack_id=ack_id, now=at, error=error)
-        assert error is not None
-        return ack.nak(code, error, ack_id=ack_id, now=at)
+        return self.format.acknowledge(header, code, error, ack_id, at)
 
     # C1 ---------------------------------------------------------------------------------------------------
 
@@ -295,7 +293,7 @@ class Intake:
 
     def _refuse(self, incoming: Incoming, error: HL7Error) -> None:
         try:
-            header: Header | None = peek(incoming.raw)
+            header: Header | None = self.format.peek(incoming.raw)
         except HL7Error as unreadable:
             header = getattr(unreadable, "header", None)
         self._answer_refusal(incoming, header, error)
@@ -338,17 +336,3 @@ class Intake:
         at = self.now()
         self._last_ack = max(self._last_ack + 1, at)
         return batch.acknowledge(parts, acks, ack_id=f"I{self._last_ack:x}", now=at)
-
-
-def _several(raw: bytes) -> bool:
-    """Whether lines that end with LF may name another patient."""
-    return b"MRG" in raw or raw.count(b"\nPID") > 1
-
-
-def _patients(raw: bytes) -> list[str]:
-    """Every patient identifier that a message names, prior ones (MRG) too."""
-    try:
-        message = Message(raw)
-    except HL7Error:
-        return []
-    return [*message.all("PID-3.1"), *message.all("MRG-1.1")]

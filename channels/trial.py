@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 
 from channels.pipeline import Pipeline, Rendered
-from engine.model import Meta, Scope
+from engine.model import Scope
 from engine.spec.document import read
 from engine.states import MessageState
 
@@ -49,7 +49,7 @@ def run(file: Path, pipelines: dict[str, Pipeline]) -> Outcome:
     outcome.wrong = [str(problem) for problem in document.problems] or _form(test, pipelines)
     if not outcome.wrong:
         try:
-            raw = _message(test["message"], file)
+            raw = _message(test["message"], file, pipelines[test["channel"]])
         except OSError as error:
             outcome.wrong = [f"message: cannot read {error.filename}: {error.strerror}"]
             return outcome
@@ -68,17 +68,18 @@ def _form(test: dict[str, Any], pipelines: dict[str, Pipeline]) -> list[str]:
     return wrong
 
 
-def _message(given: Any, file: Path) -> bytes:
+def _message(given: Any, file: Path, pipeline: Pipeline) -> bytes:
     if isinstance(given, dict):
         return (file.parent / given["file"]).read_bytes()
+    if pipeline.format.name != "hl7v2":
+        return str(given).encode()
     return str(given).strip().replace("\n", "\r").encode() + b"\r"
 
 
 def _process(pipeline: Pipeline, raw: bytes) -> tuple[Rendered, list[Any]]:
     last: list[Scope] = []
     message = pipeline.parse(raw)
-    kind = "^".join(part for part in (message["MSH-9.1"], message["MSH-9.2"]) if part)
-    meta = Meta(channel=pipeline.channel, control_id=message["MSH-10"], type=kind)
+    meta = pipeline.meta(raw)
     result = pipeline.process(raw, meta, lambda label, scope, reason: last.append(scope))
     transformed = result.state == MessageState.TRANSFORMED
     scope = last[-1] if last else Scope(message, meta, pipeline.interpret)

@@ -137,7 +137,10 @@ class Engine:
                 backlog.join(sender, spec.options.lanes)
                 self.backlogs[spec.name, item.name] = backlog
                 senders.append(sender)
-            intake = Intake(spec.name, spec.options, self.writer, self.keyring, self.now, lambda taken: None)
+            form = self.builder.format(spec)
+            intake = Intake(
+                spec.name, spec.options, form, self.writer, self.keyring, self.now, lambda taken: None
+            )
             channel = Channel(spec, listeners[spec.name], intake, router, senders)
             intake.stored = channel.stored
             channel.open = unfinished(self.store.reader, spec.name)
@@ -181,7 +184,7 @@ class Engine:
         }
         return {
             name: Order(
-                channel.spec.options.ordering_key,
+                channel.intake.ordering_key,
                 {to: scopes[backlog] for (owner, to), backlog in self.backlogs.items() if owner == name},
             )
             for name, channel in self.channels.items()

@@ -53,6 +53,12 @@ class HL7Error(IsthmusError):
         self.condition = condition
 
 
+class FormatError(HL7Error):
+    """Bytes that are not of the format that the channel expects; answered as an HL7Error is."""
+
+    code = "format"
+
+
 class StepError(IsthmusError):
     """A filter, transformer or template failed on one message: the message goes to ERROR."""
 

@@ -16,7 +16,7 @@ from engine.model import CLEAR, Scope, Transformer
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.expressions import RESERVED, compile_expression
 from engine.spec.template import compile_value
-from engine.spec.values import as_text, is_absent, is_clear
+from engine.spec.values import as_text, finish, is_absent, is_clear
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -64,6 +64,7 @@ class Set(Settings):
         variables = [(name, compile_value(v, context, f"vars.{name}")) for name, v in self.vars.items()]
         fields = [(path, compile_value(v, context, f"fields.{path}")) for path, v in self.fields.items()]
         when = compile_expression(self.when, context, "when") if self.when else None
+        convert = finish if context.format is not None and context.format.typed else as_text
 
         def assign(scope: Scope) -> None:
             if when is not None and not when(scope):
@@ -75,7 +76,7 @@ class Set(Settings):
                 if is_clear(found):
                     scope.msg[path] = CLEAR
                 elif not is_absent(found):
-                    scope.msg[path] = as_text(found)
+                    scope.msg[path] = convert(found)
                 else:
                     continue
                 scope.events = None

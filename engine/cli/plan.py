@@ -9,13 +9,13 @@ from pathlib import Path
 
 import click
 
+from channels.build import Builder
 from channels.preview import Effect, Previewer
 from engine.cli.foresee import told, wait_for
 from engine.cli.options import checked, config_option, data_option, json_option
 from engine.cli.reactor import steady
-from engine.cli.send import frames
 from engine.errors import HL7Error
-from engine.hl7.peek import peek
+from engine.formats.base import Format
 from engine.model import Meta
 from engine.spec.document import did_you_mean
 from engine.states import MessageState
@@ -44,19 +44,22 @@ def command(channel: str, files: tuple[Path, ...], config: Path, data: Path, as_
             f"there is no channel {channel!r}. {did_you_mean(channel, configuration.channels)}"
         )
     reactor = steady()
-    messages = [raw for file in files for raw in frames(file)]
+    form = Builder(configuration).format(configuration.channels[channel])
+    messages = [raw for file in files for raw in form.parts(file.read_bytes())]
     with tempfile.TemporaryDirectory() as nothing_yet:  # a sandbox without a data folder is empty
         previewer = Previewer(configuration, data if data.exists() else Path(nothing_yet), reactor)
-        found = wait_for(effects(previewer, channel, messages), reactor)
+        found = wait_for(effects(previewer, channel, form, messages), reactor)
     told(found, len(messages), as_json)
 
 
-async def effects(previewer: Previewer, channel: str, messages: Iterable[bytes]) -> list[Effect]:
+async def effects(
+    previewer: Previewer, channel: str, form: Format, messages: Iterable[bytes]
+) -> list[Effect]:
     """The effects of all messages, in order, numbered from 1."""
     found: list[Effect] = []
     for number, raw in enumerate(messages, 1):
         try:
-            header = peek(raw)
+            header = form.peek(raw)
         except HL7Error as error:
             found.append(Effect(number, channel, "", MessageState.ERROR, f"{error} [{error.code}]"))
             continue

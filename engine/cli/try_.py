@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ import msgspec
 from channels.build import Builder
 from channels.pipeline import Pipeline, Rendered
 from engine.cli.options import checked, config_option, json_option
-from engine.cli.send import frames
 from engine.cli.showing import body, pretty
+from engine.clock import now
 from engine.errors import HL7Error
-from engine.hl7 import ack
-from engine.hl7.peek import HeaderError, peek
+from engine.hl7.peek import HeaderError
 from engine.model import Meta, Scope
 from engine.spec.document import did_you_mean
 from engine.states import MessageState
@@ -44,7 +42,9 @@ def command(channel: str, files: tuple[Path, ...], config: Path, as_json: bool) 
             f"there is no channel {channel!r}. {did_you_mean(channel, configuration.channels)}"
         )
     pipeline = Builder(configuration).pipeline(spec)
-    shown = [attempt(pipeline, raw, file) for file in files for raw in frames(file)]
+    shown = [
+        attempt(pipeline, raw, file) for file in files for raw in pipeline.format.parts(file.read_bytes())
+    ]
     if as_json:
         click.echo(msgspec.json.encode(shown).decode())
     else:
@@ -57,23 +57,21 @@ def attempt(pipeline: Pipeline, raw: bytes, file: Path) -> dict[str, Any]:
     """Everything that one message goes through, as plain data."""
     told: dict[str, Any] = {"file": file.name, "steps": [], "events": [], "destinations": {}}
     try:
-        header = peek(raw)
+        header = pipeline.format.peek(raw)
     except HL7Error as error:
-        answer = ack.nak(error.ack, error, ack_id="TRY", now=time.time_ns() // 1000)
+        answer = pipeline.format.acknowledge(None, error.ack, error, "TRY", now())
         seen = error.header.type if isinstance(error, HeaderError) and error.header else "?"
         return told | {
             "type": seen, "state": MessageState.ERROR, "why": f"{error} [{error.code}]", "ack": body(answer)
         }  # fmt: skip
-    meta = Meta(
-        0, pipeline.channel, time.time_ns() // 1000, header.control_id, header.type, header.sender, "try"
-    )
+    meta = Meta(0, pipeline.channel, now(), header.control_id, header.type, header.sender, "try")
     watcher = _Watcher(raw)
     result = pipeline.process(raw, meta, watcher)
     told |= {"type": header.type, "state": result.state, "why": _why(result), "steps": watcher.steps}
     told["events"] = [f"{event.type} ({event.subject})" for event in watcher.events()]
     told["destinations"] = {name: msgspec.Raw(payload) for name, payload in result.payloads}
     told["skipped"] = [f"{name}: {why}" for name, why in result.skipped]
-    told["ack"] = body(ack.build(header, "AA", ack_id="TRY", now=meta.received_at))
+    told["ack"] = body(pipeline.format.acknowledge(header, "AA", None, "TRY", meta.received_at))
     return told
 
 
@@ -94,13 +92,13 @@ class _Watcher:
 
     def __call__(self, label: str, scope: Scope, reason: str | None) -> None:
         self.scope = scope
-        now = body(bytes(scope.msg)).split("\r")
-        changed = [f"{old} -> {new}" for old, new in zip(self.before, now, strict=False) if old != new]
-        changed += [f"+ {line}" for line in now[len(self.before) :]]
+        after = body(bytes(scope.msg)).split("\r")
+        changed = [f"{old} -> {new}" for old, new in zip(self.before, after, strict=False) if old != new]
+        changed += [f"+ {line}" for line in after[len(self.before) :]]
         changed += [
             f"{name} = {value!r}" for name, value in scope.vars.items() if self.vars.get(name) != value
         ]
-        self.before, self.vars = now, dict(scope.vars)
+        self.before, self.vars = after, dict(scope.vars)
         self.steps.append({"step": label, "filtered": reason, "changed": changed})
 
     def events(self) -> list[Any]:

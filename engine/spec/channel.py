@@ -51,6 +51,7 @@ class ChannelSpec:
 
     name: str
     options: ChannelOptions
+    format: Bound
     listener: Bound
     filters: tuple[Bound, ...] = ()
     transformers: tuple[Bound, ...] = ()
@@ -60,7 +61,7 @@ class ChannelSpec:
     @property
     def components(self) -> list[Bound]:
         """Every component that it declares, in the order of a message."""
-        found = [self.listener, *self.filters, *self.transformers]
+        found = [self.format, self.listener, *self.filters, *self.transformers]
         for item in self.destinations:
             found += [*item.filters, *item.transformers, item.bound]
         return found
@@ -97,7 +98,7 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Configuration:
 
 
 TOP = ("channels", "connections", "tables", "disk")
-COMPONENT_KEYS = ("listener", "filters", "transformers", "destinations")
+COMPONENT_KEYS = ("format", "listener", "filters", "transformers", "destinations")
 
 
 class _Binder:
@@ -152,16 +153,17 @@ class _Binder:
             listener = None
         else:
             listener = self.component("listener", data["listener"], (*where, "listener"))
+        form = self.component("format", data.get("format", "hl7v2"), (*where, "format"))
         filters = self.steps("filter", data.get("filters"), (*where, "filters"))
         transformers = self.steps("transformer", data.get("transformers"), (*where, "transformers"))
         declared = self.mapping(data.get("destinations"), (*where, "destinations"), "destinations")
         destinations = [
             self.destination(key, value, (*where, "destinations", key)) for key, value in declared.items()
         ]
-        if options is None or listener is None:
+        if options is None or listener is None or form is None:
             return None
         return ChannelSpec(
-            name, options, listener, filters, transformers, tuple(filter(None, destinations)), where
+            name, options, form, listener, filters, transformers, tuple(filter(None, destinations)), where
         )
 
     def destination(self, name: str, body: Any, where: Where) -> DestinationSpec | None:

@@ -2,7 +2,8 @@
 
 From that one declaration come validation, lint, JSON Schema, the reference page, the masking of secrets and
 a runnable example. A component is one file in `listeners/`, `transforms/` or `destinations/`, or comes from
-another package through the entry point group `isthmus.components` (a module that registers on import).
+another package through the entry point group `isthmus.components` (a module that registers on import). Formats of
+messages are in `engine/spec/formats/`.
 
     @component("filter", "message_type", example="message_type: {allow: [ADT^A01]}")
     class MessageType(Settings):
@@ -30,8 +31,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from engine.errors import ConfigError
 
-Kind = Literal["listener", "filter", "transformer", "destination"]
+Kind = Literal["format", "listener", "filter", "transformer", "destination"]
 PACKAGES: dict[Kind, str] = {
+    "format": "engine.spec.formats",
     "listener": "listeners",
     "filter": "transforms",
     "transformer": "transforms",
@@ -58,7 +60,7 @@ class Settings(BaseModel):
         return data
 
     def build(self, context: BuildContext) -> Any:
-        """Make what runs: a Filter, a Transformer, a listener or a destination."""
+        """Make what runs: a Format, a Filter, a Transformer, a listener or a destination."""
         raise NotImplementedError
 
 
@@ -95,6 +97,7 @@ class BuildContext:
     tables: dict[str, Any] = field(default_factory=dict)  # code tables by name
     connections: dict[str, Any] = field(default_factory=dict)  # built connections by name
     options: dict[str, Any] = field(default_factory=dict)  # channel options that a component reads
+    format: Any = None  # of the channel's messages (engine.formats.base.Format); None: HL7 v2
     reactor: Any = None
     cache: dict[str, Any] = field(default_factory=dict)  # what is made once a channel: its Jinja environment
 

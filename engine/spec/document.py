@@ -176,6 +176,8 @@ def _syntax(error: yaml.YAMLError, text: str, path: Path) -> Problem:
     at = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     mark = Mark(str(path), at.line + 1 if at else 1, at.column + 1 if at else 1)
     what = getattr(error, "problem", None) or "it cannot be read"
+    if what == "exceeded maximum nesting depth":  # libyaml's own bound
+        return Problem("yaml.depth", mark, f"this is nested more than {MAX_DEPTH} levels deep")
     return Problem("yaml.syntax", mark, f"this is not YAML: {what}", "Check the indentation.")
 
 

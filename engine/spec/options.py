@@ -51,8 +51,10 @@ class ChannelOptions(_Options):
     description: str = Field(default="", description="What this channel is for.")
     enabled: bool = Field(default=True, description="Whether `run` starts it.")
     ordering_key: str = Field(
-        default="PID-3.1",
-        description="Path of the value whose messages stay in order. A message without it waits for nobody.",
+        default="",
+        description="Path of the value whose messages stay in order. A message without it waits for nobody."
+        " By default PID-3.1 (HL7 v2), the patient's reference (FHIR), or the `mrn` of the format.",
+        examples=["PID-18.1"],
     )
     lanes: int = Field(
         default=64, ge=1, le=4096, description="Number of lanes: hash(ordering key) mod lanes."

@@ -17,12 +17,14 @@ from engine.spec.component import Component, Kind, registry
 from engine.spec.options import Backlog, ChannelOptions, DestinationOptions, Duplicates, Retry
 
 KINDS: tuple[tuple[Kind, str], ...] = (
+    ("format", "Formats"),
     ("listener", "Listeners"),
     ("filter", "Filters"),
     ("transformer", "Transformers"),
     ("destination", "Destinations"),
 )
 PLACES: dict[Kind, str] = {
+    "format": "    format:\n      {}",
     "listener": "    listener:\n      {}",
     "filter": "    filters:\n      - {}",
     "transformer": "    transformers:\n      - {}",
@@ -31,7 +33,8 @@ PLACES: dict[Kind, str] = {
 HEAD = """# Reference
 
 Made from the components' own declarations by `isthmus docs`; do not edit. A component is its type as the single key,
-with its settings below it; a channel has one listener and any number of filters, transformers and destinations.
+with its settings below it; a channel has one format (HL7 v2 when it names none), one listener and any number of
+filters, transformers and destinations.
 """
 
 
@@ -155,6 +158,7 @@ def schema() -> dict[str, Any]:
     more = {**model_schema(DestinationOptions)["properties"], **steps}
     channel = model_schema(ChannelOptions)
     channel["properties"] |= {
+        "format": {"anyOf": [{"enum": registry.names("format")}, choice("format")]},
         "listener": choice("listener"),
         **steps,
         "destinations": {"type": "object", "additionalProperties": choice("destination", more)},

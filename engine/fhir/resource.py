@@ -1,0 +1,248 @@
+"""FHIR resources as messages: plain JSON, read and changed by FHIRPath.
+
+    Patient.name.where(use='official').family      identifier.where(system='urn:mrn').value      active
+
+Guarantees: common paths are read by `engine.fhir.reader`, all others by fhirpathpy, compiled once; the document is
+plain data, so elements that no profile knows stay; what is not there is ABSENT; `bytes` is the message itself until
+something is set. Indexes count from 0, as FHIRPath counts. `msg[path]` is the first item, `msg.all(path)` all.
+Refuses (FormatError): what is not JSON with a `resourceType`; (PathError): expressions that FHIRPath does not have,
+and `now()`, `today()`, `timeOfDay()`, for a message that is run again must give the same result.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+from typing import Any
+
+import orjson
+
+from engine.clock import Micros
+from engine.errors import HL7Error, StepError
+from engine.fhir import reader
+from engine.formats import tree
+from engine.formats.base import Header, Identity, PathError, Verdict, bad, cached, name, plain, reading
+from engine.model import ABSENT, CLEAR
+
+VERSIONS = {"R4": "r4", "R4B": "r4", "R5": "r5"}
+_IMPURE = re.compile(r"\b(now|today|timeOfDay)\(")
+_STRICT = importlib.util.find_spec("engine.fhir.path_syntax") is not None
+_ISSUES = {"207": "transient", "205": "duplicate", "101": "required"}
+_CONDITIONS = {issue: condition for condition, issue in _ISSUES.items()}
+_PATIENT = ("subject", "patient", "beneficiary", "individual", "for")
+
+
+class Fhir:
+    """The format `fhir` of one channel."""
+
+    name = "fhir"
+    content_type = "application/fhir+json"
+    ordering_key = ""  # the patient's reference, else the resource itself
+    typed = True
+
+    def __init__(self, version: str = "R4", mrn: str = "", bundles: str = "message") -> None:
+        self.version = version
+        self.mrn = mrn
+        self.bundles = bundles
+        self._compiled: dict[str, Any] = {}
+        if mrn:
+            self.check(mrn)
+
+    def compile(self, path: str) -> Any:
+        """Steps of our reader, or a function of fhirpathpy. Raises PathError."""
+        return self._compiled.get(path) or cached(self._compiled, path, self._compile)
+
+    def _compile(self, path: str) -> Any:
+        found = reader.compile(path)
+        if found is not None:
+            return found
+        if impure := _IMPURE.search(path):
+            raise PathError(
+                path, impure.start() + 1, f"{impure[1]}() gives another result every time",
+                "use message.received_at",
+            )  # fmt: skip
+        if _STRICT:
+            importlib.import_module("engine.fhir.path_syntax").check(path)
+        return _whole(path, VERSIONS[self.version])
+
+    def parse(self, raw: bytes) -> Resource:
+        """The view of a message."""
+        return Resource(raw, self)
+
+    def peek(self, raw: bytes) -> Header:
+        """`Patient`, and `Patient/1/_history/2` as control id where the resource says its version."""
+        view = Resource(raw, self)
+        data = view.data
+        meta = data.get("meta")
+        meta = meta if isinstance(meta, dict) else {}
+        kind, version = data["resourceType"], meta.get("versionId")
+        control_id = f"{_own(data)}/_history/{version}" if _own(data) and version else ""
+        return Header(view, control_id, kind, meta.get("source", ""))
+
+    def identify(self, raw: bytes, header: Header, path: str) -> Identity:
+        """The medical record number and the patient's reference, both also of merged patients."""
+        view = header.view
+        mrn = plain(reading(view, self.mrn)) if self.mrn else plain(_mrn(view.data))
+        if path:
+            return Identity(mrn, _visit(view.data), plain(reading(view, path)))
+        also = [plain(found) for found in reader.read(view.data, _LINKS)] if "link" in view.data else []
+        return Identity(mrn, _visit(view.data), _patient(view.data), tuple(filter(None, also)))
+
+    def parts(self, raw: bytes) -> list[bytes]:
+        """With `bundles: entries`, the resources of a Bundle; otherwise one message."""
+        if self.bundles != "entries":
+            return [raw]
+        try:
+            return Resource(raw, self).split("Bundle.entry.resource") or [raw]
+        except HL7Error:
+            return [raw]
+
+    def check(self, path: str) -> None:
+        """Raises PathError."""
+        self.compile(path)
+
+    def acknowledge(self, header: Any, code: str, error: HL7Error | None, ack_id: str, now: Micros) -> bytes:
+        """An OperationOutcome: its only issue says what became of the message."""
+        issue: dict[str, Any] = {"severity": "information", "code": "informational"}
+        if error is not None:
+            issue = {"severity": "error", "code": _ISSUES.get(error.condition, "invalid")}
+            issue["diagnostics"] = f"{error.what} ({error.todo})" if error.todo else error.what
+            issue["details"] = {"coding": [{"code": error.code}]}
+        extension = [{"url": "urn:isthmus:ack", "valueCode": code}]
+        return orjson.dumps(
+            {"resourceType": "OperationOutcome", "id": ack_id, "extension": extension, "issue": [issue]}
+        )
+
+    def verdict(self, answer: bytes) -> Verdict:
+        """MSA-1 and the condition."""
+        told = orjson.loads(answer)
+        issue = told["issue"][0]
+        condition = _CONDITIONS.get(issue["code"], "100") if issue["severity"] == "error" else ""
+        return Verdict(told["extension"][0]["valueCode"], condition)
+
+
+class Resource:
+    """One FHIR resource. See the module's guarantees."""
+
+    __slots__ = ("changed", "data", "format", "raw")
+
+    def __init__(self, raw: bytes, form: Fhir) -> None:
+        self.raw = raw
+        self.format = form
+        self.data: dict[str, Any] = tree.load(raw, "FHIR JSON")
+        self.changed = False
+        kind = self.data.get("resourceType") if isinstance(self.data, dict) else None
+        if not isinstance(kind, str) or not name(kind):
+            raise bad("the message is no FHIR resource", "send JSON with a resourceType", "fhir.no_type")
+
+    def _find(self, path: str) -> list[Any]:
+        compiled = self.format.compile(path)
+        if isinstance(compiled, tuple):
+            return reader.read(self.data, compiled)
+        try:
+            return [_plain(item) for item in compiled(self.data, {})]
+        except Exception as error:
+            raise StepError(
+                f"the path failed with {type(error).__name__}", code="format.path.failed", where=path
+            ) from None
+
+    def __getitem__(self, path: str) -> Any:
+        found = self._find(path)
+        return tree.value(found[0]) if found else ABSENT
+
+    def __contains__(self, path: str) -> bool:
+        return bool(self._find(path))
+
+    def all(self, path: str) -> list[Any]:
+        """Every item of the collection."""
+        return [tree.value(item) for item in self._find(path)]
+
+    def __setitem__(self, path: str, value: Any) -> None:
+        compiled = self.format.compile(path)
+        new = None if value is CLEAR or value is None or value == "" else value
+        new = str(new) if isinstance(new, str) else new
+        if not isinstance(compiled, tuple) or not reader.put(self.data, compiled, new):
+            raise StepError(
+                "nothing can be set here", code="format.set", where=path,
+                todo="only plain paths, [n] and where(x='y') can be set",
+            )  # fmt: skip
+        self.changed = True
+
+    def split(self, path: str) -> list[bytes]:
+        """The resources at `path` (Bundle.entry.resource) as messages of their own."""
+        found = [item for item in self._find(path) if isinstance(item, dict) and "resourceType" in item]
+        return [orjson.dumps(item) for item in found]
+
+    def __bytes__(self) -> bytes:
+        return orjson.dumps(self.data) if self.changed else self.raw
+
+    def __repr__(self) -> str:
+        return f"<FHIR resource, {len(self.raw)} bytes>"
+
+
+def _whole(path: str, version: str) -> Any:
+    """All of FHIRPath. The import takes 0.1 s, so only channels that need it pay."""
+    import fhirpathpy
+    from fhirpathpy.models import models
+
+    try:
+        compiled = fhirpathpy.compile(path, models[version])
+        compiled({"resourceType": "Basic"}, {})  # unknown functions are only found when it runs
+    except Exception as error:
+        raise PathError(
+            path, 1, f"this is not FHIRPath: {type(error).__name__}", "see hl7.org/fhirpath"
+        ) from None
+    return compiled
+
+
+def _plain(found: Any) -> Any:
+    return found if isinstance(found, (str, int, float, bool, dict, list, type(None))) else str(found)
+
+
+def _own(data: dict[str, Any]) -> str:
+    return f"{data['resourceType']}/{data['id']}" if isinstance(data.get("id"), str) else ""
+
+
+def _patient(data: dict[str, Any]) -> str:
+    """`Patient/1`: whom a resource is about, as far as it says so, else the resource itself."""
+    if data["resourceType"] == "Patient":
+        return _own(data)
+    for found in (data.get(key) for key in _PATIENT):
+        if isinstance(found, dict) and isinstance(found.get("reference"), str):
+            return _relative(found["reference"])
+    for found in reader.read(data, _PARTICIPANTS):
+        if isinstance(found, str) and "Patient/" in found:
+            return _relative(found)
+    return _own(data)
+
+
+def _relative(reference: str) -> str:
+    """A reference without server and version: `Patient/1`."""
+    parts = reference.partition("/_history/")[0].rsplit("/", 2)
+    return "/".join(parts[-2:])
+
+
+def _mrn(data: dict[str, Any]) -> Any:
+    path = _MRN if data["resourceType"] == "Patient" else _SUBJECT_MRN
+    return next(iter(reader.read(data, path) or (reader.read(data, _FIRST) if path is _MRN else ())), "")
+
+
+def _visit(data: dict[str, Any]) -> str:
+    if data["resourceType"] == "Encounter":
+        return _own(data)
+    return plain(next(iter(reader.read(data, _ENCOUNTER)), ""))
+
+
+def _known(path: str) -> reader.Path:
+    found = reader.compile(path)
+    assert found is not None
+    return found
+
+
+_MRN = _known("identifier.where(type.coding.code='MR').value")
+_FIRST = _known("identifier.value")
+_SUBJECT_MRN = _known("subject.identifier.value")
+_ENCOUNTER = _known("encounter.reference")
+_LINKS = _known("link.other.reference")
+_PARTICIPANTS = _known("participant.actor.reference")

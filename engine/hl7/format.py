@@ -1,0 +1,75 @@
+"""The format `hl7v2`: what the intake and the pipeline of a channel ask of HL7 v2 messages.
+
+Guarantees and refusals are those of `engine.hl7.peek`, `engine.hl7.er7` and `engine.hl7.ack`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from engine.clock import Micros
+from engine.errors import HL7Error
+from engine.formats.base import Identity, Verdict
+from engine.hl7 import ack, batch, paths
+from engine.hl7.er7 import Message
+from engine.hl7.peek import Header, peek, value
+
+
+class Hl7v2:
+    """HL7 v2 in ER7; `charset` overrides MSH-18."""
+
+    name = "hl7v2"
+    content_type = "application/hl7-v2; charset=utf-8"
+    ordering_key = "PID-3.1"
+    typed = False
+
+    def __init__(self, charset: str = "") -> None:
+        self.parse = partial(Message, charset=charset or None)
+        self.peek = peek
+
+    def identify(self, raw: bytes, header: Header, path: str) -> Identity:
+        """PID-3.1, PV1-19.1 and the ordering key; a merge belongs to every patient that it names."""
+        mrn = value(raw, "PID-3.1", header)
+        key = mrn if path == "PID-3.1" else value(raw, path, header)
+        also: tuple[str, ...] = ()
+        if key and (b"\rMRG" in raw or raw.count(b"\rPID") > 1 or (b"\n" in raw and _several(raw))):
+            also = tuple(patients(raw))
+        return Identity(mrn, value(raw, "PV1-19.1", header), key, also)
+
+    def parts(self, raw: bytes) -> list[bytes]:
+        """The messages of a file, with the segment terminator that HL7 wants (CR). The intake has a way of its
+        own, which keeps what is around them: `channels.batches`."""
+        found = batch.split(raw).messages or [raw]
+        return [message.replace(b"\r\n", b"\r").replace(b"\n", b"\r") for message in found]
+
+    def check(self, path: str) -> None:
+        """Raises engine.hl7.paths.PathError."""
+        paths.compile(path)
+
+    def acknowledge(
+        self, header: Header | None, code: str, error: HL7Error | None, ack_id: str, now: Micros
+    ) -> bytes:
+        """An acknowledgement in the form of the sender's version."""
+        if header is not None:
+            return ack.build(header, code, ack_id=ack_id, now=now, error=error)
+        assert error is not None
+        return ack.nak(code, error, ack_id=ack_id, now=now)
+
+    def verdict(self, answer: bytes) -> Verdict:
+        """MSA-1, and ERR-3 (before 2.5: the code in ERR-1)."""
+        message = Message(answer)
+        return Verdict(message["MSA-1"], message["ERR-3.1"] or message["ERR-1.4.1"])
+
+
+def _several(raw: bytes) -> bool:
+    """Whether lines that end with LF may name another patient."""
+    return b"MRG" in raw or raw.count(b"\nPID") > 1
+
+
+def patients(raw: bytes) -> list[str]:
+    """Every patient identifier that a message names, prior ones (MRG) too."""
+    try:
+        message = Message(raw)
+    except HL7Error:
+        return []
+    return [*message.all("PID-3.1"), *message.all("MRG-1.1")]
