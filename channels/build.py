@@ -6,9 +6,9 @@ before a port is opened.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from engine.formats.base import Format
 from engine.odoo.connection import OdooConnection
 from engine.spec.channel import Bound, ChannelSpec, Configuration
 from engine.spec.component import BuildContext
-from engine.spec.tables import load_table
 from transforms.canonical.from_hl7 import interpreter
 
 CONNECTIONS: dict[str, Any] = {"odoo": OdooConnection}
@@ -37,14 +36,16 @@ class Builder:
         self.configuration = configuration
         self.reactor = reactor
         self.data_dir = data_dir
-        self.base = configuration.document.path.parent
+        self.base = configuration.folder
         self.connections = {
             name: self._connection(name, body) for name, body in configuration.connections.items()
         }
-        self.tables = {
-            name: self._at(("tables", name), partial(load_table, name, body, self.base))
-            for name, body in configuration.tables.items()
-        }
+        self.tables = configuration.tables
+        for spec in configuration.channels.values():
+            context = self.context(spec)
+            for bound in spec.components:
+                for file in bound.settings.reads(self._placed(bound, context)):
+                    configuration.files.note(file)
 
     def context(self, spec: ChannelSpec) -> BuildContext:
         """What the components of a channel are built with."""
@@ -57,6 +58,7 @@ class Builder:
             connections=self.connections,
             options={"timezone": options.timezone, "charset": options.charset},
             reactor=self.reactor,
+            files=self.configuration.files,
         )
         context.format = self.build(spec.format, context)
         if options.ordering_key:
@@ -102,18 +104,23 @@ class Builder:
 
     @property
     def version(self) -> str:
-        """A short name of exactly this configuration text."""
-        try:
-            return hashlib.blake2b(self.configuration.document.path.read_bytes(), digest_size=5).hexdigest()
-        except OSError:
-            return ""
+        """A short name of exactly this configuration: of all files that it is made of."""
+        return self.configuration.files.version
 
     def _steps(self, bound: tuple[Bound, ...], context: BuildContext) -> tuple[Step, ...]:
         return tuple(Step(item.label, self.build(item, context)) for item in bound)
 
     def build(self, bound: Bound, context: BuildContext) -> Any:
         """One component, ready to run."""
-        return self._at((*bound.where, bound.component.name), lambda: bound.settings.build(context))
+        placed = self._placed(bound, context)
+        return self._at((*bound.where, bound.component.name), lambda: bound.settings.build(placed))
+
+    def _placed(self, bound: Bound, context: BuildContext) -> BuildContext:
+        """The context of one component: it knows where its settings are written."""
+        mark = self.configuration.document.mark
+        where = (*bound.where, bound.component.name)
+        base = Path(mark(where).file).parent
+        return replace(context, base=base, place=lambda setting: mark((*where, *setting)))
 
     def _connection(self, name: str, body: Any) -> Any:
         where = ("connections", name)

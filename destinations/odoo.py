@@ -6,7 +6,8 @@ nobody is e-mailed by Odoo unless `mail` is set. Refuses: a template and operati
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -67,6 +68,13 @@ class Odoo(Settings):
         if bool(self.template) == bool(self.operations):
             raise ValueError("give either `template` or `operations`")
         return self
+
+    def reads(self, context: BuildContext) -> Iterable[Path]:
+        """The template's file."""
+        try:
+            return (find(self.template, context),) if self.template else ()
+        except ConfigError:
+            return ()  # told by `build`
 
     def build(self, context: BuildContext) -> OdooDestination:
         """Compile the template; nothing is sent before `start`."""
@@ -165,7 +173,7 @@ def named_models(settings: Odoo, context: BuildContext) -> list[str]:
     """The models that the operations name, without those that are only known per message."""
     structure: Any = settings.operations
     if settings.template:
-        structure = yaml.safe_load(find(settings.template, context, "template").read_text("utf-8"))
+        structure = yaml.safe_load(context.files.text(find(settings.template, context, "template")))
     found: dict[str, None] = {}
 
     def walk(node: Any) -> None:

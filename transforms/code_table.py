@@ -26,6 +26,9 @@ class CodeTable(Settings):
 
     path: str = Field(min_length=1, description="Where the code is.", examples=["PID-8", "PV1-3.1"])
     table: str = Field(min_length=1, description="Name of the code table.", examples=["sex"])
+    column: str = Field(
+        default="", description="Column of the table that gives the value.", examples=["odoo"]
+    )
     otherwise: Otherwise | None = Field(
         default=None,
         description="What an unknown code becomes: `keep` itself, `absent` (emptied), or an `error`.",
@@ -40,14 +43,15 @@ class CodeTable(Settings):
                 code="table.unknown",
                 todo=did_you_mean(self.table, context.tables) or "declare it under tables:",
             )
-        path, otherwise = self.path, self.otherwise
+        table.needs(self.column)
+        path, otherwise, column = self.path, self.otherwise, self.column
 
         def translate(scope: Scope) -> None:
             code = scope.msg[path]
             if not code:
                 return
             try:
-                value = table.get(code, otherwise)
+                value = table.get(code, otherwise, column)
             except StepError as error:
                 raise StepError(f"{path}: {error.what}", code=error.code, todo=error.todo) from None
             if value != code:

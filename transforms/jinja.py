@@ -7,6 +7,7 @@ Refuses: a template that cannot be read, or a file that is not there (`ConfigErr
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
@@ -47,13 +48,18 @@ class Jinja(Settings):
             raise ValueError(f"{self.var!r} cannot be the name of a variable")
         return self
 
+    def reads(self, context: BuildContext) -> Iterable[Path]:
+        """The template's file."""
+        return () if self.file is None else (context.file(self.file, "file"),)
+
     def build(self, context: BuildContext) -> Transformer:
         """Compile the template."""
         source, where = self.text, "text"
         if self.file is not None:
-            where = str(self.file)
+            path = context.file(self.file, "file")
+            where = str(path)
             try:
-                source = (context.base / self.file).read_text("utf-8")
+                source = context.files.text(path)
             except (OSError, UnicodeDecodeError) as error:
                 why = getattr(error, "strerror", None) or "it is not UTF-8"
                 raise ConfigError(f"cannot read {where}: {why}", code="template.file") from None

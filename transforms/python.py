@@ -12,12 +12,9 @@ clock, no state, for it is run again after a crash.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -26,6 +23,7 @@ from engine.errors import ConfigError, StepError
 from engine.model import Scope, Transformer
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.document import did_you_mean
+from engine.spec.modules import failure, load, source
 
 GIVEN: dict[str, Callable[[Scope], Any]] = {
     "msg": lambda scope: scope.msg,
@@ -55,10 +53,14 @@ class Python(Settings):
         default={}, description="More arguments, by name.", examples=[{"country": "DE"}]
     )
 
+    def reads(self, context: BuildContext) -> Iterable[Path]:
+        """The module's file."""
+        return source(self.function.partition(":")[0], context.file("", "function"))
+
     def build(self, context: BuildContext) -> Transformer:
         """Import the function and check its parameters."""
         module_name, _, name = self.function.partition(":")
-        module = load(module_name, context.base)
+        module = load(module_name, context.file("", "function"), context.files)
         function = getattr(module, name, None)
         if not callable(function):
             known = [item for item in vars(module) if not item.startswith("_")]
@@ -115,35 +117,3 @@ def given(function: Callable[..., Any], name: str, args: dict[str, Any]) -> list
                 todo=did_you_mean(unknown, named),
             )
     return [one for one in GIVEN if one in named and one not in args]
-
-
-def load(name: str, base: Path) -> ModuleType:
-    """The module `name`: a file beside the channel file, else an installed one."""
-    path = base.joinpath(*name.split(".")).with_suffix(".py")
-    try:
-        if not path.is_file():
-            return importlib.import_module(name)
-        spec = importlib.util.spec_from_file_location(f"isthmus_channel.{name}", path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"there is no module {error.name!r}",
-            code="python.module",
-            todo=f"put {name.replace('.', '/')}.py beside the channel file, or install it",
-        ) from None
-    except Exception as error:
-        what = f"{type(error).__name__}: {error}"
-        raise ConfigError(f"the module {name!r} cannot be imported: {what}", code="python.import") from error
-    return module
-
-
-def failure(name: str, error: Exception) -> StepError:
-    """The error for a function that raised: its own StepError, or type and line of any other exception."""
-    if isinstance(error, StepError):
-        return error
-    trace = error.__traceback__
-    inner = trace.tb_next if trace is not None else None
-    place = f" at {Path(inner.tb_frame.f_code.co_filename).name}:{inner.tb_lineno}" if inner else ""
-    return StepError(f"{name} raised {type(error).__name__}{place}", code="python.failed")

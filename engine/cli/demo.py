@@ -51,9 +51,9 @@ def command(config: Path, data: Path, once: bool, picture: Path | None) -> None:
 
     reactor = steady()
     engine = Engine(configuration, data, reactor)
-    samples = sorted((config.parent / "samples").glob("*.hl7"))
+    samples = sorted((configuration.folder / "samples").glob("*.hl7"))
     if not samples:
-        raise click.UsageError(f"there are no samples in {config.parent / 'samples'}")
+        raise click.UsageError(f"there are no samples in {configuration.folder / 'samples'}")
 
     @inlineCallbacks
     def show(engine: Any, stop: Any) -> Any:

@@ -16,7 +16,7 @@ from engine.spec.document import Mark, Problem
 
 
 @click.command("lint")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--format",
     "form",
@@ -26,7 +26,7 @@ from engine.spec.document import Mark, Problem
     help="For people, programs, or annotations on GitHub.",
 )
 def command(files: tuple[Path, ...], form: str) -> None:
-    """Check configuration FILES (default: config/channels.yaml).
+    """Check configuration FILES, or folders of them (default: config/channels.yaml).
 
     Exit 0 when they can run, 1 when there are errors.
 

@@ -15,15 +15,15 @@ DATA = Path("data")
 
 
 def config_option(function: Any) -> Any:
-    """`--config FILE`."""
+    """`--config PATH`."""
     return click.option(
         "--config",
         "-c",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=click.Path(path_type=Path),
         default=CONFIG,
         envvar="ISTHMUS_CONFIG",
         show_default=True,
-        help="The channels.",
+        help="The channels: a YAML file, or a folder of them.",
     )(function)
 
 

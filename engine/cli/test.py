@@ -29,7 +29,7 @@ def command(folder: Path | None, config: Path, junit: Path | None) -> None:
     configuration = checked(config)
     builder = Builder(configuration)
     pipelines = {name: builder.pipeline(spec) for name, spec in configuration.channels.items()}
-    files = sorted((folder or config.parent / "tests").glob("*.yaml"))
+    files = sorted((folder or configuration.folder / "tests").glob("*.yaml"))
     if not files:
         raise click.UsageError("there are no tests (*.yaml) in this folder")
     outcomes = [trial.run(file, pipelines) for file in files]

@@ -29,7 +29,7 @@ SANDBOX_FILE = "odoo-sandbox.db"
 class OdooConnection(BaseModel):
     """One database of one Odoo server, as one user."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
     url: str = Field(
         description="Address of the server, or `sandbox:` for the stand-in that lives in the engine.",

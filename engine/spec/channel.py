@@ -1,7 +1,7 @@
 """The configuration as declared: connections, code tables and channels, each component bound to its settings.
 
-`load(path)` reads a file and gives a `Configuration` with every problem found, never only the first. Nothing
-is opened here: what runs is built from it by `channels.build`.
+`load(path)` reads a file or a folder, with all that it includes, and gives a `Configuration` with every problem
+found, never only the first. Nothing is opened here: what runs is built from it by `channels.build`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ from typing import Any
 
 from engine.spec.checking import unknown_key, validated
 from engine.spec.component import Component, Kind, Settings, registry
-from engine.spec.document import Document, Problem, Where, did_you_mean, read
+from engine.spec.compose import compose
+from engine.spec.document import Document, Problem, Where, did_you_mean
+from engine.spec.files import Files
+from engine.spec.include import LISTS, TOP, read_all
 from engine.spec.options import ChannelOptions, DestinationOptions
 from engine.spec.retention import Disk
+from engine.spec.tables import Table, read_table
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,19 @@ class Configuration:
     document: Document
     channels: dict[str, ChannelSpec] = field(default_factory=dict)
     connections: dict[str, dict[str, Any]] = field(default_factory=dict)
-    tables: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)
     disk: Disk = field(default_factory=Disk)
+
+    @property
+    def files(self) -> Files:
+        """Every file that took part, as it was read."""
+        return self.document.files
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the configuration is in."""
+        path = self.document.path
+        return path if path.is_dir() else path.parent
 
     @property
     def problems(self) -> list[Problem]:
@@ -90,14 +105,14 @@ class Configuration:
 
 
 def load(path: Path, environ: Mapping[str, str] | None = None) -> Configuration:
-    """Read and check a configuration file."""
-    document = read(path, environ)
+    """Read and check a configuration: a file, or the files of a folder."""
+    document = read_all(path, environ)
+    compose(document)
     configuration = Configuration(document)
     _Binder(document, configuration).bind()
     return configuration
 
 
-TOP = ("channels", "connections", "tables", "disk")
 COMPONENT_KEYS = ("format", "listener", "filters", "transformers", "destinations")
 
 
@@ -117,7 +132,14 @@ class _Binder:
             if key not in TOP and not key.startswith("x-"):
                 self.unknown(key, (key,), TOP)
         self.configuration.connections = self.mapping(top.get("connections"), ("connections",), "connections")
-        self.configuration.tables = self.mapping(top.get("tables"), ("tables",), "tables")
+        self.mapping(top.get("fragments"), ("fragments",), "fragments")
+        self.defaults(self.mapping(top.get("defaults"), ("defaults",), "defaults"))
+        for key in LISTS:
+            self.texts(top.get(key), (key,))
+        for name, body in self.mapping(top.get("tables"), ("tables",), "tables").items():
+            table = read_table(name, body, self.document, ("tables", name))
+            if table is not None:
+                self.configuration.tables[name] = table
         self.configuration.disk = self.options(Disk, top.get("disk") or {}, ("disk",), ()) or Disk()
         channels = self.mapping(top.get("channels"), ("channels",), "channels")
         if not channels and not self.document.problems:
@@ -137,6 +159,37 @@ class _Binder:
                     f"there is no channel {other!r}",
                     did_you_mean(other, channels),
                 )
+
+    def defaults(self, data: dict[str, Any]) -> None:
+        """Check `defaults:`, which `compose` has put into the channels already."""
+        kinds = {"channel": ChannelOptions, "destination": DestinationOptions, "listener": None}
+        for kind, body in data.items():
+            where: Where = ("defaults", kind)
+            if kind not in kinds:
+                self.unknown(kind, where, kinds)
+                continue
+            found = self.mapping(body, where, f"the defaults of {kind}s")
+            model = kinds[kind]
+            fields = set(model.model_fields) if model else set()
+            known = fields | (set() if kind == "channel" else set(registry.names(kind)))  # type: ignore[arg-type]
+            for key in found.keys() - known:
+                self.unknown(key, (*where, key), known)
+            if model:
+                own = {key: value for key, value in found.items() if key in fields}
+                validated(model, own, where, (), self.document, partial=True)
+            for key in found.keys() & (known - fields):
+                item = registry.get(kind, key)  # type: ignore[arg-type]
+                settings = self.mapping(found[key], (*where, key), f"the defaults of {key}")
+                if item is not None:
+                    validated(item.settings, settings, (*where, key), (), self.document, partial=True)
+
+    def texts(self, body: Any, where: Where) -> None:
+        """Check a list of texts."""
+        if body is not None and not isinstance(body, list):
+            self.document.report("type.list", where, f"{where[-1]} must be a list", "Begin each with `- `.")
+        for index, item in enumerate(body if isinstance(body, list) else ()):
+            if not isinstance(item, str) or not item or "\0" in item:
+                self.document.report("type.text", (*where, index), f"an item of {where[-1]} must be a text")
 
     def channel(self, name: str, body: Any, where: Where) -> ChannelSpec | None:
         data = self.mapping(body, where, f"the channel {name!r}")

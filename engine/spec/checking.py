@@ -14,12 +14,21 @@ from engine.errors import IsthmusError
 from engine.spec.document import Document, Where, did_you_mean
 
 
-def validated(model: Any, data: Any, where: Where, also: Any, document: Document) -> Any:
-    """`model` filled with `data`, or None; `also` are keys that are known besides the model's own."""
+def validated(
+    model: Any, data: Any, where: Where, also: Any, document: Document, *, partial: bool = False
+) -> Any:
+    """`model` filled with `data`, or None; `also` are keys that are known besides the model's own.
+
+    With `partial`, what is missing is not told, nor what is wrong with the whole: the rest is elsewhere.
+    """
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        found = [(_inside(item["loc"], where, document), item) for item in error.errors(include_url=False)]
+        found = [
+            (_inside(item["loc"], where, document), item)
+            for item in error.errors(include_url=False)
+            if not partial or (item["loc"] and item["type"] != "missing")
+        ]
     except IsthmusError as error:
         document.report(error.code, where, error.what, error.todo)
         return None

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -30,6 +30,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from engine.errors import ConfigError
+from engine.spec.document import Mark, Where
+from engine.spec.files import Files
 
 Kind = Literal["format", "listener", "filter", "transformer", "destination"]
 PACKAGES: dict[Kind, str] = {
@@ -49,7 +51,7 @@ class Settings(BaseModel):
     `condition: {expression: "x == 1"}`. A bare value is anything but a mapping.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, coerce_numbers_to_str=True)
     scalar: ClassVar[str] = ""
 
     @model_validator(mode="before")
@@ -62,6 +64,10 @@ class Settings(BaseModel):
     def build(self, context: BuildContext) -> Any:
         """Make what runs: a Format, a Filter, a Transformer, a listener or a destination."""
         raise NotImplementedError
+
+    def reads(self, context: BuildContext) -> Iterable[Path]:
+        """The files besides the channel files that decide what `build` makes: part of the version."""
+        return ()
 
 
 S = TypeVar("S", bound=Settings)
@@ -93,13 +99,20 @@ class BuildContext:
 
     channel: str = ""
     base: Path = field(default_factory=Path)  # folder of the YAML file that names the component
+    place: Callable[[Where], Mark] | None = None  # where a setting is written, by its keys
     data_dir: Path | None = None  # where the engine keeps its files; None when nothing is to be run
     tables: dict[str, Any] = field(default_factory=dict)  # code tables by name
     connections: dict[str, Any] = field(default_factory=dict)  # built connections by name
     options: dict[str, Any] = field(default_factory=dict)  # channel options that a component reads
     format: Any = None  # of the channel's messages (engine.formats.base.Format); None: HL7 v2
     reactor: Any = None
+    files: Files = field(default_factory=Files)  # reads files so that the version covers them
     cache: dict[str, Any] = field(default_factory=dict)  # what is made once a channel: its Jinja environment
+
+    def file(self, path: Path | str, *setting: str | int) -> Path:
+        """A path of a setting: it is relative to the file in which the setting is written."""
+        base = Path(self.place(setting).file).parent if self.place is not None else self.base
+        return base / path
 
 
 class Registry:

@@ -2,8 +2,9 @@
 
 Guarantees: one read gives plain data, a mark for each key and value (through anchors and merge keys), and a
 list of problems instead of the first exception; `${NAME}` and `${NAME:-default}` come from the environment,
-`!secret name` from a secret source. Only `true` and `false` are booleans and numbers with a leading zero stay
-text, so `NO`, `Y` and `007` are what they look like (YAML 1.2 core schema, not 1.1).
+`!secret` from a secret source (`engine.spec.secret`). A variable that is a whole unquoted value is what YAML
+makes of its text: a port from a variable is a number. Only `true` and `false` are booleans and numbers with a
+leading zero stay text, so `NO`, `Y` and `007` are what they look like (YAML 1.2 core schema, not 1.1).
 Refuses: duplicate keys, unknown tags, unset variables without a default, aliases that contain themselves,
 more than MAX_DEPTH levels, and more than MAX_VALUES values (aliases count each time they are used).
 """
@@ -21,11 +22,15 @@ from typing import Any
 import msgspec
 import yaml
 
+from engine.spec.files import Files
+from engine.spec.secret import Secret, SecretError, Secrets
+
 Where = tuple[str | int, ...]
 """A place in the data: keys and list positions from the top."""
 
 MAX_DEPTH = 50
 MAX_VALUES = 50_000
+TOO_DEEP = f"this is nested more than {MAX_DEPTH} levels deep"
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -52,15 +57,6 @@ class Problem(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         tail = f" {self.hint}" if self.hint else ""
         return f"{self.mark}: {self.severity}: {self.text}.{tail} [{self.code}]"
-
-
-class Secret(str):
-    """A text that came from `!secret`: never shown, logged or echoed."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
 
 
 class _Loader(yaml.CSafeLoader):
@@ -90,6 +86,7 @@ class Document:
     marks: dict[Where, Mark] = field(default_factory=dict)
     key_marks: dict[Where, Mark] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    files: Files = field(default_factory=Files)
 
     def mark(self, where: Iterable[str | int], *, key: bool = False) -> Mark:
         """The position of a value (or of its key), or of its nearest parent."""
@@ -116,20 +113,34 @@ class Document:
         self.problems.append(Problem(code, self.mark(where, key=key), text, hint, severity))
 
 
-def read(path: Path, environ: Mapping[str, str] | None = None) -> Document:
-    """Read a YAML file. Problems of syntax, variables and secrets are in the document, never raised."""
-    document = Document(path)
+class Sources:
+    """Where the values of one load come from: the environment, files, secrets."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None, root: Path | None = None) -> None:
+        self.environ = os.environ if environ is None else environ
+        self.secrets = Secrets(self.environ)
+        self.files = Files(root or Path())
+
+
+def read(path: Path, source: Sources | Mapping[str, str] | None = None) -> Document:
+    """Read a YAML file. Problems of syntax, variables and secrets are in the document, never raised.
+
+    `source` is the environment, or what is shared by the files of one load.
+    """
+    sources = source if isinstance(source, Sources) else Sources(source, path.parent)
+    document = Document(path, files=sources.files)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = sources.files.text(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         document.report("file.unreadable", (), f"cannot read the file: {reason}", "Check the path.")
         return document
-    return read_text(text, document, os.environ if environ is None else environ)
+    return read_text(text, document, sources)
 
 
-def read_text(text: str, document: Document, environ: Mapping[str, str]) -> Document:
+def read_text(text: str, document: Document, source: Sources | Mapping[str, str]) -> Document:
     """Read YAML from text into `document`."""
+    sources = source if isinstance(source, Sources) else Sources(source)
     try:
         deep = _too_deep(text)
         node = None if deep else yaml.compose(text, Loader=_Loader)
@@ -138,11 +149,10 @@ def read_text(text: str, document: Document, environ: Mapping[str, str]) -> Docu
         return document
     if deep:
         mark = Mark(str(document.path), deep.line + 1, deep.column + 1)
-        what = f"this is nested more than {MAX_DEPTH} levels deep"
-        document.problems.append(Problem("yaml.depth", mark, what))
+        document.problems.append(Problem("yaml.depth", mark, TOO_DEEP))
     if node is not None:
         try:
-            document.data = _Walk(document, environ).value(node, ())
+            document.data = _Walk(document, sources).value(node, ())
         except _TooMany:
             document.data = None
             what = f"there are more than {MAX_VALUES} values here, aliases counted each time"
@@ -176,8 +186,8 @@ def _syntax(error: yaml.YAMLError, text: str, path: Path) -> Problem:
     at = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     mark = Mark(str(path), at.line + 1 if at else 1, at.column + 1 if at else 1)
     what = getattr(error, "problem", None) or "it cannot be read"
-    if what == "exceeded maximum nesting depth":  # libyaml's own bound
-        return Problem("yaml.depth", mark, f"this is nested more than {MAX_DEPTH} levels deep")
+    if "nesting depth" in what:  # libyaml has a limit of its own
+        return Problem("yaml.depth", mark, TOO_DEEP)
     return Problem("yaml.syntax", mark, f"this is not YAML: {what}", "Check the indentation.")
 
 
@@ -196,9 +206,9 @@ def _tag(node: yaml.Node) -> str:
 class _Walk:
     """Turns nodes into data, noting positions."""
 
-    def __init__(self, document: Document, environ: Mapping[str, str], parent: _Walk | None = None) -> None:
+    def __init__(self, document: Document, sources: Sources, parent: _Walk | None = None) -> None:
         self.document = document
-        self.environ = environ
+        self.sources = sources
         self.open: set[int] = parent.open if parent else set()
         self.left: list[int] = parent.left if parent else [MAX_VALUES]
 
@@ -213,6 +223,8 @@ class _Walk:
         if self.left[0] < 0:
             raise _TooMany
         self.document.marks[where] = self.at(node)
+        if node.tag == "!secret":
+            return self.secret(node, where)
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node)
         if node.tag not in ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"):
@@ -231,7 +243,7 @@ class _Walk:
             self.problem("yaml.recursive", node, "this alias contains itself")
             return False
         if len(self.open) >= MAX_DEPTH:
-            self.problem("yaml.depth", node, f"this is nested more than {MAX_DEPTH} levels deep")
+            self.problem("yaml.depth", node, TOO_DEEP)
             return False
         self.open.add(id(node))
         return True
@@ -257,7 +269,7 @@ class _Walk:
             if not isinstance(source, yaml.MappingNode):
                 self.problem("yaml.merge", source, "`<<` takes a mapping or a list of mappings")
                 continue
-            shadow = _Walk(Document(self.document.path), self.environ, self)
+            shadow = _Walk(Document(self.document.path), self.sources, self)
             found = shadow.mapping(source, where)
             new = found.keys() - result.keys()
             result |= {key: value for key, value in found.items() if key in new}
@@ -273,10 +285,8 @@ class _Walk:
         return result
 
     def scalar(self, node: yaml.ScalarNode) -> Any:
-        tag, text = node.tag, node.value
-        if tag == "!secret":
-            return self.secret(node)
-        kind = tag.removeprefix("tag:yaml.org,2002:")
+        text = node.value
+        kind = node.tag.removeprefix("tag:yaml.org,2002:")
         if kind == "str":
             return self.substitute(node) if "${" in text else text
         if kind not in _PLAIN:
@@ -288,10 +298,12 @@ class _Walk:
             self.problem("yaml.value", node, f"this is no {kind}", "Put quotes around text.")
             return None
 
-    def substitute(self, node: yaml.ScalarNode) -> str:
+    def substitute(self, node: yaml.ScalarNode) -> Any:
+        """The text with its variables; a number or boolean when it is one unquoted variable and nothing else."""
+
         def one(found: re.Match[str]) -> str:
             name, default = found.group(1), found.group(2)
-            value = self.environ.get(name) or default
+            value = self.sources.environ.get(name) or default
             if value is None:
                 self.problem(
                     "env.unset",
@@ -300,36 +312,27 @@ class _Walk:
                     f"Set it, or write ${{{name}:-default}}.",
                 )
                 return ""
+            self.sources.files.variables[name] = value
             return value
 
-        return VARIABLE.sub(one, node.value)
+        text = VARIABLE.sub(one, node.value)
+        if not node.style and VARIABLE.fullmatch(node.value):
+            for tag, pattern in _Loader.yaml_implicit_resolvers.get(text[:1], ()):
+                kind = tag.removeprefix("tag:yaml.org,2002:")
+                if kind in ("bool", "int", "float") and pattern.match(text):
+                    return _PLAIN[kind](text)
+        return text
 
-    def secret(self, node: yaml.ScalarNode) -> Secret:
-        """`!secret name`: the variable NAME, else the file `name` in one of the secret folders."""
-        name = node.value
-        value = self.environ.get(name.upper())
-        if value is not None:
-            return Secret(value)
-        folders = [
-            self.environ.get("CREDENTIALS_DIRECTORY"),
-            self.environ.get("ISTHMUS_SECRETS"),
-            "/run/secrets",
-        ]
-        for folder in filter(None, folders):
-            file = Path(folder) / name
-            if re.fullmatch(r"[\w.-]+", name) and file.is_file():
-                try:
-                    return Secret(file.read_text(encoding="utf-8").strip())
-                except (OSError, UnicodeDecodeError):
-                    self.problem("secret.unreadable", node, f"the file of the secret {name!r} cannot be read")
-                    return Secret("")
-        self.problem(
-            "secret.missing",
-            node,
-            f"no secret {name!r}",
-            f"Set the variable {name.upper()}, or put a file {name} into $ISTHMUS_SECRETS.",
-        )
-        return Secret("")
+    def secret(self, node: yaml.Node, where: Where) -> Secret:
+        """`!secret name`, or `!secret {env | file | command: …}`."""
+        try:
+            wanted = node.value
+            if isinstance(node, yaml.MappingNode):
+                wanted = self.mapping(node, where)
+            return self.sources.secrets.find(wanted, self.document.path.parent)
+        except SecretError as error:
+            self.problem(error.code, node, error.text, error.hint)
+            return Secret("")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

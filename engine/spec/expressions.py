@@ -56,7 +56,7 @@ def environment(context: BuildContext) -> sandbox.Environment:
     if env is None:
         env = context.cache["environment"] = sandbox.Environment()
         env.filters |= filters.make(context.tables, str(context.options.get("timezone") or "UTC"))
-        env.globals["table"] = lambda name, value: env.filters["table"](value, name)
+        env.globals["table"] = lambda name, value, **more: env.filters["table"](value, name, **more)
     return env
 
 

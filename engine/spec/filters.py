@@ -198,17 +198,17 @@ class TableFilter:
     def __init__(self, tables: Mapping[str, Table]) -> None:
         self.tables = tables
 
-    def table(self, value: Any, name: str, otherwise: Otherwise | None = None) -> str:
+    def table(self, value: Any, name: str, otherwise: Otherwise | None = None, column: str = "") -> str:
         """A code in the words of a code table: `msg['PID-8'] | table("sex")`.
 
-        As a function: `table("sex", msg['PID-8'])`.
+        As a function: `table("sex", msg['PID-8'])`; of a table with several columns `table("sex", column="odoo")`.
         """
         found = self.tables.get(name)
         if found is None:
             raise StepError(
                 "there is no such code table", code="table.unknown", todo="declare it under tables:"
             )
-        return found.get(value, otherwise)
+        return found.get(value, otherwise, column)
 
 
 TEXT: dict[str, Callable[..., Any]] = {

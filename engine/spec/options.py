@@ -13,7 +13,7 @@ AckLevel = Literal["stored", "routed", "delivered"]
 
 
 class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 class Duplicates(_Options):

@@ -52,7 +52,7 @@ def compile_template(
         return compile_node(yamlnodes.represent(source, where), where, context)
     path = find(source, context, where)
     try:
-        text = path.read_text("utf-8")
+        text = context.files.text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"cannot read the template: {getattr(error, 'strerror', None) or 'not UTF-8'}",
@@ -88,7 +88,7 @@ def compile_value(data: Any, context: BuildContext, where: str = "") -> Callable
 
 def find(source: str | Path, context: BuildContext, where: str = "") -> Path:
     """The file of a template: a path beside the channel file, or a shipped one by its name."""
-    path = context.base / source
+    path = context.file(source, "template")
     if path.suffix in {".yaml", ".yml"} and path.is_file():
         return path
     shipped = shipped_folder()

@@ -10,7 +10,6 @@ from engine.hl7.er7 import Message
 from engine.model import Meta, Scope
 from engine.spec.channel import ChannelSpec, Configuration, load
 from engine.spec.component import BuildContext
-from engine.spec.tables import load_tables
 from engine.spec.template import compile_template
 from transforms.canonical.from_hl7 import interpreter
 
@@ -32,7 +31,7 @@ class ShippedChannel:
 
     def __init__(self, configuration: Configuration, spec: ChannelSpec, base: Path) -> None:
         options = spec.options.model_dump()
-        tables = load_tables(configuration.tables, base)
+        tables = configuration.tables
         context = BuildContext(channel=spec.name, base=base, tables=tables, options=options)
         self.filters = [(item.component.name, item.settings.build(context)) for item in spec.filters]
         self.transformers = [item.settings.build(context) for item in spec.transformers]

@@ -11,7 +11,6 @@ from engine.model import Delivery
 from engine.odoo.connection import OdooConnection
 from engine.spec.channel import load
 from engine.spec.component import BuildContext
-from engine.spec.tables import load_tables
 from tests.component.shipped import CHANNELS, ShippedChannel
 
 SAMPLES = sorted((CHANNELS.parent / "samples").glob("*.hl7"))
@@ -37,7 +36,7 @@ def send(tmp_path):
     clock = Clock()
     configuration = load(CHANNELS, {})
     connection = OdooConnection.model_validate(configuration.connections["clinic"]["odoo"])
-    tables = load_tables(configuration.tables, CHANNELS.parent)
+    tables = configuration.tables
     running = {}
     for name, spec in configuration.channels.items():
         options = spec.options.model_dump()

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from engine.cli import VERBS, cli
+from engine.cli.lint import check
 from engine.spec import reference
 from engine.spec.channel import load
 
@@ -120,6 +121,8 @@ def channel_snippets() -> list[tuple[str, str]]:
         for number, block in enumerate(
             re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
         ):
+            if re.match(r"# [\w./-]+\.\w+\n", block):
+                continue  # one file of several
             if re.search(r"^channels:", block, re.MULTILINE) and "…" not in block and "..." not in block:
                 found.append((f"{page.name}:{number}", block))
     return found
@@ -135,3 +138,19 @@ def test_configurations_in_the_docs_are_right(name, block, tmp_path):
         str(problem) for problem in load(file).problems if problem.code not in ("env.unset", "secret.missing")
     ]
     assert not problems, name
+
+
+def named_files(page: Path) -> dict[str, str]:
+    """Blocks that begin with the name of a file: `# channels/adt.yaml`."""
+    blocks = re.findall(r"```\w+\n# ([\w./-]+)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    return dict(blocks)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if named_files(page)], ids=lambda page: page.name)
+def test_configurations_of_several_files_in_the_docs_can_be_built(page, tmp_path):
+    for name, text in named_files(page).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    configuration = load(tmp_path / "channels.yaml")
+    assert [str(problem) for problem in check(configuration)] == []
+    assert set(named_files(page)) <= {name for name, _ in configuration.files.digests}

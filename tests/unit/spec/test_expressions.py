@@ -9,7 +9,7 @@ from engine.hl7.er7 import Message
 from engine.model import ABSENT, CLEAR, Meta, Scope
 from engine.spec.component import BuildContext
 from engine.spec.expressions import analyse, compile_expression, compile_text, undeclared
-from engine.spec.tables import load_table, load_tables
+from engine.spec.tables import load_tables
 
 SECRET = "ZEBRAFISH"
 RAW = f'MSH|^~\\&|A|B|C|D|20260301||ADT^A01|1|P|2.5.1\rPID|1||7||{SECRET}^X||1980|F|||||""\r'.encode()
@@ -180,10 +180,10 @@ def test_tables(tmp_path):
     with pytest.raises(StepError) as caught:
         tables["strict"].get(SECRET)
     assert SECRET not in str(caught.value)
-    for bad in ({}, {"values": {True: "x"}}, {"file": "no.csv"}, {"values": {"a": "b"}, "otherwse": "keep"}):
+    for bad in ({}, {"values": {"a": True}}, {"file": "no.csv"}, {"values": {"a": "b"}, "otherwse": "keep"}):
         with pytest.raises(ConfigError) as wrong:
-            load_table("bad", bad, tmp_path)
-        assert wrong.value.where == "tables.bad"
+            load_tables({"bad": bad}, tmp_path)
+        assert wrong.value.where.startswith(str(tmp_path))
 
 
 @given(st.text(max_size=30))
