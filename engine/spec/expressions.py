@@ -19,7 +19,6 @@ from typing import Any
 
 from jinja2 import TemplateSyntaxError, meta, nodes
 from jinja2.exceptions import TemplateRuntimeError, UndefinedError
-from jinja2.runtime import Context
 from jinja2.sandbox import SecurityError
 from jinja2.visitor import NodeTransformer
 
@@ -28,6 +27,7 @@ from engine.model import ABSENT, Scope
 from engine.spec import filters, sandbox
 from engine.spec.component import BuildContext
 from engine.spec.document import did_you_mean
+from engine.spec.generator import ReadingContext, Reads
 
 RESERVED = frozenset({"msg", "event", "events", "message", "vars", "table", "ABSENT", "CLEAR", "loop"})
 EVENTS = frozenset({"event", "events"})
@@ -215,6 +215,7 @@ class Program:
         try:
             self.analysis = _analyse(env, tree)
             self._check_tables(env)
+            self._reads = Reads(tree)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SyntaxWarning)  # of the generated code: (1)[0]
                 exec(env.compile(tree, "expression", FILE), namespace)  # noqa: S102
@@ -267,7 +268,10 @@ class Program:
                 parent["events"] = scope.events
                 chosen = scope.event if event is _NO_EVENT else event
                 parent["event"] = ABSENT if chosen is None else chosen
-            yield from self._root(Context(self.env, parent, "expression", {}))
+            context = ReadingContext(self.env, parent, "expression", {})
+            if self._reads.paths:
+                context.reads = self._reads.of(scope.msg, self.env.getitem)
+            yield from self._root(context)
         except GeneratorExit:
             raise
         except Exception as error:

@@ -23,8 +23,7 @@ from functools import lru_cache, wraps
 from typing import Any, get_args, get_type_hints
 
 import msgspec
-from jinja2 import StrictUndefined, Undefined, nodes
-from jinja2.nativetypes import NativeCodeGenerator
+from jinja2 import StrictUndefined, Undefined
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
 from jinja2.utils import _PassArg, pass_context
@@ -32,6 +31,7 @@ from jinja2.utils import _PassArg, pass_context
 from engine.errors import StepError
 from engine.model import ABSENT, CLEAR
 from engine.spec import values
+from engine.spec.generator import Generator
 
 STEPS = 100_000
 MAX_RANGE = 100_000
@@ -80,43 +80,6 @@ def concat(parts: Iterable[Any]) -> str:
             raise too_big("the text")
         result.append(piece)
     return "".join(result)
-
-
-class Generator(NativeCodeGenerator):
-    """Yields values as they are, and puts each element of a structure on a line of its own, so that the line
-    of a Python traceback leads back to the leaf."""
-
-    def _output_child_to_const(self, node: nodes.Expr, frame: Any, finalize: Any) -> Any:
-        if isinstance(node, nodes.TemplateData):
-            return super()._output_child_to_const(node, frame, finalize)
-        raise nodes.Impossible
-
-    def visit_Dict(self, node: nodes.Dict, frame: Any) -> None:  # noqa: D102
-        self.write("{")
-        for item in node.items:
-            self.newline(item)
-            self.visit(item.key, frame)
-            self.write(": ")
-            self.visit(item.value, frame)
-            self.write(",")
-        self.write("}")
-
-    def visit_List(self, node: nodes.List, frame: Any) -> None:  # noqa: D102
-        self._elements("[", node.items, "]", frame)
-
-    def visit_Tuple(self, node: nodes.Tuple, frame: Any) -> None:  # noqa: D102
-        if node.ctx == "store":
-            super().visit_Tuple(node, frame)
-        else:
-            self._elements("(", node.items, ")", frame)
-
-    def _elements(self, before: str, items: list[nodes.Expr], after: str, frame: Any) -> None:
-        self.write(before)
-        for item in items:
-            self.newline(item)
-            self.visit(item, frame)
-            self.write(",")
-        self.write(after)
 
 
 class Environment(ImmutableSandboxedEnvironment):
