@@ -72,18 +72,11 @@ class Answers:
         self.clock = clock
         self.build = build
         self.waiting: dict[int, Waiting] = {}
-        level = options.ack
-        self._levels: dict[str, AckLevel] = level if isinstance(level, dict) else {}
-        self._otherwise: AckLevel = (
-            level if not isinstance(level, dict) else self._levels.get("otherwise", "stored")
-        )
         self.enhanced = options.ack_mode == "enhanced"
 
     def level(self, kind: str) -> AckLevel:
         """When a message of this type (`ADT^A01`) is answered."""
-        if not self._levels:
-            return self._otherwise
-        return self._levels.get(kind) or self._levels.get(kind.partition("^")[0]) or self._otherwise
+        return level_of(self.options, kind)
 
     def expect(self, message_id: int, header: Header, send: Send, condition: str = "AL") -> None:
         """Answer when the fate of the message is known, or at the deadline."""
@@ -110,12 +103,12 @@ class Answers:
         if shown is None or shown.state == MessageState.RECEIVED:
             return None
         if shown.state == MessageState.ERROR:
-            return "AE", _problem(shown.error_code, shown.error_text, shown.error_place)
+            return "AE", problem(shown.error_code, shown.error_text, shown.error_place)
         if level == "delivered":
             states = {delivery.state for delivery in shown.deliveries}
             failed = next((d for d in shown.deliveries if d.state == DeliveryState.ERROR), None)
             if failed is not None:
-                return "AE", _problem(failed.error_code, failed.error_text, failed.error_place)
+                return "AE", problem(failed.error_code, failed.error_text, failed.error_place)
             if states - {DeliveryState.SENT, DeliveryState.DISCARDED}:
                 return None
         return "AA", None
@@ -176,12 +169,20 @@ def sender_to(target: str, reactor: Any, channel: str) -> Send:
     return send
 
 
+def level_of(options: ChannelOptions, kind: str) -> AckLevel:
+    """When a message of this type (`ADT^A01`) is answered."""
+    level = options.ack
+    if isinstance(level, str):
+        return level
+    return level.get(kind) or level.get(kind.partition("^")[0]) or level.get("otherwise", "stored")
+
+
 def wanted(condition: str, *, good: bool) -> bool:
     """Whether an acknowledgement is asked for (HL7 table 0155)."""
     return condition == "AL" or (condition == "SU" and good) or (condition == "ER" and not good)
 
 
-def _problem(code: str | None, text: str | None, place: str | None) -> HL7Error:
+def problem(code: str | None, text: str | None, place: str | None) -> HL7Error:
     """The ERR segment of an AE: our own words, no data."""
     return HL7Error(
         text or "the message could not be processed",

@@ -24,7 +24,7 @@ from engine.odoo.plan import Change, Planner
 from engine.odoo.protocol import dumps
 from engine.odoo.writer import Writer
 from engine.spec.component import BuildContext, Settings, component
-from engine.spec.template import compile_template, find
+from engine.spec.template import Made, Template, compile_template, find, template_of
 
 OPERATIONS = ("upsert", "write", "archive", "call", "merge")
 LARGEST = 200
@@ -123,6 +123,20 @@ class OdooDestination:
                 todo="see docs/odoo.md for what an operation holds",
             ) from None
         return msgspec.json.encode(operations)
+
+    def explain(self, scope: Scope) -> list[Made]:
+        """The operations for this message, each with the part of the template that made it."""
+        return self.template.explain(scope)
+
+    @property
+    def template(self) -> Template:
+        """The compiled template."""
+        return template_of(self._template)
+
+    @property
+    def template_file(self) -> Path | None:
+        """Where the template stands, None when it is written in the channel."""
+        return find(self._settings.template, self._context) if self._settings.template else None
 
     def deliver(self, batch: list[Delivery]) -> Deferred[list[Outcome]]:
         """One outcome for each delivery."""

@@ -8,7 +8,7 @@ or say `null`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -77,6 +77,9 @@ class Accessor(Protocol):
     def __setitem__(self, path: str, value: str) -> None: ...
     def all(self, path: str) -> list[str]:
         """Every value that `path` names over all repetitions and segments, in order; absent ones left out."""
+
+    def leaves(self) -> Iterator[tuple[str, str]]:
+        """Every place that holds something: its path, as `msg[...]` takes it, and its value."""
 
     def __bytes__(self) -> bytes: ...
 

@@ -1,24 +1,28 @@
-"""`try`: what a channel would do to a message, step by step. Nothing is sent, nothing is stored."""
+"""`try`: what a channel would do to a message, step by step, and where each value comes from; nothing is sent."""
 
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from channels.build import Builder
-from channels.pipeline import Pipeline, Rendered
+from channels.trace import Trace
+from channels.tracer import Tracer
 from engine.cli.options import checked, config_option, json_option
-from engine.cli.showing import body, pretty
+from engine.cli.traces import show
 from engine.clock import now
-from engine.errors import HL7Error
-from engine.hl7.peek import HeaderError
-from engine.model import Meta, Scope
+from engine.errors import IsthmusError
+from engine.model import CLEAR
 from engine.spec.document import did_you_mean
 from engine.states import MessageState
+
+POLL = 0.3  # seconds between two looks at the files
+WATCHED = frozenset({".yaml", ".yml", ".csv", ".py", ".j2", ".json", ".txt"})
 
 
 @click.command("try")
@@ -26,109 +30,114 @@ from engine.states import MessageState
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
 )
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Change a field of the message first, to try a variation; several times if needed.",
+)
+@click.option("--watch", is_flag=True, help="Do it again whenever the configuration or a message is saved.")
+@click.option("--events", is_flag=True, help="Show every value of the canonical events with its source.")
 @config_option
 @json_option
-def command(channel: str, files: tuple[Path, ...], config: Path, as_json: bool) -> None:
-    """Run the messages of FILES through CHANNEL: every step with what it changed, events, operations, the ACK.
+def command(
+    channel: str,
+    files: tuple[Path, ...],
+    changes: tuple[str, ...],
+    watch: bool,
+    events: bool,
+    config: Path,
+    as_json: bool,
+) -> None:
+    """Run the messages of FILES through CHANNEL: every step with what it saw and changed, what Odoo would get and
+    from which field of the message, line of the template and row of a table each value comes, and the ACK.
 
     Exit 0 when every message would go through or be filtered, 1 when one would be in ERROR.
 
-    Example: isthmus try adt config/samples/01-register.hl7
+    Example: isthmus try adt config/samples/01-register.hl7 --set PID-8=male
     """
+    wanted = [_pair(change) for change in changes]
+
+    def once() -> bool:
+        traces = list(_traces(channel, files, wanted, config))
+        if as_json:
+            click.echo(msgspec.json.encode([trace for _, trace in traces]).decode())
+        else:
+            for file, trace in traces:
+                show(trace, file.name, events=events)
+        return any(trace.state == MessageState.ERROR for _, trace in traces)
+
+    if not watch:
+        sys.exit(1 if once() else 0)
+    for _ in saves([*files, config]):
+        if not as_json:
+            click.clear()
+        try:
+            once()
+        except (IsthmusError, OSError) as error:
+            click.echo(f"isthmus: {error}", err=True)
+        except SystemExit:
+            pass  # what is wrong with the configuration was told
+        except click.UsageError as error:
+            click.echo(error.format_message(), err=True)
+        click.echo("Waiting for a save; Ctrl-C ends.", err=True)
+
+
+def _pair(change: str) -> tuple[str, str]:
+    path, equals, value = (
+        change.rpartition("=") if change.count("=") > 1 and "]=" in change else change.partition("=")
+    )
+    if not equals:
+        raise click.BadParameter(f"{change!r}: write PID-8=male", param_hint="--set")
+    return path, value
+
+
+def _traces(
+    channel: str, files: Iterable[Path], changes: list[tuple[str, str]], config: Path
+) -> Iterator[tuple[Path, Trace]]:
     configuration = checked(config)
-    spec = configuration.channels.get(channel)
-    if spec is None:
+    if channel not in configuration.channels:
         raise click.UsageError(
             f"there is no channel {channel!r}. {did_you_mean(channel, configuration.channels)}"
         )
-    pipeline = Builder(configuration).pipeline(spec)
-    shown = [
-        attempt(pipeline, raw, file) for file in files for raw in pipeline.format.parts(file.read_bytes())
-    ]
-    if as_json:
-        click.echo(msgspec.json.encode(shown).decode())
-    else:
-        for one in shown:
-            show(one)
-    sys.exit(1 if any(one["state"] == MessageState.ERROR for one in shown) else 0)
+    tracer = Tracer(configuration, channel)
+    for file in files:
+        for raw in tracer.format.parts(file.read_bytes()):
+            yield file, tracer.trace(_changed(tracer.format.parse, raw, changes), now())
 
 
-def attempt(pipeline: Pipeline, raw: bytes, file: Path) -> dict[str, Any]:
-    """Everything that one message goes through, as plain data."""
-    told: dict[str, Any] = {"file": file.name, "steps": [], "events": [], "destinations": {}}
-    try:
-        header = pipeline.format.peek(raw)
-    except HL7Error as error:
-        answer = pipeline.format.acknowledge(None, error.ack, error, "TRY", now())
-        seen = error.header.type if isinstance(error, HeaderError) and error.header else "?"
-        return told | {
-            "type": seen, "state": MessageState.ERROR, "why": f"{error} [{error.code}]", "ack": body(answer)
-        }  # fmt: skip
-    meta = Meta(0, pipeline.channel, now(), header.control_id, header.type, header.sender, "try")
-    watcher = _Watcher(raw)
-    result = pipeline.process(raw, meta, watcher)
-    told |= {"type": header.type, "state": result.state, "why": _why(result), "steps": watcher.steps}
-    told["events"] = [f"{event.type} ({event.subject})" for event in watcher.events()]
-    told["destinations"] = {name: msgspec.Raw(payload) for name, payload in result.payloads}
-    told["skipped"] = [f"{name}: {why}" for name, why in result.skipped]
-    told["ack"] = body(pipeline.format.acknowledge(header, "AA", None, "TRY", meta.received_at))
-    return told
+def _changed(parse: Callable[[bytes], Any], raw: bytes, changes: list[tuple[str, str]]) -> bytes:
+    if not changes:
+        return raw
+    message = parse(raw)
+    for path, value in changes:
+        message[path] = CLEAR if value == '""' else value
+    return bytes(message)
 
 
-def _why(result: Rendered) -> str:
-    if result.state == MessageState.ERROR:
-        return f"{result.place}: {result.text} [{result.code}]"
-    return result.reason
+def saves(files: Iterable[Path]) -> Iterator[None]:
+    """Now, and again whenever one of the files, or a file beside the configuration or a shipped template, is saved."""
+    before = None
+    while True:
+        found = _stamps(files)
+        if found != before:
+            before = found
+            yield
+        time.sleep(POLL)
 
 
-class _Watcher:
-    """Notes what each step changed."""
-
-    def __init__(self, raw: bytes) -> None:
-        self.before = body(raw).split("\r")
-        self.vars: dict[str, Any] = {}
-        self.steps: list[dict[str, Any]] = []
-        self.scope: Scope | None = None
-
-    def __call__(self, label: str, scope: Scope, reason: str | None) -> None:
-        self.scope = scope
-        after = body(bytes(scope.msg)).split("\r")
-        changed = [f"{old} -> {new}" for old, new in zip(self.before, after, strict=False) if old != new]
-        changed += [f"+ {line}" for line in after[len(self.before) :]]
-        changed += [
-            f"{name} = {value!r}" for name, value in scope.vars.items() if self.vars.get(name) != value
-        ]
-        self.before, self.vars = after, dict(scope.vars)
-        self.steps.append({"step": label, "filtered": reason, "changed": changed})
-
-    def events(self) -> list[Any]:
-        """The canonical events after the last step; none when they cannot be made."""
-        if self.scope is None:
-            return []
+def _stamps(files: Iterable[Path]) -> dict[Path, int]:
+    found: dict[Path, int] = {}
+    folders = {
+        file if file.is_dir() else file.parent for file in files if file.suffix in WATCHED or file.is_dir()
+    }
+    for file in [
+        *files,
+        *(item for folder in folders for item in folder.rglob("*") if item.suffix in WATCHED),
+    ]:
         try:
-            return self.scope.events
-        except Exception:
-            return []  # the message is in ERROR because of it, and says so
-
-
-def show(told: dict[str, Any]) -> None:
-    """One message as text."""
-    click.secho(f"{told['file']}: {told['type']}", bold=True)
-    for step in told["steps"]:
-        outcome = f"filtered: {step['filtered']}" if step["filtered"] is not None else "passed"
-        click.echo(f"  {step['step']}: {outcome if not step['changed'] else 'changed'}")
-        for line in step["changed"]:
-            click.echo(f"      {line}")
-    for event in told["events"]:
-        click.echo(f"  event {event}")
-    for name, payload in told["destinations"].items():
-        click.echo(f"  to {name}:")
-        for line in pretty(bytes(payload)).split("\n"):
-            click.echo(f"      {line}")
-    for line in told.get("skipped", []):
-        click.echo(f"  not to {line}")
-    click.secho(
-        f"  {told['state']}{': ' if told['why'] else ''}{told['why']}",
-        fg="red" if told["state"] == "ERROR" else "green",
-    )
-    click.echo("  ACK " + told["ack"].strip().replace("\r", "\n      "))
+            found[file] = file.stat().st_mtime_ns
+        except OSError:
+            continue  # an editor is replacing it
+    return found

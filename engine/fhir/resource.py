@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -157,6 +158,12 @@ class Resource:
     def all(self, path: str) -> list[Any]:
         """Every item of the collection."""
         return [tree.value(item) for item in self._find(path)]
+
+    def leaves(self) -> Iterator[tuple[str, Any]]:
+        """Every value that holds no others: its FHIRPath, and it."""
+        for steps, value in tree.leaves(self.data):
+            path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in steps)
+            yield path.removeprefix("."), value
 
     def __setitem__(self, path: str, value: Any) -> None:
         compiled = self.format.compile(path)

@@ -12,7 +12,7 @@ clear. Refuses (FormatError, with what the answer must say): bytes that are not 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import orjson
@@ -46,6 +46,9 @@ class View(Protocol):
 
     def split(self, path: str) -> list[bytes]:
         """One message for each item that `path` names; fewer than two: the message is one already."""
+
+    def leaves(self) -> Iterator[tuple[str, Any]]:
+        """Every place that holds something: its path, as `msg[...]` takes it, and its value."""
 
     def __bytes__(self) -> bytes: ...
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from engine.errors import IsthmusError, StepError
@@ -81,6 +82,14 @@ class Rows:
         at = self._column(column)
         found = [self._cell(cells, at) for cells in (self.rows[row - 1 : row] if row else self.rows)]
         return [item for item in found if item is not ABSENT]
+
+    def leaves(self) -> Iterator[tuple[str, Any]]:
+        """Every cell that holds something: its path, and its text."""
+        for number, row in enumerate(self.rows, 1):
+            for at, cell in enumerate(row):
+                name = self.names[at] if at < len(self.names) else str(at + 1)
+                if cell:
+                    yield f"{name}[{number}]" if len(self.rows) > 1 else name, cell
 
     def __setitem__(self, path: str, value: Any) -> None:
         column, row = compile(str(path))

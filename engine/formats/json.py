@@ -10,6 +10,7 @@ not UTF-8 JSON, nesting above 100. Indexes count from 0, as in RFC 6901.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -82,6 +83,11 @@ class Document:
         found = tree.find(self.data, compile(path))
         items = [item for one in found for item in (one if isinstance(one, list) else [one])]
         return [tree.value(item) for item in items]
+
+    def leaves(self) -> Iterator[tuple[str, Any]]:
+        """Every value that holds no others: its JSON pointer, and it."""
+        for steps, value in tree.leaves(self.data):
+            yield "/" + "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in steps), value
 
     def __setitem__(self, path: str, value: Any) -> None:
         steps = compile(path)

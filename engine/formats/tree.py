@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -118,3 +119,12 @@ def to_set(new: Any) -> Any:
     if isinstance(new, str):
         return str(new) or MISSING
     return new
+
+
+def leaves(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Every value that holds no others, with its steps."""
+    pairs = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    if not isinstance(node, (dict, list)):
+        yield path, value(node)
+    for part, below in pairs:
+        yield from leaves(below, (*path, part))

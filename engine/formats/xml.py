@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from lxml import etree
@@ -132,6 +133,33 @@ class Element:
     def all(self, path: str) -> list[Any]:
         """The text of everything that the path names, in order."""
         return [_value(item) for item in self._find(path)]
+
+    def leaves(self) -> Iterator[tuple[str, Any]]:
+        """Every attribute and every element without elements: its path, and its text."""
+        prefixes = {uri: prefix for prefix, uri in self.format.namespaces.items()}
+        for node in self.root.iter(etree.Element):
+            path = self._path(node, prefixes)
+            for name, text in node.attrib.items():
+                found = etree.QName(name)
+                if found.namespace is None or found.namespace in prefixes:
+                    start = f"{prefixes[found.namespace]}:" if found.namespace else ""
+                    yield f"{path}/@{start}{found.localname}", text or CLEAR
+            if next(node.iterchildren(etree.Element), None) is None:
+                yield path, _value(node)
+
+    @staticmethod
+    def _path(node: Any, prefixes: dict[str, str]) -> str:
+        """A plain XPath: names where their namespaces have a prefix, else `*`; numbered where there are several."""
+        steps = []
+        while node is not None:
+            name, parent = etree.QName(node), node.getparent()
+            named = name.namespace is None or name.namespace in prefixes
+            step = f"{prefixes[name.namespace]}:" if named and name.namespace else ""
+            step = f"{step}{name.localname}" if named else "*"
+            beside = [] if parent is None else list(parent.iterchildren(node.tag if named else etree.Element))
+            steps.append(f"{step}[{beside.index(node) + 1}]" if len(beside) > 1 else step)
+            node = parent
+        return "/" + "/".join(reversed(steps))
 
     def __setitem__(self, path: str, value: Any) -> None:
         found = self._find(path)

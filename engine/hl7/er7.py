@@ -176,6 +176,12 @@ class Message:
             return one.values(compiled) if one else []
         return [value for segment in self.segments(compiled.segment) for value in segment.values(compiled)]
 
+    def leaves(self) -> Iterator[tuple[str, str]]:
+        """Every place that holds something: its path and its value."""
+        from engine.hl7.leaves import leaves
+
+        return leaves(self)
+
     def encoded(self, path: str) -> str:
         """What stands in the message at `path`, delimiters and escapes as they are; empty when absent."""
         compiled = paths.compile(path)

@@ -164,6 +164,16 @@ def describe(path: str, version: str = DEFAULT) -> Description:
     )
 
 
+@lru_cache(maxsize=4096)
+def label(path: str, version: str = DEFAULT) -> str:
+    """What people call a place, "" when it has no name: `Administrative Sex`, `Patient Name / Family Name`."""
+    try:
+        found = describe(re.sub(r"\[[^]]*\]", "", path), version)
+    except PathError:
+        return ""
+    return " / ".join(dict.fromkeys((*found.within[1:], found.name)))
+
+
 def exists(path: str, version: str = DEFAULT) -> bool:
     """Whether the version has this place. Z segments are anybody's: always."""
     if path.startswith("Z"):

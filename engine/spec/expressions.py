@@ -12,6 +12,7 @@ when it is compiled.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ def environment(context: BuildContext) -> sandbox.Environment:
     """The one environment of a channel's build, with its tables and its time zone."""
     env = context.cache.get("environment")
     if env is None:
-        env = context.cache["environment"] = sandbox.Environment()
+        make = context.cache.get("make_environment", sandbox.Environment)  # who watches a run gives another
+        env = context.cache["environment"] = make()
         env.filters |= filters.make(context.tables, str(context.options.get("timezone") or "UTC"))
         env.globals["table"] = lambda name, value, **more: env.filters["table"](value, name, **more)
     return env
@@ -211,7 +213,7 @@ class Program:
         tree = nodes.Template(body, lineno=1)
         tree.set_environment(env)
         tree = _Harden(where).visit(tree)
-        namespace = {"environment": env, "__file__": FILE}
+        namespace = {"environment": env, "__file__": FILE, "program": self}
         try:
             self.analysis = _analyse(env, tree)
             self._check_tables(env)
@@ -308,15 +310,32 @@ class Program:
         )
 
     def _where(self, error: BaseException) -> str:
-        if self.place is None:
-            return self.where
         trace, python = error.__traceback__, 0
         while trace is not None:
             if trace.tb_frame.f_code.co_filename == FILE:
                 python = trace.tb_lineno
             trace = trace.tb_next
+        return self.at(python)
+
+    def at(self, python: int) -> str:
+        """The place in the template of a line of the generated code."""
+        if self.place is None:
+            return self.where
         line = 0
         for start, number in self._lines:
             if start <= python:
                 line = number
         return self.place(line)
+
+
+def running() -> str:
+    """Where the expression that calls this is written, "" when none does: `file:line:column` of its leaf.
+
+    For those who watch a run (`channels.recording`): it walks the stack.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_filename == FILE:
+            return str(frame.f_globals["program"].at(frame.f_lineno))
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""

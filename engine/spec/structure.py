@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from jinja2 import nodes
@@ -44,6 +44,33 @@ class Spec:
     verb: str
     model: str
     where: str
+    node: yaml.Node  # as it is written
+
+
+class Leaf(NamedTuple):
+    """A value as it is written in an operation: its path there, its place and its text."""
+
+    path: tuple[str | int, ...]
+    where: str
+    text: str
+
+
+def leaves(spec: Spec, file: str) -> list[Leaf]:
+    """Every value that an operation writes down, in order; mappings and lists are opened."""
+    found: list[Leaf] = []
+
+    def walk(node: yaml.Node, path: tuple[str | int, ...]) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for name, (_, value) in yamlnodes.items(node, file).items():
+                walk(value, (*path, name))
+        elif isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                walk(item, (*path, index))
+        else:
+            found.append(Leaf(path, yamlnodes.place(node, file), str(node.value)))
+
+    walk(spec.node, ())
+    return found
 
 
 class Builder:
@@ -100,7 +127,7 @@ class Builder:
                 model_node, f"`{verb}` wants the name of a model, like res.partner", "template.model"
             )
         number = len(self.specs)
-        self.specs.append(Spec(verb, model, yamlnodes.place(node, self.file)))
+        self.specs.append(Spec(verb, model, yamlnodes.place(node, self.file), node))
         line = self._line(node)
         self._blocks = []
         key = self._leaf(entries["key"][1], "_key")

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.errors import ConfigError, StepError
 from engine.model import ABSENT, Scope
@@ -75,7 +75,7 @@ def compile_node(node: Any, file: str, context: BuildContext) -> Render:
     env = environment(context)
     body, specs, places = structure.Builder(env, file).build(node)
     program = Program(env, body, file, lambda line: places[line] if 0 < line < len(places) else file)
-    return Template(program, specs).render
+    return Template(program, specs, file).render
 
 
 def compile_value(data: Any, context: BuildContext, where: str = "") -> Callable[[Scope], Any]:
@@ -84,6 +84,11 @@ def compile_value(data: Any, context: BuildContext, where: str = "") -> Callable
     body, places = structure.Builder(env, where).build_value(yamlnodes.represent(data, where))
     program = Program(env, body, where, lambda line: places[line] if 0 < line < len(places) else where)
     return program.first
+
+
+def template_of(render: Render) -> Template:
+    """The template behind what `compile_template` gave."""
+    return render.__self__  # type: ignore[attr-defined]
 
 
 def find(source: str | Path, context: BuildContext, where: str = "") -> Path:
@@ -110,12 +115,21 @@ def shipped_folder() -> Path:
     return Path(__file__).resolve().parents[2] / "transforms" / SHIPPED
 
 
+class Made(NamedTuple):
+    """One operation, the number of its Spec in the template, and the number of the event that it is about."""
+
+    operation: dict[str, Any]
+    number: int
+    event: int
+
+
 class Template:
     """A compiled template."""
 
-    def __init__(self, program: Program, specs: list[Spec]) -> None:
+    def __init__(self, program: Program, specs: list[Spec], file: str) -> None:
         self.program = program
         self.specs = specs
+        self.file = file
 
     def render(self, scope: Scope) -> list[dict[str, Any]]:
         """The operations for one message, in order."""
@@ -127,6 +141,18 @@ class Template:
                 if operation is not None:
                     collected.add(operation)
         return collected.operations
+
+    def explain(self, scope: Scope) -> list[Made]:
+        """What `render` gives, and of which operation of the template and which event each is made."""
+        collected = _Collector()
+        made: list[Made] = []
+        events = scope.events if self.program.uses_events else ()
+        for count, event in enumerate(events or (ABSENT,)):
+            for rendered in self.program.run(scope, event):
+                operation = self._operation(rendered)
+                if operation is not None and collected.add(operation):
+                    made.append(Made(operation, rendered[0], count))
+        return made
 
     def _operation(self, rendered: tuple[Any, ...]) -> dict[str, Any] | None:
         number, key, settings = rendered
@@ -182,11 +208,12 @@ class _Collector:
         self.operations: list[dict[str, Any]] = []
         self._last: dict[tuple[str, str], dict[str, Any]] = {}
 
-    def add(self, operation: dict[str, Any]) -> None:
+    def add(self, operation: dict[str, Any]) -> bool:
         record = (operation["model"], operation["key"])
         if self._last.get(record) == operation:
-            return
+            return False
         if operation["op"] == "call" and operation in self.operations:
-            return
+            return False
         self._last[record] = operation
         self.operations.append(operation)
+        return True

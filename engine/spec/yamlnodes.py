@@ -27,18 +27,41 @@ def compose(text: str, file: str) -> yaml.Node | None:
         raise ConfigError(f"this is not YAML: {what}", code="yaml.syntax", where=where) from None
 
 
+class _Representer(SafeRepresenter):
+    """Gives what stands in several places a node for each, because each has its own path."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def represent(data: Any, where: str) -> yaml.Node:
-    """A node tree of plain data that was read elsewhere; it knows no lines."""
+    """A node tree of plain data that was read elsewhere; a node knows its path in the data, and no lines."""
+    representer = _Representer(sort_keys=False)
     try:
-        return SafeRepresenter().represent_data(data)
+        return _named(representer.represent_data(data), "")
     except yaml.YAMLError:
         raise ConfigError("this is not plain data", code="yaml.data", where=where) from None
 
 
+def _named(node: yaml.Node, path: str) -> yaml.Node:
+    node.path = path  # type: ignore[attr-defined]
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            _named(key, f"{path}.{key.value}" if path else str(key.value))
+            _named(value, key.path)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            _named(item, f"{path}[{index}]")
+    return node
+
+
 def place(node: yaml.Node, file: str) -> str:
-    """`file:line:column` of a node, or just the file when it was not read from a text."""
+    """`file:line:column` of a node; of one that was not read from a text its path after the name of the file."""
     mark = node.start_mark
-    return f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
+    if mark is None:
+        path = getattr(node, "path", "")
+        return f"{file}{'' if not path or path[0] == '[' or not file else '.'}{path}"
+    return f"{file}:{mark.line + 1}:{mark.column + 1}"
 
 
 def items(node: yaml.Node, file: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
