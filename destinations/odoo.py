@@ -24,6 +24,7 @@ from engine.odoo.plan import Change, Planner
 from engine.odoo.protocol import dumps
 from engine.odoo.writer import Writer
 from engine.spec.component import BuildContext, Settings, component
+from engine.spec.meaning import ConnectionName, Operations, TemplateName
 from engine.spec.template import Made, Template, compile_template, find, template_of
 
 OPERATIONS = ("upsert", "write", "archive", "call", "merge")
@@ -39,13 +40,13 @@ class Odoo(Settings):
     Records are found by external ids alone, so a message that is sent again never makes a second record.
     """
 
-    connection: str = Field(description="Name of an `odoo` connection.", examples=["clinic"])
-    template: str = Field(
+    connection: ConnectionName = Field(description="Name of an `odoo` connection.", examples=["clinic"])
+    template: TemplateName = Field(
         default="",
         description="Template that makes the operations: a shipped one's name or the path of a YAML file.",
         examples=["patient", "templates/visit.yaml"],
     )
-    operations: list[dict[str, Any]] = Field(
+    operations: Operations = Field(
         default=[],
         description="The template itself, in place of `template`.",
         examples=[

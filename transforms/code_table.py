@@ -13,6 +13,7 @@ from engine.errors import ConfigError, StepError
 from engine.model import ABSENT, Scope, Transformer
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.document import did_you_mean
+from engine.spec.meaning import HL7Path, TableName
 from engine.spec.tables import Otherwise, Table
 
 
@@ -24,8 +25,8 @@ class CodeTable(Settings):
     `otherwise` here.
     """
 
-    path: str = Field(min_length=1, description="Where the code is.", examples=["PID-8", "PV1-3.1"])
-    table: str = Field(min_length=1, description="Name of the code table.", examples=["sex"])
+    path: HL7Path = Field(min_length=1, description="Where the code is.", examples=["PID-8", "PV1-3.1"])
+    table: TableName = Field(min_length=1, description="Name of the code table.", examples=["sex"])
     column: str = Field(
         default="", description="Column of the table that gives the value.", examples=["odoo"]
     )

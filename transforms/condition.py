@@ -13,6 +13,7 @@ from pydantic import Field
 from engine.model import Filter, Scope
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.expressions import compile_expression
+from engine.spec.meaning import Expression
 
 
 @component("filter", "condition", example="condition: \"msg['PV1-2'] != 'P'\"")
@@ -24,7 +25,7 @@ class Condition(Settings):
 
     scalar: ClassVar[str] = "expression"
 
-    expression: str = Field(
+    expression: Expression = Field(
         min_length=1,
         description="What must be true, in Jinja: `msg[...]`, `event`, `vars`, `message`, `table()`.",
         examples=["msg['PV1-2'] != 'P'", "event.patient.mrn is present"],

@@ -17,6 +17,7 @@ from engine.errors import ConfigError
 from engine.model import Scope, Transformer
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.expressions import RESERVED, compile_text
+from engine.spec.meaning import HL7Path, JinjaText, Variable
 
 
 @component(
@@ -31,12 +32,12 @@ class Jinja(Settings):
 
     scalar: ClassVar[str] = "text"
 
-    text: str = Field(default="", description="The template.", examples=["Dear {{ msg['PID-5.2'] }}"])
+    text: JinjaText = Field(default="", description="The template.", examples=["Dear {{ msg['PID-5.2'] }}"])
     file: Path | None = Field(
         default=None, description="A file with the template, relative to the channel file.", examples=["a.j2"]
     )
-    var: str = Field(default="", description="Variable to set.", pattern=r"^([A-Za-z][A-Za-z0-9_]*)?$")
-    path: str = Field(default="", description="Field of the message to set.", examples=["NTE-3"])
+    var: Variable = Field(default="", description="Variable to set.", pattern=r"^([A-Za-z][A-Za-z0-9_]*)?$")
+    path: HL7Path = Field(default="", description="Field of the message to set.", examples=["NTE-3"])
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Jinja:

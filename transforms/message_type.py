@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from engine.model import Filter, Scope
 from engine.spec.component import BuildContext, Settings, component
+from engine.spec.meaning import MessageTypeName
 
 _PATTERN = re.compile(r"([A-Z][A-Z0-9]{2})(?:\^(\*|[A-Z][A-Z0-9]{2}))?")
 
@@ -27,12 +28,12 @@ class MessageType(Settings):
 
     scalar: ClassVar[str] = "allow"
 
-    allow: list[str] = Field(
+    allow: list[MessageTypeName] = Field(
         default=[],
         description="Types that pass; when empty, all but the denied.",
         examples=[["ADT^A01", "SIU^*"]],
     )
-    deny: list[str] = Field(
+    deny: list[MessageTypeName] = Field(
         default=[], description="Types that do not pass, even when allowed.", examples=[["ADT^A60"]]
     )
 

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from engine.model import CLEAR, Scope, Transformer
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.expressions import RESERVED, compile_expression
+from engine.spec.meaning import Expression, HL7Path, Value, Variable
 from engine.spec.template import compile_value
 from engine.spec.values import as_text, finish, is_absent, is_clear
 
@@ -33,17 +34,17 @@ class Set(Settings):
     `{{ expression }}` keeps its type. `null` clears.
     """
 
-    vars: dict[str, Any] = Field(
+    vars: dict[Variable, Value] = Field(
         default={},
         description="Variable to value; later steps use it by its name.",
         examples=[{"mrn": "{{ msg['PID-3.1'] }}"}],
     )
-    fields: dict[str, Any] = Field(
+    fields: dict[HL7Path, Value] = Field(
         default={},
         description="Path to value; absent leaves the field alone.",
         examples=[{"PID-8": "{{ msg['PID-8'] | upper }}"}],
     )
-    when: str = Field(default="", description="Expression: do it only when this is true.")
+    when: Expression = Field(default="", description="Expression: do it only when this is true.")
 
     @field_validator("vars")
     @classmethod

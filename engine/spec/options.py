@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from engine.spec.meaning import HL7Path, MessageTypeName
 from engine.spec.retention import Retention, Storage
 
 OnError = Literal["hold_key", "hold_lane", "skip"]
@@ -50,7 +51,7 @@ class ChannelOptions(_Options):
 
     description: str = Field(default="", description="What this channel is for.")
     enabled: bool = Field(default=True, description="Whether `run` starts it.")
-    ordering_key: str = Field(
+    ordering_key: HL7Path = Field(
         default="",
         description="Path of the value whose messages stay in order. A message without it waits for nobody."
         " By default PID-3.1 (HL7 v2), the patient's reference (FHIR), or the `mrn` of the format.",
@@ -62,7 +63,7 @@ class ChannelOptions(_Options):
     order_with: str = Field(
         default="", description="Another channel whose messages of the same key are kept in order with these."
     )
-    ack: AckLevel | dict[str, AckLevel] = Field(
+    ack: AckLevel | dict[MessageTypeName, AckLevel] = Field(
         default="stored", description="When the ACK goes out; also per message type, with `otherwise`."
     )
     ack_deadline: float = Field(
