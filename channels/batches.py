@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from engine.formats.base import Format
+from engine.formats.base import Format, rank
 from engine.hl7 import batch
 from engine.hl7.peek import count_headers
 from engine.model import Incoming
@@ -81,18 +81,19 @@ class Group:
             self.answers.append(data)
         self.missing -= 1
         if not self.missing:
-            worst = ["AR", "AE", "CR", "CE", "CA", "AA"]
-            ranked = sorted(self.answers, key=lambda answer: worst.index(self.format.verdict(answer).code))
+            ranked = sorted(self.answers, key=lambda answer: rank(self.format.verdict(answer)))
             self.incoming.answer(ranked[0] if ranked else None)
 
 
 class _Part(Incoming):
     """One message of a batch."""
 
-    __slots__ = ("collector", "index")
+    __slots__ = ("collector", "index", "reference")
 
     def __init__(self, collector: BatchAnswer | Group, index: int, raw: bytes) -> None:
-        super().__init__(raw, collector.incoming.peer, collector.incoming.received_at)
+        whole = collector.incoming
+        super().__init__(raw, whole.peer, whole.received_at)
+        self.reference = f"{whole.reference}.{index + 1}" if whole.reference else ""
         self.collector = collector
         self.index = index
 

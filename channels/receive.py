@@ -145,6 +145,8 @@ class Intake:
         if header is not None:
             row.control_id, row.type, row.sender = header.control_id, header.type, header.sender
             self._identify(row, raw, header)
+        if not row.control_id and incoming.reference:
+            row.control_id = incoming.reference
         if error is not None:
             row.state = MessageState.ERROR.value
             row.error_code, row.error_text, row.error_place = error.code, error.what, error.where

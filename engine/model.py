@@ -145,6 +145,7 @@ class Incoming:
     """
 
     __slots__ = ("error", "peer", "raw", "received_at")
+    reference = ""  # names the message where it has no control id: the same again is the same message
 
     def __init__(self, raw: bytes, peer: str, received_at: Micros, error: Any = None) -> None:
         self.raw = raw

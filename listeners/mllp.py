@@ -128,7 +128,7 @@ class MllpListener:
         def failed(failure: Failure) -> Any:
             failure.trap(error.CannotListenError, OSError)
             raise ConfigError(
-                f"port {port} on {host} cannot be opened: {_reason(failure.value)}",
+                f"port {port} on {host} cannot be opened: {reason(failure.value)}",
                 code="mllp.port",
                 where=self.channel,
                 todo="choose another port or interface, or stop the program that has it",
@@ -167,7 +167,7 @@ class MllpListener:
         now = self.reactor.seconds()
         peers = sorted(self.connections, key=lambda connection: connection.last)[:SHOWN]
         return {
-            "address": _address(self._port.getHost()) if self._port is not None else "",
+            "address": address(self._port.getHost()) if self._port is not None else "",
             "tls": self.tls is not None,
             "certificate_not_after": self.tls.not_after.isoformat()
             if self.tls and self.tls.not_after
@@ -189,7 +189,7 @@ class MllpListener:
 
     def welcome(self, addr: Any) -> Connection | None:
         """A protocol for a new peer, or None when it must be refused."""
-        peer = _address(addr)
+        peer = address(addr)
         if self._networks:
             host = ipaddress.ip_address(addr.host.split("%")[0])
             host = getattr(host, "ipv4_mapped", None) or host
@@ -238,11 +238,13 @@ class MllpListener:
         return deferred
 
 
-def _address(addr: Any) -> str:
+def address(addr: Any) -> str:
+    """`10.0.0.5:4711`, `[::1]:4711`."""
     host = f"[{addr.host}]" if ":" in addr.host else addr.host
     return f"{host}:{addr.port}"
 
 
-def _reason(problem: BaseException | None) -> str:
+def reason(problem: BaseException | None) -> str:
+    """Why a port cannot be opened, in words."""
     cause = getattr(problem, "socketError", problem)
     return getattr(cause, "strerror", None) or str(cause)

@@ -29,6 +29,7 @@ from zope.interface import implementer
 from engine import clock
 from engine.hl7.mllp import GRACE, Frame, Framer
 from engine.model import Incoming
+from engine.security.tls import client_name
 
 if TYPE_CHECKING:
     from listeners.mllp import MllpListener
@@ -98,8 +99,9 @@ class Connection(Protocol):
         self._watch()
 
     def handshakeCompleted(self) -> None:
-        """TLS is up."""
+        """TLS is up: with mutual TLS, messages come from `address name of the certificate`."""
         self._ready = True
+        self.peer += client_name(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         """Take what came apart and hand it over."""

@@ -142,6 +142,19 @@ class JsonAnswers:
         return [raw]
 
 
+def rank(verdict: Verdict) -> int:
+    """Worst first: what is not stored, then what is stored as an error."""
+    if verdict.condition == "207" and verdict.code in ("AR", "CR"):
+        return 0
+    return ("", "AR", "CR", "AE", "CE", "CA", "AA").index(verdict.code)
+
+
+def worst(form: Format, answers: bytes | list[bytes] | None) -> Verdict | None:
+    """What an answer says, or the worst of several; None when nothing is to be said."""
+    found = [answers] if isinstance(answers, bytes) else answers or []
+    return min((form.verdict(one) for one in found), key=rank, default=None)
+
+
 def name(value: Any) -> str:
     """`value` if it is a short name, else empty: what is stored in clear must not hold free text."""
     text = value if isinstance(value, str) else str(value) if type(value) is int else ""

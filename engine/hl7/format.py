@@ -9,7 +9,7 @@ from functools import partial
 
 from engine.clock import Micros
 from engine.errors import HL7Error
-from engine.formats.base import Identity, Verdict
+from engine.formats.base import Identity, Verdict, rank
 from engine.hl7 import ack, batch, paths
 from engine.hl7.er7 import Message
 from engine.hl7.peek import Header, peek, value
@@ -56,9 +56,12 @@ class Hl7v2:
         return ack.nak(code, error, ack_id=ack_id, now=now)
 
     def verdict(self, answer: bytes) -> Verdict:
-        """MSA-1, and ERR-3 (before 2.5: the code in ERR-1)."""
-        message = Message(answer)
-        return Verdict(message["MSA-1"], message["ERR-3.1"] or message["ERR-1.4.1"])
+        """Of a batch the worst: MSA-1, and ERR-3 (before 2.5: the code in ERR-1)."""
+        found = []
+        for one in batch.split(answer).messages or [answer]:
+            message = Message(one)
+            found.append(Verdict(message["MSA-1"], message["ERR-3.1"] or message["ERR-1.4.1"]))
+        return min(found, key=rank)
 
 
 def _several(raw: bytes) -> bool:

@@ -9,6 +9,7 @@ over or has not come. No verification can be switched off.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,6 +96,14 @@ def client(settings: ClientTls, host: str, base: Path, now: datetime | None = No
         extraCertificateOptions={"raiseMinimumTo": ssl.TLSVersion.TLSv1_2, **options},
     )
     return Tls(factory, not_after)
+
+
+def client_name(transport: Any) -> str:
+    """` ehr.example`: the common name of the client's certificate, after a blank; empty when there is none."""
+    get = getattr(transport, "getPeerCertificate", None)
+    certificate = get() if get is not None else None
+    common = certificate.get_subject().CN if certificate is not None else None
+    return f" {common}" if common and re.fullmatch(r"[\w.:@-]{1,64}", common, re.ASCII) else ""
 
 
 def certificates(path: Path) -> list[x509.Certificate]:
