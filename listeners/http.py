@@ -87,12 +87,16 @@ class Http(Settings):
     @field_validator("token")
     @classmethod
     def _not_short(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < 16:
+        if value is not None and 0 < len(value.get_secret_value()) < 16:
             raise ValueError("is shorter than 16 characters: anybody could guess it")
         return value
 
     def build(self, context: BuildContext) -> HttpListener:
         """A listener on `context.reactor`; certificates are read and checked here."""
+        if self.token is not None and not self.token.get_secret_value():
+            raise ConfigError(
+                "the token is empty", code="http.token", todo="give it a value, or leave it out"
+            )
         return HttpListener(self, context)
 
 

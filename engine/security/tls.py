@@ -17,6 +17,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509.oid import NameOID
 from OpenSSL.crypto import X509
 from pydantic import Field
 from twisted.internet import ssl
@@ -102,8 +103,12 @@ def client_name(transport: Any) -> str:
     """` ehr.example`: the common name of the client's certificate, after a blank; empty when there is none."""
     get = getattr(transport, "getPeerCertificate", None)
     certificate = get() if get is not None else None
-    common = certificate.get_subject().CN if certificate is not None else None
-    return f" {common}" if common and re.fullmatch(r"[\w.:@-]{1,64}", common, re.ASCII) else ""
+    if certificate is None:
+        return ""
+    for found in certificate.to_cryptography().subject.get_attributes_for_oid(NameOID.COMMON_NAME):
+        if re.fullmatch(r"[\w.:@-]{1,64}", str(found.value), re.ASCII):
+            return f" {found.value}"
+    return ""
 
 
 def certificates(path: Path) -> list[x509.Certificate]:
