@@ -58,6 +58,7 @@ class Builder:
             connections=self.connections,
             options={"timezone": options.timezone, "charset": options.charset},
             reactor=self.reactor,
+            library=self.configuration.library,
             files=self.configuration.files,
         )
         context.format = self.build(spec.format, context)

@@ -15,8 +15,10 @@ from engine.spec.checking import unknown_key, validated
 from engine.spec.component import Component, Kind, Settings, registry
 from engine.spec.compose import compose
 from engine.spec.document import Document, Problem, Where, did_you_mean
+from engine.spec.expressions import check_macros
 from engine.spec.files import Files
 from engine.spec.include import LISTS, TOP, read_all
+from engine.spec.library import Library, read_library
 from engine.spec.options import ChannelOptions, DestinationOptions
 from engine.spec.retention import Disk
 from engine.spec.tables import Table, read_table
@@ -80,6 +82,7 @@ class Configuration:
     connections: dict[str, dict[str, Any]] = field(default_factory=dict)
     tables: dict[str, Table] = field(default_factory=dict)
     disk: Disk = field(default_factory=Disk)
+    library: Library = field(default_factory=Library)
 
     @property
     def files(self) -> Files:
@@ -136,10 +139,12 @@ class _Binder:
         self.defaults(self.mapping(top.get("defaults"), ("defaults",), "defaults"))
         for key in LISTS:
             self.texts(top.get(key), (key,))
+        self.configuration.library = read_library(self.document)
         for name, body in self.mapping(top.get("tables"), ("tables",), "tables").items():
             table = read_table(name, body, self.document, ("tables", name))
             if table is not None:
                 self.configuration.tables[name] = table
+        check_macros(self.configuration.library, self.configuration.tables, self.document)
         self.configuration.disk = self.options(Disk, top.get("disk") or {}, ("disk",), ()) or Disk()
         channels = self.mapping(top.get("channels"), ("channels",), "channels")
         if not channels and not self.document.problems:

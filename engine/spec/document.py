@@ -44,6 +44,13 @@ class Mark(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
 
+    @classmethod
+    def parse(cls, text: str) -> Mark | None:
+        """The mark that prints as `text`."""
+        file, _, rest = text.rpartition(":")[0].rpartition(":")
+        line, column = rest, text.rpartition(":")[2]
+        return cls(file, int(line), int(column)) if file and line.isdigit() and column.isdigit() else None
+
 
 class Problem(msgspec.Struct, frozen=True):
     """One finding: a stable code, where, what is wrong in plain words, and what to do."""

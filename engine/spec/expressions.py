@@ -27,10 +27,10 @@ from engine.errors import ConfigError, IsthmusError, StepError
 from engine.model import ABSENT, Scope
 from engine.spec import filters, sandbox
 from engine.spec.component import BuildContext
-from engine.spec.document import did_you_mean
+from engine.spec.document import Document, Mark, Problem, did_you_mean
 from engine.spec.generator import ReadingContext, Reads
+from engine.spec.library import RESERVED, Library, as_filter
 
-RESERVED = frozenset({"msg", "event", "events", "message", "vars", "table", "ABSENT", "CLEAR", "loop"})
 EVENTS = frozenset({"event", "events"})
 FILE = "<isthmus expression>"
 _REFUSED = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block)
@@ -58,6 +58,9 @@ def environment(context: BuildContext) -> sandbox.Environment:
         make = context.cache.get("make_environment", sandbox.Environment)  # who watches a run gives another
         env = context.cache["environment"] = make()
         env.filters |= filters.make(context.tables, str(context.options.get("timezone") or "UTC"))
+        library = env.library = context.library or Library()
+        env.filters |= {name: as_filter(name, item) for name, item in library.functions.items()}
+        env.globals |= library.functions
         env.globals["table"] = lambda name, value, **more: env.filters["table"](value, name, **more)
     return env
 
@@ -79,17 +82,31 @@ def compile_text(template: str, context: BuildContext, where: str = "") -> Calla
     return program.text
 
 
-def analyse(source: str, *, text: bool = False) -> Analysis:
-    """What an expression, or with `text` a template, mentions; raises ConfigError when it cannot be read."""
-    env = sandbox.Environment()
-    env.filters |= filters.make({}, "UTC")
+def analyse(source: str, *, text: bool = False, context: BuildContext | None = None) -> Analysis:
+    """What an expression, or with `text` a template, mentions; raises ConfigError when it cannot be read.
+
+    `context` brings the macros and functions of a configuration.
+    """
+    env = environment(context or BuildContext())
     body = parse_text(env, source, "").body if text else [nodes.Output([parse_expression(env, source, "")])]
-    tree = nodes.Template(body, lineno=1)
+    tree = nodes.Template([*env.library.used_by(body, env), *body], lineno=1)
     tree.set_environment(env)
     try:
         return _analyse(env, tree)
     except TemplateSyntaxError as error:
         raise ConfigError(f"cannot read the expression: {error.message}", code="expression.syntax") from None
+
+
+def check_macros(library: Library, tables: dict[str, Any], document: Document) -> None:
+    """Compile every macro, and report those that cannot be."""
+    context = BuildContext(library=library, tables=tables)
+    env = environment(context)
+    for name in library.macros:
+        try:
+            Program(env, [nodes.Output([nodes.Name(name, "load")])], str(library.marks[name]))
+        except ConfigError as error:
+            mark = Mark.parse(error.where) or library.marks[name]
+            document.problems.append(Problem(error.code, mark, error.what, error.todo))
 
 
 def undeclared(source: str, *, text: bool = False) -> frozenset[str]:
@@ -186,7 +203,7 @@ def _analyse(env: sandbox.Environment, tree: nodes.Template) -> Analysis:
         if used.name == "table":
             tables |= _texts(used.args[:1])
     found = [path.value for path in paths if isinstance(path, nodes.Const) and isinstance(path.value, str)]
-    given = {"range", "namespace", "table", "ABSENT", "CLEAR"}
+    given = {"range", "namespace", "table", "ABSENT", "CLEAR", *env.library.names}
     return Analysis(frozenset(names) - given, tuple(found), frozenset(tables))
 
 
@@ -210,7 +227,7 @@ class Program:
         self.env = env
         self.where = where
         self.place = place
-        tree = nodes.Template(body, lineno=1)
+        tree = nodes.Template([*env.library.used_by(body, env), *body], lineno=1)
         tree.set_environment(env)
         tree = _Harden(where).visit(tree)
         namespace = {"environment": env, "__file__": FILE, "program": self}
@@ -248,7 +265,7 @@ class Program:
 
     def _bad_template(self, error: TemplateSyntaxError) -> ConfigError:
         what, todo = str(error.message), ""
-        where = self.place(error.lineno) if self.place else self.where
+        where = self._placed(error.lineno)
         if what.startswith("No filter named"):
             name = what.split("'")[1]
             what = f"there is no filter {name!r}"
@@ -318,14 +335,16 @@ class Program:
         return self.at(python)
 
     def at(self, python: int) -> str:
-        """The place in the template of a line of the generated code."""
-        if self.place is None:
-            return self.where
+        """The place in the template, or in a macro, of a line of the generated code."""
         line = 0
         for start, number in self._lines:
             if start <= python:
                 line = number
-        return self.place(line)
+        return self._placed(line)
+
+    def _placed(self, line: int) -> str:
+        found = self.env.library.place(line)
+        return found or (self.place(line) if self.place else self.where)
 
 
 def running() -> str:

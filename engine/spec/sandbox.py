@@ -82,11 +82,19 @@ def concat(parts: Iterable[Any]) -> str:
     return "".join(result)
 
 
+def whole(parts: Iterable[Any]) -> str:
+    """What a macro or a block gives: its text; CLEAR or ABSENT when nothing is in it."""
+    listed = list(parts)
+    text = concat(listed)
+    return text or (CLEAR if any(values.is_clear(part) for part in listed) else ABSENT)
+
+
 class Environment(ImmutableSandboxedEnvironment):
     """Jinja with the bounds above. One for each channel that is built; expressions are compiled once."""
 
     code_generator_class = Generator
-    concat = staticmethod(concat)
+    concat = staticmethod(whole)
+    library: Any = None  # the macros and functions of the configuration
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self) -> None:

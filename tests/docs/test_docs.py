@@ -142,7 +142,7 @@ def test_configurations_in_the_docs_are_right(name, block, tmp_path):
 
 def named_files(page: Path) -> dict[str, str]:
     """Blocks that begin with the name of a file: `# channels/adt.yaml`."""
-    blocks = re.findall(r"```\w+\n# ([\w./-]+)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(r"```\w+\n# ([\w./-]+\.\w+)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     return dict(blocks)
 
 

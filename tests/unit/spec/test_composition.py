@@ -26,6 +26,8 @@ def test_a_configuration_in_several_files(written, tmp_path):
             "channels/adt.yaml": f"channels:\n  adt:\n    {LISTENER}\n    filters: [{{use: real}}]\n",
             "channels/siu.yaml": "channels: {siu: {listener: {mllp: {port: 2576}}, order_with: adt}}\n",
             "shared/tables.yaml": "include: more/odoo.yaml\ntables: {sex: {file: sex.csv}}\nmacros: [b.j2]\n",
+            "a.j2": "",
+            "shared/b.j2": "{% macro m() %}{% endmacro %}",
             "shared/sex.csv": "code,value\nM,male\n",
             "shared/more/odoo.yaml": "connections: {clinic: {odoo: {url: 'sandbox:'}}}\n"
             "fragments: {real: [{condition: 1 == 1}]}\n",
@@ -41,7 +43,8 @@ def test_a_configuration_in_several_files(written, tmp_path):
     assert found.document.mark(("macros", 1)).file == str(tmp_path / "shared/tables.yaml")
     names = [name for name, _ in found.files.digests]
     assert names == [
-        "channels.yaml", "channels/adt.yaml", "channels/siu.yaml", "shared/more/odoo.yaml", "shared/sex.csv",
+        "a.j2", "channels.yaml", "channels/adt.yaml", "channels/siu.yaml", "shared/b.j2", "shared/more/odoo.yaml",
+        "shared/sex.csv",
         "shared/tables.yaml",
     ]  # fmt: skip
 
