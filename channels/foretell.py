@@ -11,22 +11,19 @@ from channels.answers import level_of, problem, wanted
 from channels.pipeline import Rendered
 from engine.errors import HL7Error
 from engine.formats.base import Format
-from engine.hl7.charset import decode
 from engine.spec.options import ChannelOptions
 from engine.states import MessageState
 
 ACK_ID = "TRY"
 
 
-def refusal(form: Format, error: HL7Error, now: int) -> list[str]:
+def refusal(form: Format, error: HL7Error, now: int) -> list[bytes]:
     """The answer to bytes that cannot be read."""
-    return [decode(form.acknowledge(None, error.ack, error, ACK_ID, now)).text]
+    return [form.acknowledge(None, error.ack, error, ACK_ID, now)]
 
 
-def acknowledgements(
-    form: Format, options: ChannelOptions, header: Any, result: Rendered, now: int
-) -> list[str]:
-    """The answers as text, the one of acceptance first. With `delivered` as if the destinations take it."""
+def answers(form: Format, options: ChannelOptions, header: Any, result: Rendered, now: int) -> list[bytes]:
+    """The answers, the one of acceptance first. With `delivered` as if the destinations take it."""
     late = "AE" if result.state == MessageState.ERROR else "AA"
     trouble = problem(result.code, result.text, result.place) if late == "AE" else None
     found: list[tuple[str, HL7Error | None]] = [(late, trouble)]
@@ -36,4 +33,4 @@ def acknowledgements(
         found += [(late, trouble)] if wanted(header.application_ack, good=good) else []
     elif level_of(options, header.type) == "stored":
         found = [("AA", None)]
-    return [decode(form.acknowledge(header, code, why, ACK_ID, now)).text for code, why in found]
+    return [form.acknowledge(header, code, why, ACK_ID, now) for code, why in found]

@@ -13,8 +13,11 @@ from typing import Any
 
 import msgspec
 
+from channels.build import Builder
 from engine.model import Accessor, Meta
 from engine.spec import expressions, sandbox
+from engine.spec.channel import ChannelSpec, Configuration
+from engine.spec.component import BuildContext
 from engine.spec.tables import Otherwise, Table
 from transforms.canonical.events import Event
 
@@ -224,3 +227,27 @@ class Environment(sandbox.Environment):
             for index, item in enumerate(value):
                 if isinstance(item, ENTITIES):
                     self._name(item, f"{path}[{index}]")
+
+
+class RecordingBuilder(Builder):
+    """Builds a channel that notes what it reads."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.notes = Notes()
+        self.environments: list[Environment] = []
+        self.watching = False
+        super().__init__(configuration)
+        self.watching = True
+        self.recorded = {name: RecordedTable(t, self.notes) for name, t in self.tables.items()}
+        self.tables = dict(self.recorded)
+
+    def context(self, spec: ChannelSpec) -> BuildContext:
+        """With an environment that notes what expressions read."""
+        context = super().context(spec)
+        if self.watching:
+            context.cache["make_environment"] = self._environment
+        return context
+
+    def _environment(self) -> Environment:
+        self.environments.append(Environment(self.notes))
+        return self.environments[-1]

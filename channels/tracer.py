@@ -15,9 +15,7 @@ from typing import Any
 
 import msgspec
 
-from channels import recording
-from channels.build import Builder
-from channels.foretell import acknowledgements, refusal
+from channels import foretell, recording
 from channels.influence import STATE, UNTOUCHED, Facts, Influence, Key, flatten
 from channels.pipeline import Rendered
 from channels.spying import Ran, Spy, spied
@@ -36,38 +34,16 @@ from channels.trace import (
 )
 from engine.errors import HL7Error
 from engine.hl7 import names
+from engine.hl7.charset import decode
 from engine.hl7.er7 import Message
 from engine.model import ABSENT
 from engine.spec import structure
-from engine.spec.channel import ChannelSpec, Configuration
-from engine.spec.component import BuildContext
+from engine.spec.channel import Configuration
+from engine.spec.document import Document
 from engine.spec.template import Made
 from engine.states import MessageState
 
 META = {"type": "MSH-9", "control_id": "MSH-10", "sender": "MSH-3, MSH-4", "received_at": "", "peer": ""}
-
-
-class _Recording(Builder):
-    """Builds a channel that notes what it reads."""
-
-    def __init__(self, configuration: Configuration) -> None:
-        self.notes = recording.Notes()
-        self.environments: list[recording.Environment] = []
-        self.watching = False
-        super().__init__(configuration)
-        self.watching = True
-        self.recorded = {name: recording.RecordedTable(t, self.notes) for name, t in self.tables.items()}
-        self.tables = dict(self.recorded)
-
-    def context(self, spec: ChannelSpec) -> BuildContext:
-        context = super().context(spec)
-        if self.watching:
-            context.cache["make_environment"] = self._environment
-        return context
-
-    def _environment(self) -> recording.Environment:
-        self.environments.append(recording.Environment(self.notes))
-        return self.environments[-1]
 
 
 class Tracer:
@@ -76,7 +52,7 @@ class Tracer:
     def __init__(self, configuration: Configuration, channel: str) -> None:
         self._configuration = configuration
         self._spec = configuration.channels[channel]
-        self._builder = _Recording(configuration)
+        self._builder = recording.RecordingBuilder(configuration)
         self._watched = self._builder.pipeline(self._spec)
         self._builder.watching = False
         self._plain = self._builder.pipeline(self._spec)
@@ -98,7 +74,7 @@ class Tracer:
             meta = self._plain.meta(raw, received_at, "try")
         except HL7Error as error:
             told.why = f"{error} [{error.code}]"
-            told.answers = refusal(self.format, error, received_at)
+            told.answers = [decode(one).text for one in foretell.refusal(self.format, error, received_at)]
             return told
         told.type, told.control_id = meta.type, meta.control_id
         for environment in self._builder.environments:
@@ -107,7 +83,8 @@ class Tracer:
         spy = Spy(self._builder.notes)
         result = spied(self._watched, spy).process(raw, recording.Known(meta, self._builder.notes))  # type: ignore[arg-type]
         told.state, told.why = result.state, why(result)
-        told.answers = acknowledgements(self.format, self._spec.options, header, result, received_at)
+        answers = foretell.answers(self.format, self._spec.options, header, result, received_at)
+        told.answers = [decode(answer).text for answer in answers]
         return _Telling(self, told, raw, received_at, header).tell(spy, result)
 
     def facts(self, raw: bytes, received_at: int) -> Facts:
@@ -261,8 +238,8 @@ class _Telling:
     def _operation(self, item: Any, rendered: Any, key: Key, made: Made) -> Operation:
         template = rendered.template
         spec = template.specs[made.number]
-        inline = (*item.bound.where, item.bound.component.name, "operations", made.number)
-        place = _Places(self.tracer._configuration, template.file, rendered.file, inline)
+        inline = (*item.bound.where, item.bound.component.name, "operations")
+        place = Places(self.tracer._configuration.document, template.file, rendered.file, inline)
         leaves = {leaf.path: leaf for leaf in structure.leaves(spec, template.file)}
         values = []
         for fact in self._keys("operation", item.name, key):
@@ -272,7 +249,7 @@ class _Telling:
             leaf = leaf_of(path, leaves)
             value = self._value(fact, path_text(path[1:] if path[0] == "values" else path))
             if leaf is not None:
-                value.where, value.text = place.of(leaf.where, leaf.path), leaf.text
+                value.where, value.text = place.of(leaf.where, (made.number, *leaf.path)), leaf.text
                 if "{{" not in leaf.text and "{%" not in leaf.text:
                     value.sources, value.rows = [], []  # written down; only whether it is there depends
                 value.read = self._saw([one for one in rendered.notes.reads if one.leaf == leaf.where])
@@ -280,7 +257,12 @@ class _Telling:
         because = self._from(("operation", item.name, key, "made"))["sources"]
         operation = made.operation
         return Operation(
-            operation["op"], operation["model"], operation["key"], place.of(spec.where, ()), values, because
+            operation["op"],
+            operation["model"],
+            operation["key"],
+            place.of(spec.where, (made.number,)),
+            values,
+            because,
         )
 
     def _places(self, paths: list[str]) -> list[Place]:
@@ -292,16 +274,17 @@ class _Telling:
         return names.label(path, self.version) if isinstance(self.message, Message) else ""
 
 
-class _Places:
+class Places:
     """Turns the places of a template into those of its file, or of the configuration that it is written in."""
 
-    def __init__(self, configuration: Configuration, name: str, file: Any, inline: Key) -> None:
-        self._document = configuration.document
+    def __init__(self, document: Document, name: str, file: Path | None, inline: Key) -> None:
+        self._document = document
         self._name = name
         self._file = file
-        self._inline = inline
+        self._inline = inline  # where the operations of a template without a file stand
 
     def of(self, where: str, path: Key) -> str:
+        """The place of what a template calls `where`; `path` is its way from the list of operations."""
         if self._file is not None:
             return where.replace(self._name, near(self._file), 1)
         return str(self._document.mark((*self._inline, *path)))

@@ -1,128 +1,168 @@
-"""Channel tests: a message in, and what must come of it. A YAML file beside the configuration is one test.
+"""Channel tests: messages in, and what must come of them. A YAML file beside the configuration is one test or many.
 
     name: An admission makes the patient and a visit
     channel: adt
     message: |                      # or {file: ../samples/03-admit.hl7}
       MSH|^~\\&|EHR|...
     expect:                         # what is named must hold; what is not named is not looked at
-      events: [patient.registered, encounter.admitted]
+      events: [patient.registered, {type: encounter.admitted, encounter: {class: IMP}}]
       operations:                   # in this order; `values` is a subset, `absent` must not be there
         - {op: upsert, model: res.partner, key: patient/RGH/1, values: {name: Nora Keller}, absent: [phone]}
-      filtered: message_type        # the filter that stops it
-      error: {code: patient.no_identifier, where: PID-3}
+      ack: AA                       # MSA-1; in enhanced mode a list: [CA, AA]
+      exact: true                   # operations and events are just these, nothing beside what is named
 
-Guarantees: the code that runs is the channel's own pipeline, without store, wire or Odoo.
-Refuses: a file with other keys, an empty `expect`, an unknown channel; each is a failure of that test, told.
+Other expectations: `filtered: message_type` (the filter that stops it), `error: {code: ..., where: PID-3}`,
+`variables: {mrn: "1"}`, `sent: {destination: text or data}` for destinations that are not Odoo.
+Several messages one after the other: `messages: [{message: ..., expect: ...}, ...]`; several tests in a file:
+`cases: [...]`, each with the keys above; `channel` beside it holds for all.
+
+Guarantees: the code that runs is the channel's own pipeline, without store, wire or Odoo; everything that is wrong
+is told, with the line of the expectation. Refuses: a file with other keys, an empty `expect`, an unknown channel;
+each is a failure of that test.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from channels.pipeline import Pipeline, Rendered
-from engine.model import Scope
-from engine.spec.document import read
+from channels import expecting, foretell
+from channels.build import Builder
+from channels.coverage import Coverage
+from channels.expecting import Expectation, Result, Wrong
+from channels.recording import RecordingBuilder
+from channels.spying import Spy, spied
+from engine.errors import HL7Error
+from engine.spec.channel import Configuration
+from engine.spec.document import Document, Where, did_you_mean, read
 from engine.states import MessageState
 
-KEYS = {"name", "channel", "message", "expect"}
-EXPECTED = {"events", "operations", "filtered", "error"}
+CASE = frozenset({"name", "channel", "message", "messages", "expect"})
+FILE = frozenset({"channel", "cases"})
 
 
 @dataclass
 class Outcome:
-    """How one test went: `wrong` is empty when it passed."""
+    """How one test went: `wrong` is empty when it passed. `where` is its place in the file."""
 
     file: Path
     name: str
-    wrong: list[str] = field(default_factory=list)
+    where: str = ""
+    wrong: list[Wrong] = field(default_factory=list)
 
 
-def run(file: Path, pipelines: dict[str, Pipeline]) -> Outcome:
-    """Run one test file."""
-    document = read(file)
-    test = document.data if isinstance(document.data, dict) else {}
-    outcome = Outcome(file, str(test.get("name", file.stem)))
-    outcome.wrong = [str(problem) for problem in document.problems] or _form(test, pipelines)
-    if not outcome.wrong:
-        try:
-            raw = _message(test["message"], file, pipelines[test["channel"]])
-        except OSError as error:
-            outcome.wrong = [f"message: cannot read {error.filename}: {error.strerror}"]
+class Runner:
+    """Runs the tests of one configuration; with `coverage` it notes which lines of it they exercise."""
+
+    def __init__(self, configuration: Configuration, coverage: Coverage | None = None) -> None:
+        self.configuration = configuration
+        self._coverage = coverage
+        self._notes = None
+        builder = Builder(configuration)
+        if coverage is not None:
+            builder = RecordingBuilder(configuration)
+            self._notes = builder.notes
+        self.pipelines = {name: builder.pipeline(spec) for name, spec in configuration.channels.items()}
+
+    def run(self, file: Path) -> list[Outcome]:
+        """Run the tests of one file."""
+        document = read(file)
+        if document.problems:
+            wrong = [Wrong(str(one.mark), "", text=f"{one.text} [{one.code}]") for one in document.problems]
+            return [Outcome(file, file.stem, str(document.mark(())), wrong)]
+        return [self._case(document, file, *found) for found in cases(document)]
+
+    def _case(self, document: Document, file: Path, where: Where, test: dict[str, Any]) -> Outcome:
+        outcome = Outcome(file, str(test.get("name") or file.stem), str(document.mark(where)))
+        outcome.wrong = list(self._form(document, where, test))
+        if outcome.wrong:
             return outcome
-        outcome.wrong = _compare(test["expect"], *_process(pipelines[test["channel"]], raw))
-    return outcome
+        for place, one in steps(where, test):
+            try:
+                raw = self.message(test["channel"], one["message"], file)
+            except OSError as error:
+                text = f"cannot read {error.filename}: {error.strerror}"
+                outcome.wrong.append(Wrong(str(document.mark((*place, "message"))), "message", text=text))
+                continue
+            expectation = Expectation(document, (*place, "expect"))
+            outcome.wrong += expecting.compare(expectation, self.result(test["channel"], raw))
+        return outcome
+
+    def _form(self, document: Document, where: Where, test: dict[str, Any]) -> Iterator[Wrong]:
+        def told(path: Where, text: str, *, key: bool = False) -> Wrong:
+            name = ".".join(map(str, path))
+            place = (*where, *path)
+            if path == ("channel",) and place not in document.marks:
+                place = path  # said once for all
+            return Wrong(str(document.mark(place, key=key)), name, text=text)
+
+        if not isinstance(test, dict):
+            yield told((), "a test is a mapping")
+            return
+        for name in sorted(set(test) - CASE):
+            yield told((name,), f"unknown key. {did_you_mean(name, CASE)}", key=True)
+        if "channel" not in test:
+            yield told((), "`channel` is missing")
+        elif test["channel"] not in self.pipelines:
+            hint = did_you_mean(str(test["channel"]), self.pipelines)
+            yield told(("channel",), f"there is no channel {test['channel']!r}. {hint}")
+        if "messages" not in test and "name" not in test:
+            yield told((), "`name` is missing")
+        for place, one in steps((), test):
+            for name in ("message", "expect"):
+                if not isinstance(one, dict) or name not in one:
+                    yield told(place, f"`{name}` is missing")
+            expect = one.get("expect") if isinstance(one, dict) else None
+            if isinstance(one, dict) and "expect" in one:
+                for path, text in expecting.form(expect):
+                    yield told((*place, "expect", *path), text, key=bool(path))
+
+    def message(self, channel: str, given: Any, file: Path) -> bytes:
+        """The bytes of a message as a test gives it."""
+        if isinstance(given, dict):
+            return (file.parent / str(given.get("file", ""))).read_bytes()
+        if self.pipelines[channel].format.name != "hl7v2":
+            return str(given).encode()
+        return str(given).strip().replace("\n", "\r").encode() + b"\r"
+
+    def result(self, channel: str, raw: bytes) -> Result:
+        """What the channel makes of a message."""
+        pipeline = self.pipelines[channel]
+        options = self.configuration.channels[channel].options
+        try:
+            header = pipeline.format.peek(raw)
+            meta = pipeline.meta(raw, 0, "test")
+        except HL7Error as error:
+            return Result(MessageState.ERROR, "", error.code, error.what, error.where, [error.ack])
+        spy = Spy(self._notes)
+        done = spied(pipeline, spy).process(raw, meta)
+        if self._coverage is not None:
+            self._coverage.note(channel, spy)
+        answers = foretell.answers(pipeline.format, options, header, done, 0)
+        events = spy.events() if done.state == MessageState.TRANSFORMED else []
+        return Result(
+            done.state, done.reason, done.code, done.text, done.place,
+            [pipeline.format.verdict(answer).code for answer in answers], events, done.payloads, spy.variables,
+        )  # fmt: skip
 
 
-def _form(test: dict[str, Any], pipelines: dict[str, Pipeline]) -> list[str]:
-    wrong = [f"{key}: is missing" for key in sorted(KEYS - set(test))]
-    wrong += [f"{key}: unknown key (known: {', '.join(sorted(KEYS))})" for key in sorted(set(test) - KEYS)]
-    if not wrong and test["channel"] not in pipelines:
-        wrong.append(f"channel: there is no channel {test['channel']!r}")
-    expect = test.get("expect")
-    if not isinstance(expect, dict) or not expect or set(expect) - EXPECTED:
-        wrong.append(f"expect: names some of {', '.join(sorted(EXPECTED))}")
-    return wrong
+def cases(document: Document) -> Iterator[tuple[Where, Any]]:
+    """The tests of a file: where each is, and it, with what the file says for all."""
+    data = document.data
+    if not isinstance(data, dict) or "cases" not in data:
+        yield (), data if isinstance(data, dict) else {}
+        return
+    for name in sorted(set(data) - FILE):
+        yield (name,), {name: None}
+    shared = {name: data[name] for name in ("channel",) if name in data}
+    for index, case in enumerate(data["cases"] if isinstance(data["cases"], list) else ()):
+        yield ("cases", index), shared | case if isinstance(case, dict) else case
 
 
-def _message(given: Any, file: Path, pipeline: Pipeline) -> bytes:
-    if isinstance(given, dict):
-        return (file.parent / given["file"]).read_bytes()
-    if pipeline.format.name != "hl7v2":
-        return str(given).encode()
-    return str(given).strip().replace("\n", "\r").encode() + b"\r"
-
-
-def _process(pipeline: Pipeline, raw: bytes) -> tuple[Rendered, list[Any]]:
-    last: list[Scope] = []
-    message = pipeline.parse(raw)
-    meta = pipeline.meta(raw)
-    result = pipeline.process(raw, meta, lambda label, scope, reason: last.append(scope))
-    transformed = result.state == MessageState.TRANSFORMED
-    scope = last[-1] if last else Scope(message, meta, pipeline.interpret)
-    return result, scope.events if transformed else []
-
-
-def _compare(expect: dict[str, Any], result: Rendered, events: list[Any]) -> list[str]:
-    """What is not as expected, a line each."""
-    wrong: list[str] = []
-    if "error" not in expect and result.state == MessageState.ERROR:
-        return [f"the message is in ERROR: {result.place}: {result.text} [{result.code}]"]
-    if "filtered" not in expect and result.state == MessageState.FILTERED:
-        return [f"the message is filtered: {result.reason}"]
-    if "filtered" in expect and expect["filtered"] not in result.reason.partition(":")[0]:
-        wrong.append(
-            f"filtered: by {result.reason.partition(':')[0] or 'nothing'!r}, not by {expect['filtered']!r}"
-        )
-    if "error" in expect:
-        found = {"code": result.code, "where": result.place.rpartition(": ")[2]}
-        wrong += [
-            f"error.{k}: {found.get(k)!r} is not {v!r}"
-            for k, v in expect["error"].items()
-            if found.get(k) != v
-        ]
-    if "events" in expect and [event.type for event in events] != expect["events"]:
-        wrong.append(f"events: {[event.type for event in events]} are not {expect['events']}")
-    if "operations" in expect:
-        made = [item for _, payload in result.payloads for item in msgspec.json.decode(payload)]
-        if len(made) != len(expect["operations"]):
-            wrong.append(f"operations: {len(made)} were made, {len(expect['operations'])} are expected")
-        for number, (wanted, found) in enumerate(zip(expect["operations"], made, strict=False)):
-            wrong += [f"operations[{number}].{line}" for line in _differences(wanted, found)]
-    return wrong
-
-
-def _differences(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    wrong = [
-        f"{name}: {found.get(name)!r} is not {value!r}"
-        for name, value in wanted.items()
-        if name not in ("values", "absent") and found.get(name) != value
-    ]
-    values = found.get("values", {})
-    for name, value in wanted.get("values", {}).items():
-        if name not in values or values[name] != value:
-            wrong.append(f"values.{name}: {values.get(name, 'absent')!r} is not {value!r}")
-    return wrong + [f"values.{name}: must be absent" for name in wanted.get("absent", ()) if name in values]
+def steps(where: Where, test: dict[str, Any]) -> list[tuple[Where, Any]]:
+    """The messages of a test, each with what is expected of it."""
+    if isinstance(test.get("messages"), list):
+        return [((*where, "messages", index), one) for index, one in enumerate(test["messages"])]
+    return [(where, test)]
