@@ -56,7 +56,11 @@ class Builder:
             data_dir=self.data_dir,
             tables=self.tables,
             connections=self.connections,
-            options={"timezone": options.timezone, "charset": options.charset},
+            options={
+                "timezone": options.timezone,
+                "charset": options.charset,
+                "destinations": [item.name for item in spec.destinations],
+            },
             reactor=self.reactor,
             library=self.configuration.library,
             files=self.configuration.files,

@@ -97,7 +97,11 @@ class Pipeline:
                 if watch is not None:
                     watch(label, scope, None)
             result = Rendered(MessageState.TRANSFORMED)
+            chosen = scope.chosen
             for route in self.routes:
+                if chosen is not None and route.name not in chosen:
+                    result.skipped.append((route.name, "not chosen by `route`"))
+                    continue
                 label = route.name
                 payload, why = self._render(route, scope, watch)
                 if payload is None:

@@ -91,7 +91,7 @@ class Scope:
     the transformers that ran before; `event` is the last and most specific one.
     """
 
-    __slots__ = ("_events", "interpret", "message", "msg", "text", "vars")
+    __slots__ = ("_events", "chosen", "interpret", "message", "msg", "text", "vars")
 
     def __init__(
         self, msg: Any, message: Meta, interpret: Callable[[Any, Meta], list[Any]] | None = None
@@ -100,6 +100,7 @@ class Scope:
         self.message = message
         self.vars: dict[str, Any] = {}
         self.text: str | None = None  # what a `jinja` or `python` transformer rendered as the body to send
+        self.chosen: frozenset[str] | None = None  # the destinations that a `route` step chose; None: all
         self.interpret = interpret
         self._events: list[Any] | None = None
 
