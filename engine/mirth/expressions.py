@@ -8,7 +8,7 @@ Refuses (Unreadable): what has no equal here, such as times of now, maps that ou
 from __future__ import annotations
 
 from engine.mirth.methods import METHODS
-from engine.mirth.places import place
+from engine.mirth.places import Place, place
 from engine.mirth.syntax import (
     Array,
     Binary,
@@ -69,10 +69,21 @@ _HINTS = {
 class Translator:
     """Translates the expressions of one script; `notes` are the differences found on the way."""
 
-    def __init__(self, variables: Variables, local: str = "") -> None:
+    def __init__(self, variables: Variables, form: str = "hl7v2", local: str = "") -> None:
         self.variables = variables
+        self.form = form  # the channel's format
         self.local = local  # the scope of `var` declarations
         self.notes: list[str] = []
+
+    def place(self, node: Node) -> Place | None:
+        """The place in the message that `node` names."""
+        return place(node, self.form)
+
+    def empty(self, found: Value, negated: bool = False) -> Value:
+        """Whether JavaScript takes a text for empty: in HL7 `""` is two quotes, in other formats it is empty."""
+        if self.form == "hl7v2":
+            return absent(found, negated)
+        return Value(f"{found.inside(FILTER)} is {'' if negated else 'not '}present", "truth", level=TEST)
 
     def value(self, node: Node) -> Value:
         """What `node` gives."""
@@ -114,7 +125,7 @@ class Translator:
             return found
         if found.kind == "number":
             return Value(f"{found.inside(SUM)} != 0", "truth", level=TEST)
-        return absent(found, negated=True)
+        return self.empty(found, negated=True)
 
     def number(self, node: Node) -> Value:
         """`node` as a number; a text that is none is 0."""
@@ -123,7 +134,7 @@ class Translator:
 
     def _name(self, node: Name) -> Value:
         if node.name in ("msg", "tmp"):
-            place(node)  # says why
+            self.place(node)  # says why
         found = self.variables.read(self.local, node.name)
         if found is None:
             raise self._unknown(node.name, node.line)
@@ -137,9 +148,9 @@ class Translator:
         of = _measured(node)
         if of is not None:
             return filtered(self.value(of), "length", "number")
-        named = place(node)
+        named = self.place(node)
         if named is not None:
-            if named.whole_field and named.segment + str(named.field) not in ("MSH1", "MSH2"):
+            if named.whole_field and not named.fixed:
                 self.notes.append(f"{named} is a whole field: Mirth gives its XML, here its first component")
                 return Value(f"msg[{quoted(str(named) + '.1')}]")
             return Value(f"msg[{quoted(str(named))}]")
@@ -254,9 +265,10 @@ class Translator:
         if found is not None:
             return found
         one, other = self.value(left), self.value(right)
-        empty = {"": "absent", '""': "clear"}.get(other.literal or "" if other.literal is not None else "x")
-        if empty and one.kind == "text":
-            return Value(f"{one.inside(FILTER)} is {'not ' if negated else ''}{empty}", "truth", level=TEST)
+        if one.kind == "text" and other.literal == "":
+            return self.empty(one, negated)
+        if one.kind == "text" and other.literal == '""' and self.form == "hl7v2":
+            return Value(f"{one.inside(FILTER)} is {'not ' if negated else ''}clear", "truth", level=TEST)
         if other.kind == "truth" and isinstance(right, Literal) and one.kind == "truth":
             return one if (other.text == "true") is not negated else opposite(one)
         if "number" in (one.kind, other.kind):
@@ -294,9 +306,9 @@ class Translator:
 
     def exists(self, node: Node, negated: bool = False) -> Value:
         """Whether there is anything at `node`: Mirth's `Exists`."""
-        named = place(node)
+        named = self.place(node)
         found = Value(f"msg[{quoted(str(named))}]") if named is not None else self.value(node)
-        return absent(found, negated=not negated)
+        return self.empty(found, negated=not negated)
 
     def contains(self, where: Node, what: Node, negated: bool = False) -> Value:
         """Whether `where` (a text or an array) contains `what`."""

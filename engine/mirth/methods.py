@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from engine.mirth.places import place
 from engine.mirth.syntax import Literal, Node, Pattern, Unary, Unreadable
 from engine.mirth.values import ATOM, Value, filtered, plain_pattern, quoted, text_of
 
@@ -105,7 +104,7 @@ def _contains(translator: Translator, of: Node, args: _Args) -> Value:
 
 
 def _count(translator: Translator, of: Node, args: _Args) -> Value:
-    named = place(of)
+    named = translator.place(of)
     found = Value(f"msg.all({quoted(str(named))})") if named else translator.value(of)
     return filtered(found, "length", "number")
 

@@ -44,13 +44,13 @@ class _Test:
     types: frozenset[tuple[str, str]] | None  # message code and trigger; "" stands for any
 
 
-def filters(found: list[Part], variables: Variables, findings: Findings) -> list[Any]:
+def filters(found: list[Part], variables: Variables, findings: Findings, form: str) -> list[Any]:
     """The filters of a list of rules, as items of YAML."""
     rules = _enabled(found, findings)
     tests: list[_Test] = []
     items: list[Any] = []
     for rule in rules:
-        test = _test(rule, variables, findings)
+        test = _test(rule, variables, findings, form)
         if test is None:
             items.append(Remark(f"Not converted, line {rule.line}: {rule.label('rule')}"))
         else:
@@ -171,7 +171,7 @@ def _translated(node: Node) -> str:
         return ""
 
 
-def _test(rule: Part, variables: Variables, findings: Findings) -> _Test | None:
+def _test(rule: Part, variables: Variables, findings: Findings, form: str) -> _Test | None:
     line = rule.line
     try:
         if rule.type == "RuleBuilderRule":
@@ -181,7 +181,7 @@ def _test(rule: Part, variables: Variables, findings: Findings) -> _Test | None:
             tree = _returned(statements(rule.script), {})
         else:
             raise Unreadable(0, f"a rule of type {rule.type}", _EXTERNAL)
-        translator = Translator(variables)
+        translator = Translator(variables, form)
         value = _exists(rule, translator) or translator.truth(tree)
     except Unreadable as error:
         findings.add(
@@ -196,7 +196,7 @@ def _test(rule: Part, variables: Variables, findings: Findings) -> _Test | None:
         return None
     for note in translator.notes:
         findings.add("note", "rule", line, rule.label("rule"), note)
-    return _Test(rule, value.text, value.level, named_types(tree))
+    return _Test(rule, value.text, value.level, named_types(tree) if form == "hl7v2" else None)
 
 
 def _exists(rule: Part, translator: Translator) -> Any:

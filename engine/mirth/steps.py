@@ -14,7 +14,7 @@ from engine.mirth.expressions import Translator
 from engine.mirth.findings import Findings
 from engine.mirth.javascript import expression, statements
 from engine.mirth.parts import Part
-from engine.mirth.places import Place, place
+from engine.mirth.places import Place
 from engine.mirth.rules import built
 from engine.mirth.syntax import Assign, Call, Delete, If, Literal, Member, Name, Node, Return, Unreadable
 from engine.mirth.values import (
@@ -68,8 +68,9 @@ class _Set:
 class Steps:
     """The steps of one transformer, and what its destination set filters say of each destination."""
 
-    def __init__(self, variables: Variables, findings: Findings, tables: dict[str, Any]) -> None:
+    def __init__(self, variables: Variables, findings: Findings, tables: dict[str, Any], form: str) -> None:
         self.variables = variables
+        self.form = form
         self.findings = findings
         self.tables = tables
         self.items: list[Any] = []
@@ -150,7 +151,7 @@ class _Made:
         self.steps = steps
         self.part = part
         self.variables = steps.variables
-        self.translator = Translator(self.variables, f"line {part.line}")
+        self.translator = Translator(self.variables, steps.form, f"line {part.line}")
         self.sets: list[_Set] = []
         self.tables: dict[str, Any] = {}
         self.skips: list[tuple[str, list[str], str]] = []
@@ -242,13 +243,13 @@ class _Made:
 
     def assign(self, target: Node, value: Value, when: str) -> None:
         """A field that is set."""
-        where = place(target)
+        where = self.translator.place(target)
         if where is None:
             raise Unreadable(target.line, "what is written to is not a field of `msg`")
         self.write(where, value, when)
 
     def write(self, where: Place, value: Value, when: str) -> None:
-        if where.segment == "MSH" and where.field < 3:
+        if where.fixed:
             raise Unreadable(0, "the separators of the message cannot be changed")
         path = str(where)
         last = self._into(when, path in self._last(when).fields)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from engine.mirth.syntax import Literal, Node
 from engine.mirth.variables import Kind
 
+_TESTS = {"absent": "not absent", "not absent": "absent", "present": "not present", "not present": "present"}
 _PLAIN = re.compile(r"(?:[^\\^$.|?*+()\[\]{}]|\\[^A-Za-z0-9])*")
 ATOM, FILTER, SUM, TEST, NOT, AND, OR, CHOICE = range(8)
 """How strongly the last operator of an expression binds, the strongest first."""
@@ -56,8 +57,9 @@ def absent(found: Value, negated: bool = False) -> Value:
 
 def opposite(found: Value) -> Value:
     """`not found`."""
-    if found.level == TEST and found.text.endswith(" is not absent"):
-        return Value(found.text.removesuffix(" is not absent") + " is absent", "truth", level=TEST)
+    test, _, word = found.text.rpartition(" is ")
+    if found.level == TEST and word in _TESTS:
+        return Value(f"{test} is {_TESTS[word]}", "truth", level=TEST)
     return Value(f"not {found.inside(TEST)}", "truth", level=NOT)
 
 
