@@ -43,11 +43,11 @@ def command(files: tuple[Path, ...], to: Path | None, force: bool, as_json: bool
 
     Example: isthmus import-mirth channel.xml --to config/lab.yaml
     """
-    results: list[export.Result] = []
+    server = export.Server()
     for file in files:
-        taken = frozenset(one.name for result in results for one in result.channels)
-        results.append(export.convert(file, taken))
-    text = export.text(results)
+        server.read(file)
+    results = server.convert()
+    text = export.text(results, server.tables)
     target = to / "channels.yaml" if to and (to.is_dir() or not to.suffix) else to
     problems = _write(text, report(results), target, force) if target else _linted(text)
     findings = [one for result in results for one in result.findings.told]
@@ -67,8 +67,10 @@ def _told(results: list[export.Result], problems: list[Problem]) -> list[str]:
     lines = [f"{result.findings.file}:{one}" for result in results for one in result.findings.told]
     lines += [f"lint: {problem}" for problem in problems]
     channels = [one for result in results for one in result.channels]
-    told = [f"{sum(one.whole for one in channels)} of {len(channels)} channels have a listener here"]
-    return [*lines, *told, *summary(results)]
+    inner = sum(one.inner for one in channels)
+    told = f"channels: {sum(one.whole for one in channels)} of {len(channels)} have a listener here"
+    told += f", {inner} went into others" if inner else ""
+    return [*lines, told, *summary(results)]
 
 
 def _write(text: str, told: str, target: Path, force: bool) -> list[Problem]:

@@ -48,13 +48,13 @@ class Converted:
     title: str
     body: dict[Any, Any]
     whole: bool
-    inner: bool = False  # other channels write to it, and have its destinations
+    inner: bool  # other channels write to it, and have its destinations
+    missing: int  # parts that are not converted
 
 
 class Export(Protocol):
     """What a channel shares with the others of its export."""
 
-    findings: Findings
     tables: dict[str, Any]
 
     def written_to(self, number: str) -> bool:
@@ -67,15 +67,24 @@ class Export(Protocol):
 class Channel:
     """Converts one `channel` element; `about` is what else is said of it, for a comment."""
 
-    def __init__(self, node: Node, name: str, variables: Variables, about: list[str], export: Export) -> None:
+    def __init__(
+        self,
+        node: Node,
+        name: str,
+        variables: Variables,
+        about: list[str],
+        findings: Findings,
+        export: Export,
+    ) -> None:
         self.node = node
         self.name = name
         self.variables = variables
         self.about = about
         self.export = export
-        self.findings = export.findings
+        self.findings = findings
         self.tables = export.tables
-        self.inner: list[str] = []  # channels whose destinations stand here
+        self.missing = 0
+        self.inner: list[Converted] = []  # channels whose destinations stand here
 
     def convert(self) -> Converted:
         """Everything of the channel."""
@@ -106,7 +115,7 @@ class Channel:
         body |= {"transformers": steps.items} if steps.items else {}
         body |= {"destinations": destinations} if destinations else {}
         inner = listener is None and written_to
-        return Converted(self.name, self._title(), body, listener is not None, inner)
+        return Converted(self.name, self._title(), body, listener is not None, inner, self.missing)
 
     def _title(self) -> str:
         node = self.node
@@ -160,7 +169,8 @@ class Channel:
         node = self.node
         flag = node.value("exportData", "metadata", "enabled") or node.value("enabled")
         state = node.value("properties", "initialState", default="STARTED")
-        missing = sum(len(self.findings.open_parts(name)) for name in (self.name, *self.inner))
+        missing = len(self.findings.open_parts(self.name)) + sum(one.missing for one in self.inner)
+        self.missing = missing
         if missing:
             text = (
                 f"Not converted: {missing}. They stand below, and in the report; enable it when they are done"
@@ -251,6 +261,11 @@ class Channel:
             transformer = node.child("transformer")
             if transformer is not None:
                 self._outgoing(transformer, transformer.value("inboundDataType").upper())
+            if one.is_sink:
+                self.findings.add(
+                    "converted", "connector", one.line, one.label, "it writes to no channel: left out"
+                )
+                continue
             rules = _skips(steps, one.number) + rules
             if self._inner(one, rules, own.items, found):
                 continue
@@ -273,7 +288,7 @@ class Channel:
             return False
         why = f"the destinations of {other.name} stand in its place, after its filters and steps"
         self.findings.add("adapted", "connector", one.line, one.label, why)
-        self.inner.append(other.name)
+        self.inner.append(other)
         before = {"filters": rules + other.body.get("filters", []), "transformers": []}
         before["transformers"] = items + other.body.get("transformers", [])
         if items and other.body.get("filters"):

@@ -54,6 +54,11 @@ class Destination:
         whole = self.settings.text("channelTemplate", "${message.encodedData}") == "${message.encodedData}"
         return self.settings.text("channelId") if self.type == WRITER and whole else ""
 
+    @property
+    def is_sink(self) -> bool:
+        """Whether it hands the message to no channel: Mirth's way to have a destination that does nothing."""
+        return self.type == WRITER and self.settings.text("channelId", "none") in ("none", "")
+
     def made(self) -> dict[str, Any] | None:
         """The component and its options as YAML; None when there is none, which is told then."""
         label = self.label

@@ -219,10 +219,10 @@ class Translator:
             return self._compare(node)
         left, right = self.value(node.left), self.value(node.right)
         if sign == "+" and "text" in (left.kind, right.kind):
-            joined = f"{left.inside(SUM if '+' not in left.text else FILTER)} ~ {right.inside(FILTER)}"
+            joined = f"{left.inside(SUM if left.kind == 'text' else FILTER)} ~ {right.inside(FILTER)}"
             return Value(joined, sure=left.sure or right.sure, level=SUM)
-        one, other = self.number(node.left).inside(FILTER), self.number(node.right).inside(FILTER)
-        return Value(f"{one} {sign} {other}", "number", sure=True, level=SUM)
+        one = self.number(node.left).inside(SUM if sign in "+-" else FILTER)
+        return Value(f"{one} {sign} {self.number(node.right).inside(FILTER)}", "number", sure=True, level=SUM)
 
     def _junction(self, node: Binary) -> Value:
         """`||` and `&&`; several values of one place are put into a list."""

@@ -61,7 +61,7 @@ class Findings:
         return [
             one
             for one in self._all
-            if one.channel == channel and one.status == "not converted" and one.kind in PARTS
+            if one.channel == channel and one.status == "not converted" and one.kind != "setting"
         ]
 
     @property

@@ -84,12 +84,12 @@ class Source:
         """The response settings: when the acknowledgement goes out."""
         found = Settings(self.settings.node.child("sourceConnectorProperties"), self.variables, self.findings)
         self.settings.skip("sourceConnectorProperties", "listenerConnectorProperties")
-        response = found.text("responseVariable", "None")
+        response = found.text("responseVariable")
         queued = not found.flag("respondAfterProcessing", True)
         found.skip("firstResponse", "resourceIds", "queueBufferSize", "processBatch")
         if queued or response in _ACKS:
             self.options["ack"] = "stored" if queued else _ACKS[response]
-        elif self.type == "TcpReceiverProperties":
+        elif response and self.type == "TcpReceiverProperties":
             if response == "None":
                 found.note(
                     "responseVariable", "no response is sent", "every message over MLLP is acknowledged here"

@@ -357,6 +357,7 @@ def _code(pattern: str) -> str:
 def written(value: Value) -> Any:
     """A value as `set` takes it: text as it is, everything else as an expression."""
     plain = value.literal
-    if plain is not None and plain and "{{" not in plain and "{%" not in plain and "{#" not in plain:
-        return plain if "${" not in plain else "{{ " + value.text + " }}"
-    return "{{ " + value.text + " }}"
+    if plain == "":
+        return "{{ ABSENT }}"
+    special = plain is None or any(mark in plain for mark in ("{{", "{%", "{#", "${"))
+    return "{{ " + value.text + " }}" if special else plain

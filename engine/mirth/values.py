@@ -60,6 +60,11 @@ def opposite(found: Value) -> Value:
     test, _, word = found.text.rpartition(" is ")
     if found.level == TEST and word in _TESTS:
         return Value(f"{test} is {_TESTS[word]}", "truth", level=TEST)
+    one, _, words = found.text.partition(" in [")
+    if found.level == TEST and words.endswith("]") and " " not in one:
+        return Value(f"{one} not in [{words}", "truth", level=TEST)
+    if found.level == TEST and found.text.count(" == ") == 1:
+        return Value(found.text.replace(" == ", " != "), "truth", level=TEST)
     return Value(f"not {found.inside(TEST)}", "truth", level=NOT)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 WIDTH = 100
-_PLAIN = re.compile(r"[A-Za-z_/$][\w ./^$*@-]*(?:[:-][\w/.-]+)*", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z_/$][\w ./^$*@-]*(?:[:-][\w/.-]+)*|\d+[smhd]", re.ASCII)
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 _HIDDEN = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
@@ -66,7 +66,7 @@ def _list(items: Sequence[Any], indent: int) -> list[str]:
         if isinstance(item, Said):
             lines += _comment(item.comment, indent)
             item = item.value
-        if isinstance(item, Mapping) and len(item) == 1:
+        if isinstance(item, Mapping) and len(item) == 1 and not isinstance(next(iter(item)), Remark):
             ((key, value),) = item.items()
             lines += _entry(f"{' ' * indent}- {scalar(str(key))}:", value, indent + 4)
         else:
