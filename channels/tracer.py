@@ -170,9 +170,8 @@ class _Telling:
         for output in spy.rendered.values():
             self._looked_up(output.notes)
         self._experiments()
-        found = self.influence.found
         told.partial = not self.influence.left
-        told.because = self._places(found.get(STATE, []))
+        told.because = self._from(STATE)["sources"]
         told.variables = [self._value(key, ".".join(map(str, key[1:]))) for key in self._keys("variable")]
         for number, event in enumerate(spy.events()):
             values = [self._value(key, path_text(key[2:])) for key in self._keys("event", number)]
