@@ -95,6 +95,7 @@ class Builder:
             ),
             version=self.version,
             format=context.format,
+            ordering_key=spec.options.ordering_key or context.format.ordering_key,
         )
 
     def canonical(self, spec: ChannelSpec) -> Any:

@@ -10,7 +10,7 @@ memory holds at most `WINDOW` messages, and what does not fit is read again from
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -228,23 +228,25 @@ class Router:
     def _store(self, group: list[tuple[Arrived, Rendered]], tx: Any) -> list[bool]:
         """C2: what became of each message, and its deliveries with their payloads."""
         at = self.now()
-        return [
-            messages.route(
-                tx,
-                messages.Routed(
-                    id=arrived.meta.id,
-                    state=rendered.state,
-                    at=at,
-                    deliveries=[messages.NewDelivery(name, payload) for name, payload in rendered.payloads],
-                    reason=rendered.reason or None,
-                    error_code=rendered.code or None,
-                    error_text=rendered.text or None,
-                    error_place=rendered.place or None,
-                    config_version=self.pipelines[arrived.meta.channel].version or None,
-                ),
+        routed = []
+        for arrived, rendered in group:
+            done = messages.Routed(
+                id=arrived.meta.id,
+                state=rendered.state,
+                at=at,
+                deliveries=[messages.NewDelivery(name, payload) for name, payload in rendered.payloads],
+                reason=rendered.reason or None,
+                error_code=rendered.code or None,
+                error_text=rendered.text or None,
+                error_place=rendered.place or None,
+                config_version=self.pipelines[arrived.meta.channel].version or None,
             )
-            for arrived, rendered in group
-        ]
+            routed.append(messages.route(tx, done))
+            if rendered.parts and routed[-1]:
+                rendered.part_ids = [
+                    messages.add_part(tx, part) for part in _parts(arrived, rendered, at, tx)
+                ]
+        return routed
 
     def _stored(
         self, group: list[tuple[Arrived, Rendered]], routed: list[bool] | None, error: BaseException | None
@@ -268,3 +270,17 @@ class Router:
             alone = [(arrived, rendered)]
             self.pending += 1
             self.writer.submit(partial(self._store, alone), partial(self._stored, alone))
+
+
+def _parts(arrived: Arrived, rendered: Rendered, at: Micros, tx: Any) -> Iterator[messages.NewMessage]:
+    """The rows of the messages that this one was split into; without keys of their own they have its keys."""
+    meta = arrived.meta
+    for part in rendered.parts:
+        mrn, visit, key, also = part.identity
+        first, *others = (tx.blind(f"key:{one}") for one in (key, *also)) if key else arrived.keys or (0,)
+        new = messages.NewMessage(
+            meta.channel, part.raw, at, part.control_id, part.type, meta.sender, meta.peer
+        )
+        new.ordering_key, new.also_keys = first, tuple(sorted(set(others) - {first}))
+        new.mrn, new.visit, new.parent_id = mrn, visit, meta.id
+        yield new

@@ -201,6 +201,8 @@ class Engine:
                 self.backlogs[name, destination].offer(
                     name, destination, arrived.meta.id, arrived.keys, payload
                 )
+            if rendered.part_ids:
+                self.operator.arrived(rendered.part_ids)
             self.channels[name].finished(1 - len(rendered.payloads))
             self.channels[name].ended(arrived.meta.id)
 

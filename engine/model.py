@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from engine.clock import Micros
+from engine.errors import StepError
 
 
 class _Marker(str):
@@ -82,6 +83,18 @@ class Accessor(Protocol):
         """Every place that holds something: its path, as `msg[...]` takes it, and its value."""
 
     def __bytes__(self) -> bytes: ...
+
+
+class Divided(StepError):
+    """A `split` step ends the message: its parts, each with its control id, become messages of their own."""
+
+    def __init__(self, parts: list[tuple[bytes, str]]) -> None:
+        super().__init__(
+            "a message is only split by the transformers of its channel",
+            code="split.place",
+            todo="move `split` out of the destination",
+        )
+        self.parts = parts
 
 
 class Scope:
