@@ -7,7 +7,7 @@ before a port is opened.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from channels.pipeline import Pipeline, Route, Step
+from destinations.base import Destination
 from engine.errors import ConfigError, IsthmusError
 from engine.formats.base import Format
 from engine.odoo.connection import OdooConnection
 from engine.spec.channel import Bound, ChannelSpec, Configuration
 from engine.spec.component import BuildContext
+from engine.spec.document import Where
+from engine.spec.files import absolute
 from transforms.canonical.from_hl7 import interpreter
 
 CONNECTIONS: dict[str, Any] = {"odoo": OdooConnection}
@@ -31,20 +34,33 @@ class Builder:
     """Builds the channels of one configuration; connections and tables are shared by all of them."""
 
     def __init__(
-        self, configuration: Configuration, reactor: Any = None, data_dir: Path | None = None
+        self,
+        configuration: Configuration,
+        reactor: Any = None,
+        data_dir: Path | None = None,
+        before: Builder | None = None,
     ) -> None:
+        """Connections that are declared as in `before` are the same objects: one login, one cache."""
         self.configuration = configuration
         self.reactor = reactor
         self.data_dir = data_dir
         self.base = configuration.folder
-        self.connections = {
-            name: self._connection(name, body) for name, body in configuration.connections.items()
+        self.connections: dict[str, Any] = {
+            name: before.connections[name]
+            if before is not None and before.configuration.connections.get(name) == body
+            else self._connection(name, body)
+            for name, body in configuration.connections.items()
         }
         self.tables = configuration.tables
+        self.reads: dict[Where, list[Path]] = {}
+        """The files that each component reads, by where it is declared."""
         for spec in configuration.channels.values():
             context = self.context(spec)
             for bound in spec.components:
-                for file in bound.settings.reads(self._placed(bound, context)):
+                self.reads[bound.where] = [
+                    absolute(file) for file in bound.settings.reads(self._placed(bound, context))
+                ]
+                for file in self.reads[bound.where]:
                     configuration.files.note(file)
 
     def context(self, spec: ChannelSpec) -> BuildContext:
@@ -56,11 +72,7 @@ class Builder:
             data_dir=self.data_dir,
             tables=self.tables,
             connections=self.connections,
-            options={
-                "timezone": options.timezone,
-                "charset": options.charset,
-                "destinations": [item.name for item in spec.destinations],
-            },
+            options={"timezone": options.timezone, "charset": options.charset},
             reactor=self.reactor,
             library=self.configuration.library,
             files=self.configuration.files,
@@ -75,8 +87,9 @@ class Builder:
         found: Format = self.context(spec).format
         return found
 
-    def pipeline(self, spec: ChannelSpec) -> Pipeline:
-        """The compiled steps and destinations of a channel."""
+    def pipeline(self, spec: ChannelSpec, keep: Mapping[str, Destination] | None = None) -> Pipeline:
+        """The compiled steps and destinations of a channel; those in `keep` are taken as they are."""
+        kept = keep or {}
         context = self.context(spec)
         return Pipeline(
             channel=spec.name,
@@ -87,7 +100,7 @@ class Builder:
             routes=tuple(
                 Route(
                     item.name,
-                    self.build(item.bound, context),
+                    kept.get(item.name) or self.build(item.bound, context),
                     self._steps(item.filters, context),
                     self._steps(item.transformers, context),
                 )
@@ -95,7 +108,6 @@ class Builder:
             ),
             version=self.version,
             format=context.format,
-            ordering_key=spec.options.ordering_key or context.format.ordering_key,
         )
 
     def canonical(self, spec: ChannelSpec) -> Any:

@@ -138,21 +138,21 @@ class Channel:
         self.state, self.why = "started", ""
         self.router.resume(self.name)
         for sender in self.senders:
-            self._start_destination(sender)
+            self.start_destination(sender)
         try:
             self.address = yield self.listener.start(self)
         except Exception as error:
-            self.state, self.why = "failed", f"the listener did not start: {error}"
-            log.error("channel.failed", channel=self.name, why=self.why)
+            self.fail(error)
             return
         self._listening = True
         log.info("channel.started", channel=self.name, address=self.where)
 
     @inlineCallbacks
-    def _start_destination(self, sender: Sender) -> Any:
+    def start_destination(self, sender: Sender) -> Any:
         """A destination that cannot start is held: messages are taken, and delivered when it can."""
+        destination = sender.destination
         try:
-            yield sender.destination.start()
+            yield destination.start()
         except Exception as error:
             log.error(
                 "destination.not_ready",
@@ -161,7 +161,7 @@ class Channel:
                 code=getattr(error, "code", type(error).__name__),
                 why=getattr(error, "what", ""),
             )
-        if self.state not in ("paused", "stopped"):
+        if sender.destination is destination and self.state not in ("paused", "stopped"):
             sender.resume()
 
     def pause(self) -> None:
@@ -191,10 +191,40 @@ class Channel:
             self.intake.answers.stop()
         if self._listening:
             self._listening = False
-            late = self.router.clock.callLater(deadline, self.listener.close)
-            yield self.listener.stop()
-            if late.active():
-                late.cancel()
+            yield retire(self.listener, self.router.clock, deadline)
+
+    @property
+    def wanted(self) -> bool:
+        """Its port should be open."""
+        return self.state != "stopped"
+
+    @property
+    def listening(self) -> bool:
+        """Its port is open."""
+        return self._listening
+
+    def move(self, listener: Any, address: Any = None, *, closed: bool = False) -> None:
+        """Receive from another listener from now on; with `address` it is open, and held until now.
+
+        The old one reads no more, unless it is `closed` already: answers that are due go out, at most for
+        STOP_DEADLINE seconds.
+        """
+        old, was_open = self.listener, self._listening and not closed
+        self.listener, self.address, self._listening = listener, address, address is not None
+        if self._listening:
+            if self.state in ("failed", "stopped"):
+                self.state, self.why = "started", ""
+            if not self._holds:
+                listener.resume()
+            log.info("channel.started", channel=self.name, address=self.where)
+        if was_open:
+            retire(old, self.router.clock)
+
+    def fail(self, error: Exception) -> None:
+        """The port cannot be opened."""
+        self._listening = False
+        self.state, self.why = "failed", f"the listener did not start: {error}"
+        log.error("channel.failed", channel=self.name, why=self.why)
 
     def close(self) -> Deferred[Any]:
         """Drop what is left of the connections."""
@@ -223,3 +253,10 @@ class Channel:
             "listener": self.listener.status() if self._listening else {},
             "destinations": [sender.status() for sender in self.senders],
         }
+
+
+def retire(listener: Any, clock: Any, deadline: float = STOP_DEADLINE) -> Deferred[Any]:
+    """Close the port of a listener; its connections end when their answers are out, or at the deadline."""
+    late = clock.callLater(deadline, listener.close)
+    stopped: Deferred[Any] = listener.stop()
+    return stopped.addBoth(lambda _: late.cancel() if late.active() else None)

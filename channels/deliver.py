@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -26,7 +27,8 @@ from typing import Any
 import structlog
 
 from channels.lanes import Entry, Lanes
-from channels.retry import Breaker, wait
+from channels.outcomes import made_of
+from channels.retry import Breaker
 from destinations.base import Destination
 from engine.clock import Micros
 from engine.model import Delivery, Outcome
@@ -71,7 +73,10 @@ class Sender:
         self.rng = rng
         self.breaker = Breaker(options.retry, rng)
         self.paused = True
+        self._held = False  # while channels are put together anew: see channels.wiring
         self.in_flight = 0  # calls of `deliver`
+        self._calls: Counter[Destination] = Counter()  # those not answered, by who was called
+        self._leaving: list[Destination] = []  # used no more, and to be stopped
         self.sending = 0  # deliveries in these calls
         self.limit = destination.batch_size  # shrinks while outcomes are unknown
         self.done: Callable[[], None] = lambda: None  # told after every C3
@@ -105,7 +110,7 @@ class Sender:
 
     def wake(self) -> None:
         """Send what may go in the next turn of the reactor."""
-        if self._scheduled is None and not self.paused:
+        if self._scheduled is None and not (self.paused or self._held):
             self._scheduled = self.clock.callLater(0, self._pump)
 
     def pause(self) -> None:
@@ -118,9 +123,42 @@ class Sender:
         self.breaker.until = 0.0
         self.wake()
 
+    def hold(self, held: bool) -> None:
+        """Begin nothing more, whatever people do meanwhile; or no longer so."""
+        self._held = held
+        self.wake()
+
+    def take_over(self, known: Sender, destination: Destination, options: DestinationOptions) -> None:
+        """Deliver through `destination` from the next batch on, in the place of `known`, or of what this one was.
+
+        What is on its way is answered by whom it was sent to; the old destination is stopped after that.
+        """
+        old, retry = known.destination, known.options.retry
+        if known is not self:
+            self.breaker, self.limit, self.paused = known.breaker, known.limit, known.paused
+        self.destination, self.options = destination, options
+        if destination is not old:
+            self.paused = True  # until it is started
+            self.limit = destination.batch_size
+            known.leave(old)
+        if destination is not old or retry != options.retry:
+            self.breaker = Breaker(options.retry, self.rng)
+            self._longest = options.retry.max * (1 + options.retry.jitter)
+
+    def leave(self, destination: Destination | None = None) -> None:
+        """Stop a destination that is used no more, once its calls are answered."""
+        self._leaving.append(destination or self.destination)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for destination in [one for one in self._leaving if not self._calls[one]]:
+            self._leaving.remove(destination)
+            del self._calls[destination]
+            destination.stop()
+
     def _pump(self) -> None:
         self._scheduled = None
-        while not self.paused and self._ready and self.in_flight < self.destination.in_flight:
+        while not (self.paused or self._held) and self._ready and self.in_flight < self.destination.in_flight:
             limit = self.breaker.limit(self.clock.seconds(), self.limit)
             if not limit:
                 self._sleep()
@@ -208,15 +246,24 @@ class Sender:
             Delivery(entry.id, self.name, entry.units, entry.payload or b"", entry.attempts, entry.next_at)
             for entry in batch
         ]
+        destination = self.destination
         try:
-            answered = self.destination.deliver(asked)
+            answered = destination.deliver(asked)
         except Exception as error:
             self._broken(batch, error)
             return
+        self._calls[destination] += 1
+        answered.addBoth(partial(self._returned, destination))
         answered.addCallbacks(
             partial(self._answered, batch), lambda failure: self._broken(batch, failure.value)
         )
         answered.addErrback(lambda failure: log.error("deliver.bug", error=failure.type.__name__))
+
+    def _returned(self, destination: Destination, result: Any) -> Any:
+        self._calls[destination] -= 1
+        if self._leaving:
+            self._let_go()
+        return result
 
     def _broken(self, batch: list[Entry], error: BaseException) -> None:
         """`deliver` raised: a defect of the destination. Perhaps applied, so: unknown."""
@@ -278,36 +325,7 @@ class Sender:
         self._sleeping.clear()
 
     def _change(self, entry: Entry, outcome: Outcome, *, alone: bool) -> deliveries.Delivered:
-        """C3 for one delivery."""
-        at = self.now()
-        attempts = entry.attempts + 1
-        state, next_at = DeliveryState.QUEUED, 0
-        if outcome.result == Result.SENT:
-            state = DeliveryState.SENT
-        elif outcome.result == Result.PERMANENT:
-            state = DeliveryState.ERROR
-        elif outcome.result == Result.CONFIG:
-            pass
-        elif alone:
-            limit = self.options.retry.attempts
-            if limit and attempts >= limit:
-                state = DeliveryState.ERROR
-            else:
-                next_at = at + int(wait(self.options.retry, attempts, self.rng) * 1e6)
-        return deliveries.Delivered(
-            message_id=entry.id,
-            destination=self.name,
-            state=state,
-            attempts=attempts,
-            at=at,
-            next_at=next_at,
-            error_code=outcome.code or None,
-            error_text=outcome.text or None,
-            error_place=outcome.place or None,
-            record=outcome.record or None,
-            request=outcome.request,
-            response=outcome.response,
-        )
+        return made_of(self.name, entry, outcome, self.options.retry, self.now(), self.rng, alone=alone)
 
     # C3 ---------------------------------------------------------------------------------------------------
 

@@ -51,8 +51,11 @@ class Operator:
         }
 
     def register(self, verb: str, act: Callable[[dict[str, Any]], Any]) -> None:
-        """Let commands ask for one more thing: `act(args)` gives its result, or a Deferred of it."""
-        self._verbs[verb] = lambda command: act(command.args)
+        """Let commands ask for one more thing: `act(args)` gives its result, or a Deferred of it.
+
+        `args["actor"]` is who asks.
+        """
+        self._verbs[verb] = lambda command: act({**command.args, "actor": command.actor})
 
     @inlineCallbacks
     def poll(self) -> Any:
@@ -96,14 +99,13 @@ class Operator:
         """In the turn of the commit, as the intake does: a router takes messages by rising id."""
         if verb == "replay":
             self.discarded([(one.old, name) for one in changed for name in one.replaced])
-            self.arrived([one.new for one in changed])
+            self._replayed([one.new for one in changed])
         elif verb == "resend":
             self._resent(changed)
         else:
             self.discarded([(message_id, name) for message_id, name in changed if name])
 
-    def arrived(self, ids: list[int]) -> None:
-        """New RECEIVED messages that no listener brought: replays, and the parts of a message that was split."""
+    def _replayed(self, ids: list[int]) -> None:
         for name, row in unrouted_of(self.reader, ids):
             channel = self.channels.get(name)
             if channel is not None:

@@ -107,11 +107,19 @@ class Intake:
         self._rejects = options.duplicates.other_bytes == "reject"
         self.answers: Answers | None = None  # None: every ACK is known with C1
         self.application: Send | None = None  # where application ACKs go, when not to the same connection
-        self.straight: str | None = None  # nothing is to be done: C1 is C2; the configuration's version
+        self.straight = False  # nothing is to be done: C1 is C2
+        self.version = ""  # of the configuration
         self.refusing: HL7Error | None = None  # why nothing is taken (backlog, disk)
         self.received = self.refused = 0
         self._open: list[Taken] | None = None  # the group that the writer has not begun yet
         self._last_ack = 0
+
+    def follow(self, old: Intake) -> None:
+        """Go on where the intake of the old declaration stands. Who waits for a late answer of it still gets it."""
+        self.received, self.refused, self.refusing = old.received, old.refused, old.refusing
+        self._last_ack = old._last_ack
+        if self.answers is not None and old.answers is not None:
+            self.answers.waiting = old.answers.waiting
 
     def receive(self, incoming: Incoming) -> None:
         """Take one frame from the listener."""
@@ -150,8 +158,9 @@ class Intake:
         if error is not None:
             row.state = MessageState.ERROR.value
             row.error_code, row.error_text, row.error_place = error.code, error.what, error.where
-        elif self.straight is not None:
-            row.state, row.config_version = MessageState.TRANSFORMED.value, self.straight
+            row.config_version = self.version or None
+        elif self.straight:
+            row.state, row.config_version = MessageState.TRANSFORMED.value, self.version
         if error is not None or self.answers is None or self._known_at_once(header):
             code = error.ack if error else "AA"
             if self._accepts(header):
@@ -224,7 +233,11 @@ class Intake:
             )
             if one.filtered and not one.result.duplicate_of:
                 state, at = MessageState.FILTERED, one.row.received_at
-                messages.route(tx, messages.Routed(one.result.id, state, at, reason=one.filtered))
+                version = self.version or None
+                routed = messages.Routed(
+                    one.result.id, state, at, reason=one.filtered, config_version=version
+                )
+                messages.route(tx, routed)
 
     def _done(self, group: list[Taken], _: None, error: Exception | None) -> None:
         """C1 is committed, or has failed: only now anybody is answered."""

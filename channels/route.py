@@ -10,8 +10,8 @@ memory holds at most `WINDOW` messages, and what does not fit is read again from
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -77,6 +77,8 @@ class Router:
         read: Unrouted,
         done: Callable[[list[tuple[Arrived, Rendered]]], None],
         guard: Guard,
+        *,
+        careful: int = CAREFUL,
     ) -> None:
         self.pipelines = pipelines
         self.writer = writer
@@ -86,8 +88,9 @@ class Router:
         self.done = done
         self.guard = guard
         self.paused = False
+        self._held = False  # while channels are put together anew: see channels.wiring
         self._pausing: set[str] = set()
-        self._careful = CAREFUL  # what is left of the first messages after a start
+        self._careful = careful  # what is left of the first messages after a start
         self._marked: Arrived | None = None  # found at the start, and marked as being at work
         self._marking = False  # the mark is not durable yet
         self.pending = 0  # messages rendered, C2 not committed
@@ -113,7 +116,7 @@ class Router:
 
     def wake(self) -> None:
         """Go on with the next slice in the next turn of the reactor."""
-        if self._scheduled is None and not self.paused:
+        if self._scheduled is None and not (self.paused or self._held):
             self._scheduled = self.clock.callLater(0, self._slice)
 
     def pause(self, channel: str) -> None:
@@ -127,9 +130,28 @@ class Router:
         self.paused = False
         self.wake()
 
+    def hold(self, held: bool) -> None:
+        """Begin nothing more, whatever people do meanwhile; or no longer so."""
+        self._held = held
+        self.wake()
+
+    def take_over(self, pausing: Iterable[str]) -> None:
+        """Pause for those of its channels that are paused already."""
+        self._pausing = self.pipelines.keys() & set(pausing)
+        self.paused = self._pausing >= self.pipelines.keys()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is on its way to the store."""
+        return not self.pending and not self._marking
+
+    def use(self, pipelines: dict[str, Pipeline]) -> None:
+        """Route by these from the next message on. What was rendered keeps the version that rendered it."""
+        self.pipelines = {**self.pipelines, **pipelines}
+
     def _slice(self) -> None:
         self._scheduled = None
-        if self.paused or self.pending >= WINDOW:
+        if self.paused or self._held or self.pending >= WINDOW:
             return  # C2's commit wakes us again
         if self._rewound and self.pending:
             return
@@ -169,9 +191,11 @@ class Router:
                 self.guard.arm()
                 try:
                     pipeline = self.pipelines[arrived.meta.channel]
-                    group.append(
-                        (arrived, pipeline.process(arrived.raw, arrived.meta) if arrived.raw else DAMAGED)
+                    rendered = (
+                        pipeline.process(arrived.raw, arrived.meta) if arrived.raw else replace(DAMAGED)
                     )
+                    rendered.version = pipeline.version
+                    group.append((arrived, rendered))
                 finally:
                     self.guard.disarm()
         return group
@@ -188,7 +212,8 @@ class Router:
         self._careful -= 1
         arrived = self._next()
         if arrived.attempts >= LIVES:
-            group = [(arrived, POISON)]
+            version = self.pipelines[arrived.meta.channel].version
+            group = [(arrived, replace(POISON, version=version))]
             self.pending += 1
             self.writer.submit(partial(self._store, group), partial(self._stored, group))
             self.wake()
@@ -228,25 +253,23 @@ class Router:
     def _store(self, group: list[tuple[Arrived, Rendered]], tx: Any) -> list[bool]:
         """C2: what became of each message, and its deliveries with their payloads."""
         at = self.now()
-        routed = []
-        for arrived, rendered in group:
-            done = messages.Routed(
-                id=arrived.meta.id,
-                state=rendered.state,
-                at=at,
-                deliveries=[messages.NewDelivery(name, payload) for name, payload in rendered.payloads],
-                reason=rendered.reason or None,
-                error_code=rendered.code or None,
-                error_text=rendered.text or None,
-                error_place=rendered.place or None,
-                config_version=self.pipelines[arrived.meta.channel].version or None,
+        return [
+            messages.route(
+                tx,
+                messages.Routed(
+                    id=arrived.meta.id,
+                    state=rendered.state,
+                    at=at,
+                    deliveries=[messages.NewDelivery(name, payload) for name, payload in rendered.payloads],
+                    reason=rendered.reason or None,
+                    error_code=rendered.code or None,
+                    error_text=rendered.text or None,
+                    error_place=rendered.place or None,
+                    config_version=rendered.version or None,
+                ),
             )
-            routed.append(messages.route(tx, done))
-            if rendered.parts and routed[-1]:
-                rendered.part_ids = [
-                    messages.add_part(tx, part) for part in _parts(arrived, rendered, at, tx)
-                ]
-        return routed
+            for arrived, rendered in group
+        ]
 
     def _stored(
         self, group: list[tuple[Arrived, Rendered]], routed: list[bool] | None, error: BaseException | None
@@ -266,21 +289,8 @@ class Router:
         for arrived, rendered in group:
             if len(group) == 1:
                 text = f"what the steps made cannot be stored ({type(error).__name__})"
-                rendered = Rendered(MessageState.ERROR, code="route.refused", text=text, place="route")
+                code, version = "route.refused", rendered.version
+                rendered = Rendered(MessageState.ERROR, code=code, text=text, place="route", version=version)
             alone = [(arrived, rendered)]
             self.pending += 1
             self.writer.submit(partial(self._store, alone), partial(self._stored, alone))
-
-
-def _parts(arrived: Arrived, rendered: Rendered, at: Micros, tx: Any) -> Iterator[messages.NewMessage]:
-    """The rows of the messages that this one was split into; without keys of their own they have its keys."""
-    meta = arrived.meta
-    for part in rendered.parts:
-        mrn, visit, key, also = part.identity
-        first, *others = (tx.blind(f"key:{one}") for one in (key, *also)) if key else arrived.keys or (0,)
-        new = messages.NewMessage(
-            meta.channel, part.raw, at, part.control_id, part.type, meta.sender, meta.peer
-        )
-        new.ordering_key, new.also_keys = first, tuple(sorted(set(others) - {first}))
-        new.mrn, new.visit, new.parent_id = mrn, visit, meta.id
-        yield new

@@ -78,7 +78,7 @@ class Upkeep:
         self._now = now
         self._channels = channels
         self._released = released
-        self._in_thread = in_thread or self._threaded
+        self._in_thread = in_thread or partial(threaded, reactor)
         self.disk = DiskWatch(Path(store.path), disk, channels.values)
         self._look = LoopingCall(self.disk.look)
         self._look.clock = reactor
@@ -93,20 +93,6 @@ class Upkeep:
         self._counts: Counter[str] = Counter()  # of the run at work, or the last one
         self._at: Micros = 0  # its begin
         self._reencrypting = False
-
-    def _threaded(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
-        result: Deferred[Any] = Deferred()
-
-        def work() -> None:
-            try:
-                value = function(*args)
-            except Exception:
-                self._clock.callFromThread(result.errback, Failure())
-            else:
-                self._clock.callFromThread(result.callback, value)
-
-        Thread(target=work, name="isthmus-upkeep", daemon=True).start()
-        return result
 
     # Life -------------------------------------------------------------------------------------------------
 
@@ -270,6 +256,11 @@ class Upkeep:
             if waited >= PATIENCE:
                 return ROWS // 10
 
+    def use(self, disk: Disk) -> None:
+        """The configuration has changed."""
+        self.disk.use(disk)
+        self._obey_levels()
+
     def _obey_levels(self) -> None:
         levels: dict[str, str] = {
             name: channel.spec.options.storage for name, channel in self._channels.items()
@@ -319,6 +310,22 @@ class Upkeep:
             changed = yield self._writer.run(partial(_reencrypt, rows))
             self._counts["reencrypted"] += changed
         self._reencrypting = False
+
+
+def threaded(reactor: Any, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+    """Run a function in a thread of its own; the Deferred fires on the reactor thread."""
+    result: Deferred[Any] = Deferred()
+
+    def work() -> None:
+        try:
+            value = function(*args)
+        except Exception:
+            reactor.callFromThread(result.errback, Failure())
+        else:
+            reactor.callFromThread(result.callback, value)
+
+    Thread(target=work, name="isthmus-work", daemon=True).start()
+    return result
 
 
 def _keeps_less(options: ChannelOptions) -> bool:

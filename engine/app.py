@@ -20,25 +20,17 @@ import structlog
 from twisted.internet.defer import DeferredList, inlineCallbacks
 from twisted.internet.task import LoopingCall, deferLater
 
-from channels.answers import Answers, sender_to
-from channels.backlog import Backlog
 from channels.build import Builder
-from channels.channel import Channel
-from channels.deliver import Sender
 from channels.guard import Guard
-from channels.lanes import Lanes
 from channels.operate import Operator
-from channels.pipeline import Pipeline, Rendered
-from channels.receive import Intake
-from channels.route import Arrived, Router
+from channels.reload import Reloader, Running
 from channels.upkeep import Upkeep
+from channels.wiring import Wiring, order_groups
 from engine import clock, systemd
-from engine.model import Meta
 from engine.security.keyring import open_keyring
-from engine.spec.channel import ChannelSpec, Configuration
-from engine.store import commands, deliveries, messages
-from engine.store.stale import Order, keep_order
-from engine.store.standing import standing, unfinished
+from engine.spec.channel import Configuration
+from engine.store import commands
+from engine.store.stale import keep_order
 from engine.store.store import Store, open_store
 from engine.store.training import Trainer
 
@@ -62,7 +54,6 @@ class Engine:
         now: Callable[[], clock.Micros] = clock.now,
         rng: random.Random | None = None,
     ) -> None:
-        self.configuration = configuration
         self.data_dir = data_dir
         self.reactor = reactor
         self.now = now
@@ -76,16 +67,18 @@ class Engine:
         self.store: Store = open_store(data_dir, self.keyring, mode="engine", reactor=reactor, now=now)
         self.writer = self.store.writer
         self.guard = Guard()
-        self.channels: dict[str, Channel] = {}
-        self.backlogs: dict[tuple[str, str], Backlog] = {}  # (channel, destination)
-        for group in order_groups(specs):
-            self._group(group, pipelines, listeners)
+        self.wiring = Wiring(self.store, self.keyring, reactor, now, self.rng, self.guard)
+        self.channels, self.backlogs = self.wiring.channels, self.wiring.backlogs
+        groups = [self.wiring.group(group, pipelines) for group in order_groups(specs)]
+        self.wiring.install(groups, specs, pipelines, self.wiring.fresh(groups, specs, listeners))
         self.operator = Operator(self.channels, self.backlogs, self.writer, self.store.reader, reactor)
         self.trainer = Trainer(self.store, reactor)
         self.upkeep = Upkeep(
             self.store, self.keyring, reactor, now, self.channels, configuration.disk, self.operator.discarded
         )
-        for verb, act in self.upkeep.commands().items():
+        running = Running(configuration, self.builder, specs, pipelines, now())
+        self.reloader = Reloader(running, self.wiring, self.upkeep, data_dir)
+        for verb, act in {**self.upkeep.commands(), **self.reloader.commands()}.items():
             self.operator.register(verb, act)
         self._loops = [
             LoopingCall(self.operator.poll),
@@ -95,117 +88,6 @@ class Engine:
         for loop in self._loops:
             loop.clock = reactor
 
-    # Building ---------------------------------------------------------------------------------------------
-
-    def _group(
-        self, specs: list[ChannelSpec], pipelines: dict[str, Pipeline], listeners: dict[str, Any]
-    ) -> None:
-        """Channels whose messages are kept in order with each other: one router, lanes in common."""
-        names = [spec.name for spec in specs]
-        router = Router(
-            {name: pipelines[name] for name in names},
-            self.writer,
-            self.reactor,
-            self.now,
-            partial(self._unrouted, names),
-            self._routed,
-            self.guard,
-        )
-        shared: dict[str, Backlog] = {}
-        for spec in specs:
-            senders = []
-            for item, route in zip(spec.destinations, pipelines[spec.name].routes, strict=True):
-                scope = getattr(item.bound.settings, "connection", "") if len(specs) > 1 else ""
-                backlog = shared.get(scope) if scope else None
-                if backlog is None:
-                    backlog = Backlog(Lanes(), partial(self._standing, []), self.reactor)
-                    backlog.read = partial(self._standing, backlog.senders)
-                    if scope:
-                        shared[scope] = backlog
-                sender = Sender(
-                    spec.name,
-                    item.name,
-                    route.destination,
-                    item.options,
-                    backlog.lanes,
-                    self.writer,
-                    self.reactor,
-                    self.now,
-                    self._payload,
-                    self.rng,
-                )
-                backlog.join(sender, spec.options.lanes)
-                self.backlogs[spec.name, item.name] = backlog
-                senders.append(sender)
-            form = self.builder.format(spec)
-            intake = Intake(
-                spec.name, spec.options, form, self.writer, self.keyring, self.now, lambda taken: None
-            )
-            channel = Channel(spec, listeners[spec.name], intake, router, senders)
-            intake.stored = channel.stored
-            channel.open = unfinished(self.store.reader, spec.name)
-            if spec.options.ack != "stored" or spec.options.ack_mode == "enhanced":
-                intake.answers = Answers(
-                    spec.name, spec.options, self.writer, self.store.reader, self.reactor, intake.acknowledge
-                )
-                if spec.options.ack_to:
-                    intake.application = sender_to(spec.options.ack_to, self.reactor, spec.name)
-            elif pipelines[spec.name].empty:
-                intake.straight = self.builder.version
-            for sender in senders:
-                sender.finished, sender.ended = channel.finished, channel.ended
-            self.channels[spec.name] = channel
-
-    # What the channels read from the store ----------------------------------------------------------------
-
-    def _unrouted(self, names: list[str], after: int, limit: int) -> list[Arrived]:
-        reader = self.store.reader
-        with reader.snapshot():  # else a commit between two channels hides messages below the last one
-            found = [
-                Arrived(
-                    Meta(row.id, name, row.received_at, row.control_id, row.type, row.sender, row.peer),
-                    row.raw,
-                    row.ordering_keys,
-                    row.attempts,
-                )
-                for name in names
-                for row in messages.unrouted(reader, name, after, limit)
-            ]
-        found.sort(key=lambda arrived: arrived.meta.id)
-        return found[:limit]
-
-    def _standing(self, destinations: Any, from_id: int, limit: int) -> list[Any]:
-        return standing(self.store.reader, destinations, from_id, limit)
-
-    def _order(self) -> dict[str, Order]:
-        """For the warning before an operator puts older data over newer."""
-        scopes = {
-            backlog: str(number) for number, backlog in enumerate(dict.fromkeys(self.backlogs.values()))
-        }
-        return {
-            name: Order(
-                channel.intake.ordering_key,
-                {to: scopes[backlog] for (owner, to), backlog in self.backlogs.items() if owner == name},
-            )
-            for name, channel in self.channels.items()
-        }
-
-    def _payload(self, message_id: int, destination: str) -> bytes:
-        return deliveries.payload(self.store.reader, message_id, destination) or b""
-
-    def _routed(self, group: list[tuple[Arrived, Rendered]]) -> None:
-        """C2 is committed: hand the deliveries to their lanes."""
-        for arrived, rendered in group:
-            name = arrived.meta.channel
-            for destination, payload in rendered.payloads:
-                self.backlogs[name, destination].offer(
-                    name, destination, arrived.meta.id, arrived.keys, payload
-                )
-            if rendered.part_ids:
-                self.operator.arrived(rendered.part_ids)
-            self.channels[name].finished(1 - len(rendered.payloads))
-            self.channels[name].ended(arrived.meta.id)
-
     # Life -------------------------------------------------------------------------------------------------
 
     @inlineCallbacks
@@ -213,10 +95,11 @@ class Engine:
         """Fill the lanes, start every channel. Gives a Deferred that fires when all ports are open."""
         self.guard.install()
         self.writer.on_state(self._store_state)
-        self.writer.submit(partial(keep_order, channels=self._order()))
+        self.writer.submit(partial(keep_order, channels=self.wiring.order()))
         for backlog in set(self.backlogs.values()):
             backlog.fill()
         self.upkeep.start()
+        self.reloader.start()
         yield DeferredList([channel.start() for channel in self.channels.values()])
         for channel in self.channels.values():
             channel.router.wake()
@@ -231,6 +114,7 @@ class Engine:
         systemd.notify("STOPPING=1\nSTATUS=stopping")
         self.trainer.close()
         stopping = self.upkeep.stop()
+        self.reloader.stop()
         for loop in self._loops:
             if loop.running:
                 loop.stop()
@@ -263,8 +147,7 @@ class Engine:
         """What `status` and the console show."""
         return {
             "pid": os.getpid(),
-            "config": str(self.configuration.document.path),
-            "config_version": self.builder.version,
+            **self.reloader.status(),
             "store": {"state": self.writer.state, "backlog": self.writer.backlog, **self.upkeep.status()},
             "channels": {name: channel.status() for name, channel in self.channels.items()},
         }
@@ -278,22 +161,3 @@ class Engine:
         )
         if self.writer.state == "open" and epoch is not None:
             self.writer.submit(lambda tx: commands.heartbeat(tx, epoch, status))
-
-
-def order_groups(specs: list[ChannelSpec]) -> list[list[ChannelSpec]]:
-    """Channels joined by `order_with`, directly or through others; every other channel alone."""
-    leader = {spec.name: spec.name for spec in specs}
-
-    def find(name: str) -> str:
-        while leader[name] != name:
-            name = leader[name]
-        return name
-
-    for spec in specs:
-        other = spec.options.order_with
-        if other in leader:
-            leader[find(spec.name)] = find(other)
-    groups: dict[str, list[ChannelSpec]] = {}
-    for spec in specs:
-        groups.setdefault(find(spec.name), []).append(spec)
-    return list(groups.values())

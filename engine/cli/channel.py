@@ -1,7 +1,8 @@
-"""`channel`: start, stop, pause and resume one channel of the running engine."""
+"""`channel`: start, stop, pause and resume one channel of the running engine; reload the configuration."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -11,15 +12,38 @@ from engine.cli.options import data_option
 
 
 @click.command("channel")
-@click.argument("act", type=click.Choice(["start", "stop", "pause", "resume"]))
-@click.argument("name")
+@click.argument("act", type=click.Choice(["start", "stop", "pause", "resume", "reload"]))
+@click.argument("name", default="")
+@click.option("--note", default="", help="Why (for reload): kept in `isthmus config history`.")
 @data_option
-def command(act: str, name: str, data: Path) -> None:
+def command(act: str, name: str, note: str, data: Path) -> None:
     """Let a channel of the running engine ACT.
 
     stop closes its port; pause goes on receiving but delivers nothing; resume also tries held destinations.
+    reload takes up the edited configuration: all that changed and nothing else; with NAME that channel is made
+    anew even if it did not change (renewed certificates). One with errors is told (exit 1), the old one goes on.
 
     Example: isthmus channel pause adt
     """
+    if act == "reload":
+        sys.exit(reload(data, name, note))
+    if not name:
+        raise click.UsageError("name the channel")
     result = access.ask(data, "channel", {"name": name, "act": act})
     click.echo(f"{result['channel']}: {result['state']}")
+
+
+def reload(data: Path, name: str = "", note: str = "") -> int:
+    """Ask the engine to take up the configuration, and tell what became of it; gives the exit code."""
+    result = access.ask(data, "reload", {"name": name, "note": note})
+    if not result["taken"]:
+        for problem in result["problems"]:
+            click.echo(problem, err=True)
+        click.echo(f"Not taken: version {result['version']} goes on.", err=True)
+        return 1
+    for channel, what in result["changes"].items():
+        click.echo(f"{channel}: {', '.join(what)}")
+    if not result["changes"]:
+        click.echo("No channel changed.")
+    click.echo(f"Version {result['version']} runs.")
+    return 0

@@ -33,17 +33,24 @@ GC_THRESHOLD = (
     show_default=True,
     help="How much is told on standard error.",
 )
-def command(config: Path, data: Path, check: bool, log: str) -> None:
+@click.option(
+    "--watch/--no-watch",
+    default=True,
+    show_default=True,
+    help="Take up edited configuration files by itself.",
+)
+def command(config: Path, data: Path, check: bool, log: str, watch: bool) -> None:
     """Start the engine: open the ports of every channel, deliver what is open.
 
     Refuses a configuration with errors. SIGTERM or Ctrl-C stops it in order: ports first, then what is on its
-    way finishes.
+    way finishes. SIGHUP takes up the edited configuration, as does `isthmus channel reload`; one with errors is
+    told and the old one goes on.
 
     Example: isthmus run --config config/channels.yaml --data /var/lib/isthmus
     """
     configuration = checked(config)
     if check:
-        from engine.cli.lint import check as build
+        from channels.lint import check as build
 
         problems = build(configuration)
         for problem in problems:
@@ -54,6 +61,8 @@ def command(config: Path, data: Path, check: bool, log: str) -> None:
 
     reactor = steady()
     engine = Engine(configuration, data, reactor)
+    if watch:
+        engine.reloader.watch.start()
     sys.exit(serve(engine, reactor))
 
 
@@ -70,6 +79,9 @@ def serve(engine: Any, reactor: Any, then: Any = None) -> int:
     def signalled(number: int, _frame: Any) -> None:
         reactor.callFromThread(stop)
 
+    def hung_up(number: int, _frame: Any) -> None:
+        reactor.callFromThread(engine.reloader.ask, "signal")
+
     def broken(failure: Any) -> None:
         code = getattr(failure.value, "code", "")
         click.echo(f"isthmus: {failure.getErrorMessage()} [{code or failure.type.__name__}]", err=True)
@@ -80,6 +92,7 @@ def serve(engine: Any, reactor: Any, then: Any = None) -> int:
     def begin() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signalled)
+        signal.signal(signal.SIGHUP, hung_up)
         starting = engine.start()
         if then is not None:
             starting.addCallback(lambda _: then(engine, stop))

@@ -49,6 +49,11 @@ def troubles(told: dict[str, Any]) -> list[str]:
     status = (told["engine"] or {}).get("status", {}) if told["running"] else {}
     if status.get("store", {}).get("state", "open") != "open":
         found.append(f"the store is {status['store']['state']}")
+    if problem := status.get("config_problem"):
+        more = f" (and {problem['problems'] - 1} more)" if problem["problems"] > 1 else ""
+        found.append(
+            f"configuration not taken: {problem['why']}{more}; version {status['config_version']} goes on"
+        )
     disk = status.get("store", {}).get("disk", {})
     if disk.get("state", "ok") != "ok":
         doing = (

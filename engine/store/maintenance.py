@@ -18,6 +18,7 @@ from engine.store.bodies import ENCRYPTED, PACKED, SMALL, Kind, body_id, compres
 from engine.store.sqlite import classify
 from engine.store.store import write_fingerprints
 from engine.store.tx import Tx
+from engine.store.versions import files_row
 
 SAMPLES = 200
 DICTIONARY_BYTES = 8192
@@ -101,7 +102,8 @@ def save_dictionary(tx: Tx, trained: Trained, bodies: int = 0) -> int:
 def reencrypt(tx: Tx, after: int = 0, limit: int = 500) -> int | None:
     """Put the next `limit` bodies under the current key. Gives where to go on, None when all are done.
 
-    The dictionaries are done with the first batch. After the last one the old keys are not needed any more.
+    Dictionaries and the history of configurations are done with the first batch. After the last one the old keys
+    are not needed any more.
     """
     current = tx.codec.keys.current
     if after == 0:
@@ -109,6 +111,9 @@ def reencrypt(tx: Tx, after: int = 0, limit: int = 500) -> int | None:
         for number, blob in tx.rows("SELECT id, data FROM dictionary"):
             again = tx.codec.reseal(dictionary_row(number), blob)
             tx.execute("UPDATE dictionary SET data = ? WHERE id = ?", (again, number))
+        for number, blob in tx.rows("SELECT id, files FROM config WHERE files IS NOT NULL"):
+            again = tx.codec.reseal(files_row(number), blob)
+            tx.execute("UPDATE config SET files = ? WHERE id = ?", (again, number))
     rows = tx.rows(
         "SELECT id, data FROM body WHERE id > ? ORDER BY id LIMIT ?", (after - (after == 0), limit)
     )
@@ -154,6 +159,7 @@ def keys_in_use(tx: Tx) -> set[int]:
     """Keys that bodies and dictionaries are encrypted with. Reads every body's first bytes: takes its time."""
     heads = tx.rows(
         "SELECT DISTINCT hex(substr(data, 1, 2)) FROM body UNION SELECT hex(substr(data, 1, 2)) FROM dictionary"
+        " UNION SELECT hex(substr(files, 1, 2)) FROM config WHERE files IS NOT NULL"
     )
     found = [bytes.fromhex(row[0]) for row in heads]
     return {head[1] for head in found if head[0] & ENCRYPTED}
@@ -192,6 +198,11 @@ def check(tx: Tx, bodies: bool = True) -> list[str]:
 
 def _unreadable(tx: Tx) -> list[str]:
     wrong: list[str] = []
+    for number, blob in tx.rows("SELECT id, files FROM config WHERE files IS NOT NULL"):
+        try:
+            tx.codec.open(files_row(number), blob)
+        except Exception as error:
+            wrong.append(f"the files of configuration {number} in the history: {error}")
     after = -1
     while rows := tx.rows("SELECT id, data FROM body WHERE id > ? ORDER BY id LIMIT 500", (after,)):
         after = rows[-1][0]

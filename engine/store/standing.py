@@ -48,10 +48,15 @@ def _read(tx: Tx, query: str, channel: str, destination: str, from_id: int, limi
     ]
 
 
-def unfinished(tx: Tx, channel: str) -> int:
-    """How many messages and deliveries of a channel still need work."""
-    count: int = tx.execute(Q["unfinished"], (channel,)).fetchone()[0]
-    return count
+def unfinished(tx: Tx, channel: str, destinations: Iterable[tuple[str, str]] | None = None) -> int:
+    """How many messages and deliveries of a channel still need work; of deliveries only those to `destinations`,
+    (channel, destination) pairs, when these are given."""
+    if destinations is None:
+        count: int = tx.execute(Q["unfinished"], (channel,)).fetchone()[0]
+        return count
+    counts = [tx.execute(Q["count_unrouted"], (channel,)).fetchone()[0]]
+    counts += [tx.execute(Q["count_open"], pair).fetchone()[0] for pair in destinations]
+    return sum(counts)
 
 
 def unrouted_of(tx: Tx, ids: Iterable[int]) -> list[tuple[str, Unrouted]]:

@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 from engine_process import adt
 
-import engine.app
+import channels.wiring
 import engine.store.standing
 from engine.errors import StepTimeout
 from engine.security.keyring import open_keyring
@@ -64,9 +64,9 @@ def between(monkeypatch, module, name, act):
 
 def test_messages_of_joined_channels(make, monkeypatch, other):
     desk, _ = make(JOINED)
-    between(monkeypatch, engine.app.messages, "unrouted", lambda: other(False))
-    assert desk.engine._unrouted(["adt", "siu"], 0, 10) == []
-    found = desk.engine._unrouted(["adt", "siu"], 0, 10)
+    between(monkeypatch, channels.wiring.messages, "unrouted", lambda: other(False))
+    assert desk.engine.wiring._unrouted(["adt", "siu"], 0, 10) == []
+    found = desk.engine.wiring._unrouted(["adt", "siu"], 0, 10)
     assert [one.meta.control_id for one in found] == ["c0", "c1"]
 
 
@@ -74,8 +74,8 @@ def test_deliveries_of_joined_channels(make, monkeypatch, other):
     desk, _ = make(JOINED)
     between(monkeypatch, engine.store.standing, "_read", lambda: other(True))
     pairs = [("adt", "out"), ("siu", "out")]
-    assert desk.engine._standing(pairs, 0, 10) == []
-    assert [one.channel for one in desk.engine._standing(pairs, 0, 10)] == ["adt", "siu"]
+    assert desk.engine.wiring._standing(pairs, 0, 10) == []
+    assert [one.channel for one in desk.engine.wiring._standing(pairs, 0, 10)] == ["adt", "siu"]
 
 
 def failing(times):
@@ -94,9 +94,9 @@ def test_a_store_that_cannot_be_read_stops_neither_routing_nor_delivering(make, 
     out.auto = None
     desk.send(("a1", "A"), ("b1", "B"))
     routing, filling = failing(2), failing(2)
-    unrouted, standing = engine.app.Engine._unrouted, engine.app.Engine._standing
-    monkeypatch.setattr(engine.app.Engine, "_unrouted", lambda *args: (routing(), unrouted(*args))[1])
-    monkeypatch.setattr(engine.app.Engine, "_standing", lambda *args: (filling(), standing(*args))[1])
+    unrouted, standing = channels.wiring.Wiring._unrouted, channels.wiring.Wiring._standing
+    monkeypatch.setattr(channels.wiring.Wiring, "_unrouted", lambda *args: (routing(), unrouted(*args))[1])
+    monkeypatch.setattr(channels.wiring.Wiring, "_standing", lambda *args: (filling(), standing(*args))[1])
     desk.crash()
     assert out.calls == []
     desk.send(("c1", "C"))

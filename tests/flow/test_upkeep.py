@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, namedtuple
+from functools import partial
 from threading import Event
 
 import pytest
@@ -163,7 +164,7 @@ def test_a_stop_does_not_wait_for_a_long_look_at_the_tables(desk, monkeypatch):
                 " (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n)")  # fmt: skip
 
     monkeypatch.setattr(retention.Sizes, "floor", endless)
-    desk.engine.upkeep._in_thread = desk.engine.upkeep._threaded
+    desk.engine.upkeep._in_thread = partial(upkeep.threaded, desk.reactor)
     desk.engine.upkeep.run()
     desk.reactor.run_handed(wait=True)
     assert begun.wait(10)
@@ -200,7 +201,7 @@ def test_acks_beside_pruning_and_no_group_holds_more_than_a_batch(desk):
     """The real commit thread and the real reading thread; deleted rows are counted by the database itself."""
     desk = desk("retention: {content: 1d, messages: 8d}")
     desk.send(*[(f"C{n}", str(n)) for n in range(3000)])
-    desk.engine.upkeep._in_thread = desk.engine.upkeep._threaded
+    desk.engine.upkeep._in_thread = partial(upkeep.threaded, desk.reactor)
     writer, db = desk.engine.writer, desk.engine.store._writing.db
     deleted, groups = [0], []
     db.create_function("gone", 0, lambda: deleted.__setitem__(0, deleted[0] + 1))

@@ -65,6 +65,12 @@ SELECT d.message_id, d.state, d.attempts, d.next_at, m.ordering_key, m.also_keys
 SELECT (SELECT count(*) FROM message WHERE channel = ?1 AND state = 'RECEIVED')
   + (SELECT count(*) FROM delivery WHERE channel = ?1 AND state IN ('QUEUED', 'PENDING'));
 
+-- count_unrouted: messages of a channel that are not routed yet
+SELECT count(*) FROM message WHERE channel = ? AND state = 'RECEIVED';
+
+-- count_open: deliveries of a channel to a destination that are not done yet
+SELECT count(*) FROM delivery WHERE channel = ? AND destination = ? AND state IN ('QUEUED', 'PENDING');
+
 -- unrouted_of: RECEIVED messages by id, with their bytes
 SELECT m.channel, m.id, m.received_at, m.control_id, m.type, m.sender, m.peer, m.ordering_key, m.also_keys,
     m.attempts, b.data

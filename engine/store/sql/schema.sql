@@ -152,6 +152,18 @@ CREATE TABLE setting (
   value TEXT NOT NULL
 ) WITHOUT ROWID;
 
+-- The configurations that ran: one row each time one was taken up.
+CREATE TABLE config (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  version TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  actor TEXT NOT NULL,
+  note TEXT NOT NULL DEFAULT '',
+  changes TEXT NOT NULL DEFAULT '[]',    -- [[channel, [what of it changed]]]
+  files BLOB                             -- name -> content, encrypted; with the first row of a version
+);
+CREATE INDEX config_version ON config (version);
+
 -- Written and emptied again to find out whether a full or broken disk has recovered.
 CREATE TABLE probe (
   id INTEGER PRIMARY KEY,

@@ -1,0 +1,57 @@
+"""What an outcome makes of a delivery: the row of C3.
+
+Guarantees: SENT and ERROR are for good; a delivery that failed alone waits by itself, longer each time; one that
+failed with its whole destination, or because the destination refuses us, stays QUEUED and is due at once.
+"""
+
+from __future__ import annotations
+
+import random
+
+from channels.lanes import Entry
+from channels.retry import wait
+from engine.clock import Micros
+from engine.model import Outcome
+from engine.spec.options import Retry
+from engine.states import DeliveryState, Result
+from engine.store.deliveries import Delivered
+
+
+def made_of(
+    destination: str,
+    entry: Entry,
+    outcome: Outcome,
+    retry: Retry,
+    at: Micros,
+    rng: random.Random,
+    *,
+    alone: bool,
+) -> Delivered:
+    """C3 for one delivery."""
+    attempts = entry.attempts + 1
+    state, next_at = DeliveryState.QUEUED, 0
+    if outcome.result == Result.SENT:
+        state = DeliveryState.SENT
+    elif outcome.result == Result.PERMANENT:
+        state = DeliveryState.ERROR
+    elif outcome.result == Result.CONFIG:
+        pass
+    elif alone:
+        if retry.attempts and attempts >= retry.attempts:
+            state = DeliveryState.ERROR
+        else:
+            next_at = at + int(wait(retry, attempts, rng) * 1e6)
+    return Delivered(
+        message_id=entry.id,
+        destination=destination,
+        state=state,
+        attempts=attempts,
+        at=at,
+        next_at=next_at,
+        error_code=outcome.code or None,
+        error_text=outcome.text or None,
+        error_place=outcome.place or None,
+        record=outcome.record or None,
+        request=outcome.request,
+        response=outcome.response,
+    )
