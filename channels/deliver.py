@@ -36,6 +36,7 @@ from engine.spec.options import DestinationOptions
 from engine.states import DeliveryState, Result
 from engine.store import deliveries
 from engine.store.sqlite import classify
+from engine.store.together import deliver_all
 from engine.store.writer import Writer
 
 log = structlog.get_logger()
@@ -210,7 +211,7 @@ class Sender:
             entry.since = self.now()
             self.in_flight += 1
             self.sending += 1
-            self._commit([(entry, outcome)], [self._change(entry, outcome, alone=True)])
+            self._commit([(entry, outcome)], [self._change(entry, outcome, entry.since, alone=True)])
         return payload
 
     def _sleep(self) -> None:
@@ -286,7 +287,8 @@ class Sender:
             )
             pairs.append((entry, by_id.get(entry.id, missing)))
         alone = self._judge(pairs)
-        changes = [self._change(entry, outcome, alone=alone) for entry, outcome in pairs]
+        at = self.now()
+        changes = [self._change(entry, outcome, at, alone=alone) for entry, outcome in pairs]
         self._commit(pairs, changes)
 
     def _judge(self, pairs: list[tuple[Entry, Outcome]]) -> bool:
@@ -324,13 +326,13 @@ class Sender:
             heapq.heappush(self._ready, entry)
         self._sleeping.clear()
 
-    def _change(self, entry: Entry, outcome: Outcome, *, alone: bool) -> deliveries.Delivered:
-        return made_of(self.name, entry, outcome, self.options.retry, self.now(), self.rng, alone=alone)
+    def _change(self, entry: Entry, outcome: Outcome, at: Micros, *, alone: bool) -> deliveries.Delivered:
+        return made_of(self.name, entry, outcome, self.options.retry, at, self.rng, alone=alone)
 
     # C3 ---------------------------------------------------------------------------------------------------
 
     def _commit(self, pairs: list[tuple[Entry, Outcome]], changes: list[deliveries.Delivered]) -> None:
-        self.writer.submit(partial(_store, changes), partial(self._committed, pairs, changes))
+        self.writer.submit(lambda tx: deliver_all(tx, changes), partial(self._committed, pairs, changes))
 
     def _committed(
         self,
@@ -389,8 +391,3 @@ class Sender:
             "parked": parked,  # in ERROR, and holding others
             "held_behind": waiting,
         }
-
-
-def _store(changes: list[deliveries.Delivered], tx: Any) -> list[bool]:
-    """C3: the outcome of each delivery of a batch, in one transaction."""
-    return [deliveries.deliver(tx, change) for change in changes]

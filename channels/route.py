@@ -24,6 +24,7 @@ from engine.errors import StepTimeout, StoreError
 from engine.model import Meta
 from engine.states import MessageState
 from engine.store import messages
+from engine.store.together import route_all
 from engine.store.writer import Writer
 
 log = structlog.get_logger()
@@ -253,9 +254,9 @@ class Router:
     def _store(self, group: list[tuple[Arrived, Rendered]], tx: Any) -> list[bool]:
         """C2: what became of each message, and its deliveries with their payloads."""
         at = self.now()
-        return [
-            messages.route(
-                tx,
+        return route_all(
+            tx,
+            [
                 messages.Routed(
                     id=arrived.meta.id,
                     state=rendered.state,
@@ -266,10 +267,10 @@ class Router:
                     error_text=rendered.text or None,
                     error_place=rendered.place or None,
                     config_version=rendered.version or None,
-                ),
-            )
-            for arrived, rendered in group
-        ]
+                )
+                for arrived, rendered in group
+            ],
+        )
 
     def _stored(
         self, group: list[tuple[Arrived, Rendered]], routed: list[bool] | None, error: BaseException | None

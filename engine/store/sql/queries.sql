@@ -22,6 +22,14 @@ UPDATE message SET state = ?, routed_at = ?, reason = ?, error_code = ?, error_t
     ack = coalesce(?, ack), config_version = ?
   WHERE id = ? AND state = 'RECEIVED' RETURNING channel;
 
+-- transform_messages: C2 of a group that went through, only once
+UPDATE message SET state = 'TRANSFORMED', routed_at = ?, config_version = ?
+  WHERE id IN (SELECT value FROM json_each(?)) AND state = 'RECEIVED' RETURNING id, channel;
+
+-- insert_deliveries: C2 of a group
+INSERT INTO delivery (message_id, destination, channel, slot, state, next_at)
+  SELECT value, ?, ?, ?, 'QUEUED', 0 FROM json_each(?);
+
 -- insert_delivery: C2
 INSERT INTO delivery (message_id, destination, channel, slot, state, next_at) VALUES (?, ?, ?, ?, ?, ?);
 
@@ -38,6 +46,13 @@ UPDATE message SET attempts = attempts + 1 WHERE id = ? AND state = 'RECEIVED';
 UPDATE delivery SET state = ?, attempts = ?, next_at = ?, error_code = ?, error_text = ?, error_place = ?,
     record = ?, note = ?, finished_at = ?
   WHERE message_id = ? AND destination = ? AND state IN ('QUEUED', 'PENDING') RETURNING slot, channel;
+
+-- sent_deliveries: C3 of a group that arrived: [[message id, attempts, record], ...], only while they are open
+UPDATE delivery SET state = 'SENT', attempts = done.value ->> 1, next_at = 0, error_code = NULL,
+    error_text = NULL, error_place = NULL, record = done.value ->> 2, note = NULL, finished_at = ?
+  FROM json_each(?) AS done
+  WHERE message_id = done.value ->> 0 AND destination = ? AND state IN ('QUEUED', 'PENDING')
+  RETURNING message_id, slot, channel;
 
 -- open_deliveries: what is to be sent, in order of receipt
 SELECT d.message_id, d.slot, d.attempts, d.next_at, m.ordering_key, m.also_keys, b.data
@@ -138,3 +153,6 @@ SELECT 1 FROM message WHERE control_id IN (SELECT value FROM json_each(?)) AND c
 
 -- insert_body: new bodies (C1 of a group)
 INSERT INTO body (id, data) VALUES (?, ?);
+
+-- put_body: a body, in the place of an earlier one of its kind
+INSERT OR REPLACE INTO body (id, data) VALUES (?, ?);
