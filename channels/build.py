@@ -72,7 +72,11 @@ class Builder:
             data_dir=self.data_dir,
             tables=self.tables,
             connections=self.connections,
-            options={"timezone": options.timezone, "charset": options.charset},
+            options={
+                "timezone": options.timezone,
+                "charset": options.charset,
+                "destinations": [item.name for item in spec.destinations],
+            },
             reactor=self.reactor,
             library=self.configuration.library,
             files=self.configuration.files,
@@ -108,6 +112,7 @@ class Builder:
             ),
             version=self.version,
             format=context.format,
+            ordering_key=spec.options.ordering_key or context.format.ordering_key,
         )
 
     def canonical(self, spec: ChannelSpec) -> Any:

@@ -92,6 +92,26 @@ class Influence:
                 for key in self._tried({path: value}, [path]):
                     self._add(key, path)
 
+    def used(self, leaves: Iterable[tuple[str, Any]]) -> set[str]:
+        """Those of the places on which what comes out depends; in a few runs when it is none of them.
+
+        Canonical events are on the way, they do not come out.
+        """
+        values = dict(leaves)
+        found: set[str] = set()
+        waiting = [list(values)] if values else []
+        while waiting:
+            paths = waiting.pop()
+            tried = self._tried({path: values[path] for path in paths}, paths)
+            if all(key[0] == "event" for key in tried):
+                continue
+            if len(paths) == 1:
+                found.add(paths[0])
+            else:
+                middle = len(paths) // 2
+                waiting += [paths[:middle], paths[middle:]]
+        return found
+
     def also(self, what: Any, again: Callable[[], Iterable[Facts]]) -> None:
         """Note what depends on `what`: `again` runs the message with it changed, in one way after the other."""
         for facts in again():

@@ -99,13 +99,14 @@ class Operator:
         """In the turn of the commit, as the intake does: a router takes messages by rising id."""
         if verb == "replay":
             self.discarded([(one.old, name) for one in changed for name in one.replaced])
-            self._replayed([one.new for one in changed])
+            self.arrived([one.new for one in changed])
         elif verb == "resend":
             self._resent(changed)
         else:
             self.discarded([(message_id, name) for message_id, name in changed if name])
 
-    def _replayed(self, ids: list[int]) -> None:
+    def arrived(self, ids: list[int]) -> None:
+        """New RECEIVED messages that no listener brought: replays, and the parts of a message that was split."""
         for name, row in unrouted_of(self.reader, ids):
             channel = self.channels.get(name)
             if channel is not None:

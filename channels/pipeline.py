@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from destinations.base import Destination
 from engine.clock import Micros
 from engine.errors import IsthmusError, StepTimeout
-from engine.formats.base import Format
+from engine.formats.base import Format, Identity
 from engine.hl7.format import Hl7v2
-from engine.model import Filter, Meta, Scope, Transformer
+from engine.model import Divided, Filter, Meta, Scope, Transformer
 from engine.states import MessageState
 
 Parse = Callable[[bytes], Any]
@@ -43,6 +43,15 @@ class Route:
     transformers: tuple[Step, ...] = ()
 
 
+class Part(NamedTuple):
+    """A message that a `split` made of another."""
+
+    raw: bytes
+    control_id: str
+    type: str
+    identity: Identity
+
+
 @dataclass(slots=True)
 class Rendered:
     """What became of a message: its state and why, and a payload for each destination that wants it."""
@@ -55,6 +64,8 @@ class Rendered:
     payloads: list[tuple[str, bytes]] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)  # destination, why
     version: str = ""  # of the configuration that made this
+    parts: list[Part] = field(default_factory=list)  # of a message that was split
+    part_ids: list[int] = field(default_factory=list)  # and their ids, once C2 is committed
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,7 @@ class Pipeline:
     routes: tuple[Route, ...] = ()
     version: str = ""  # of the configuration that it was built from
     format: Format = field(default_factory=Hl7v2)
+    ordering_key: str = "PID-3.1"
 
     @property
     def empty(self) -> bool:
@@ -98,7 +110,11 @@ class Pipeline:
                 if watch is not None:
                     watch(label, scope, None)
             result = Rendered(MessageState.TRANSFORMED)
+            chosen = scope.chosen
             for route in self.routes:
+                if chosen is not None and route.name not in chosen:
+                    result.skipped.append((route.name, "not chosen by `route`"))
+                    continue
                 label = route.name
                 payload, why = self._render(route, scope, watch)
                 if payload is None:
@@ -107,12 +123,27 @@ class Pipeline:
                     result.payloads.append((route.name, payload))
         except _StepFailed as failed:
             return _failed(failed.cause, failed.label)
+        except Divided as divided:
+            return self._divided(divided, label)
         except (Exception, StepTimeout) as error:
             return _failed(error, label)
         if self.routes and not result.payloads:
             reasons = "; ".join(f"{name}: {why}" for name, why in result.skipped)
             return Rendered(MessageState.FILTERED, reason=reasons, skipped=result.skipped)
         return result
+
+    def _divided(self, divided: Divided, label: str) -> Rendered:
+        """The parts of a message that was split, and the end of the message itself."""
+        parts = []
+        try:
+            for raw, control_id in divided.parts:
+                header = self.format.peek(raw)
+                identity = self.format.identify(raw, header, self.ordering_key)
+                parts.append(Part(raw, control_id, header.type, identity))
+        except IsthmusError as error:
+            return _failed(error, label)
+        reason = f"{label}: split into {len(parts)}; they follow"
+        return Rendered(MessageState.FILTERED, reason=reason, parts=parts)
 
     def _render(self, route: Route, shared: Scope, watch: Watch) -> tuple[bytes | None, str]:
         label = f"destinations.{route.name}"

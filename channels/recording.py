@@ -187,10 +187,11 @@ class RecordedTable(Table):
     def get(self, code: Any, otherwise: Otherwise | None = None, column: str = "") -> str:
         """As a table does."""
         value = self.instead.get(str(code))
-        if value is None:
-            value = super().get(code, otherwise, column)
-        if code:
-            self._notes.lookups.append(Lookup(self.name, str(code), value, expressions.running()))
+        try:
+            value = super().get(code, otherwise, column) if value is None else value
+        finally:  # also when there is no such code
+            if code:
+                self._notes.lookups.append(Lookup(self.name, str(code), value, expressions.running()))
         return value
 
 

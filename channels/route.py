@@ -10,7 +10,7 @@ memory holds at most `WINDOW` messages, and what does not fit is read again from
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -254,7 +254,7 @@ class Router:
     def _store(self, group: list[tuple[Arrived, Rendered]], tx: Any) -> list[bool]:
         """C2: what became of each message, and its deliveries with their payloads."""
         at = self.now()
-        return route_all(
+        routed = route_all(
             tx,
             [
                 messages.Routed(
@@ -271,6 +271,12 @@ class Router:
                 for arrived, rendered in group
             ],
         )
+        for (arrived, rendered), now in zip(group, routed, strict=True):
+            if rendered.parts and now:
+                rendered.part_ids = [
+                    messages.add_part(tx, part) for part in _parts(arrived, rendered, at, tx)
+                ]
+        return routed
 
     def _stored(
         self, group: list[tuple[Arrived, Rendered]], routed: list[bool] | None, error: BaseException | None
@@ -295,3 +301,17 @@ class Router:
             alone = [(arrived, rendered)]
             self.pending += 1
             self.writer.submit(partial(self._store, alone), partial(self._stored, alone))
+
+
+def _parts(arrived: Arrived, rendered: Rendered, at: Micros, tx: Any) -> Iterator[messages.NewMessage]:
+    """The rows of the messages that this one was split into; without keys of their own they have its keys."""
+    meta = arrived.meta
+    for part in rendered.parts:
+        mrn, visit, key, also = part.identity
+        first, *others = (tx.blind(f"key:{one}") for one in (key, *also)) if key else arrived.keys or (0,)
+        new = messages.NewMessage(
+            meta.channel, part.raw, at, part.control_id, part.type, meta.sender, meta.peer
+        )
+        new.ordering_key, new.also_keys = first, tuple(sorted(set(others) - {first}))
+        new.mrn, new.visit, new.parent_id = mrn, visit, meta.id
+        yield new

@@ -17,7 +17,7 @@ import msgspec
 
 from channels import foretell, recording
 from channels.influence import STATE, UNTOUCHED, Facts, Influence, Key, flatten
-from channels.pipeline import Rendered
+from channels.pipeline import Pipeline, Rendered
 from channels.spying import Ran, Spy, spied
 from channels.trace import (
     Changed,
@@ -87,6 +87,31 @@ class Tracer:
         told.answers = [decode(answer).text for answer in answers]
         return _Telling(self, told, raw, received_at, header).tell(spy, result)
 
+    @property
+    def pipeline(self) -> Pipeline:
+        """The channel, not watched."""
+        return self._plain
+
+    @property
+    def tables(self) -> dict[str, recording.RecordedTable]:
+        """The code tables of the configuration."""
+        return self._builder.recorded
+
+    def notes(self, raw: bytes, received_at: int) -> tuple[str, recording.Notes]:
+        """The state that a message would have, and all that is read and looked up for it. Raises HL7Error."""
+        for environment in self._builder.environments:
+            environment.forget()
+        meta = self._plain.meta(raw, received_at, "try")
+        spy = Spy(self._builder.notes)
+        state = spied(self._watched, spy).process(raw, meta).state
+        taken = [
+            *(ran.notes for ran in spy.ran),
+            *(output.notes for output in spy.rendered.values()),
+            spy.take(),
+        ]
+        reads = [read for notes in taken for read in notes.reads]
+        return state, recording.Notes(reads, [item for notes in taken for item in notes.lookups])
+
     def facts(self, raw: bytes, received_at: int) -> Facts:
         """What comes of bytes, taken apart."""
         found: Facts = {}
@@ -145,9 +170,8 @@ class _Telling:
         for output in spy.rendered.values():
             self._looked_up(output.notes)
         self._experiments()
-        found = self.influence.found
         told.partial = not self.influence.left
-        told.because = self._places(found.get(STATE, []))
+        told.because = self._from(STATE)["sources"]
         told.variables = [self._value(key, ".".join(map(str, key[1:]))) for key in self._keys("variable")]
         for number, event in enumerate(spy.events()):
             values = [self._value(key, path_text(key[2:])) for key in self._keys("event", number)]

@@ -82,6 +82,7 @@ class Wiring:
     ) -> None:
         self.store = store
         self.keyring = keyring
+        self.arrived: Callable[[list[int]], None] = lambda ids: None  # told of the parts of a message
         self.reactor = reactor
         self.now = now
         self.rng = rng
@@ -278,6 +279,8 @@ class Wiring:
                 self.backlogs[name, destination].offer(
                     name, destination, arrived.meta.id, arrived.keys, payload
                 )
+            if rendered.part_ids:
+                self.arrived(rendered.part_ids)
             self.channels[name].finished(1 - len(rendered.payloads))
             self.channels[name].ended(arrived.meta.id)
 

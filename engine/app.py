@@ -72,6 +72,7 @@ class Engine:
         groups = [self.wiring.group(group, pipelines) for group in order_groups(specs)]
         self.wiring.install(groups, specs, pipelines, self.wiring.fresh(groups, specs, listeners))
         self.operator = Operator(self.channels, self.backlogs, self.writer, self.store.reader, reactor)
+        self.wiring.arrived = self.operator.arrived
         self.trainer = Trainer(self.store, reactor)
         self.upkeep = Upkeep(
             self.store, self.keyring, reactor, now, self.channels, configuration.disk, self.operator.discarded

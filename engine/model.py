@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from engine.clock import Micros
+from engine.errors import StepError
 
 
 class _Marker(str):
@@ -84,6 +85,18 @@ class Accessor(Protocol):
     def __bytes__(self) -> bytes: ...
 
 
+class Divided(StepError):
+    """A `split` step ends the message: its parts, each with its control id, become messages of their own."""
+
+    def __init__(self, parts: list[tuple[bytes, str]]) -> None:
+        super().__init__(
+            "a message is only split by the transformers of its channel",
+            code="split.place",
+            todo="move `split` out of the destination",
+        )
+        self.parts = parts
+
+
 class Scope:
     """One message on its way through filters and transformers: all that these pure functions may touch.
 
@@ -91,7 +104,7 @@ class Scope:
     the transformers that ran before; `event` is the last and most specific one.
     """
 
-    __slots__ = ("_events", "interpret", "message", "msg", "text", "vars")
+    __slots__ = ("_events", "chosen", "interpret", "message", "msg", "text", "vars")
 
     def __init__(
         self, msg: Any, message: Meta, interpret: Callable[[Any, Meta], list[Any]] | None = None
@@ -100,6 +113,7 @@ class Scope:
         self.message = message
         self.vars: dict[str, Any] = {}
         self.text: str | None = None  # what a `jinja` or `python` transformer rendered as the body to send
+        self.chosen: frozenset[str] | None = None  # the destinations that a `route` step chose; None: all
         self.interpret = interpret
         self._events: list[Any] | None = None
 

@@ -16,11 +16,12 @@ from engine.spec.component import BuildContext, Settings, component
 from engine.spec.meaning import MessageTypeName
 
 _PATTERN = re.compile(r"([A-Z][A-Z0-9]{2})(?:\^(\*|[A-Z][A-Z0-9]{2}))?")
+_NAME = re.compile(r"[A-Za-z_][\w.:/@|+-]{3,63}", re.ASCII)  # of other formats: Patient, order.created
 
 
 @component("filter", "message_type", example="message_type: {allow: [ADT^A01, ADT^A08]}")
 class MessageType(Settings):
-    """Lets only the named message types pass.
+    """Lets only the named message types pass. Types of other formats are written whole: `Patient`, `order.created`.
 
     `ADT^A01` is one trigger event, `ADT` and `ADT^*` are all of ADT. Message code and trigger are MSH-9.1 and
     MSH-9.2 (HL7 v2.5.1 chapter 2.15.9.9); the structure (MSH-9.3) does not count.
@@ -46,7 +47,7 @@ class MessageType(Settings):
     @classmethod
     def _patterns(cls, patterns: list[str]) -> list[str]:
         for pattern in patterns:
-            if not _PATTERN.fullmatch(pattern):
+            if not (_PATTERN.fullmatch(pattern) or _NAME.fullmatch(pattern)):
                 raise ValueError(f"{pattern!r} is not a message type: write ADT^A01, ADT or ADT^*")
         return patterns
 
@@ -60,12 +61,17 @@ class MessageType(Settings):
         """Make sets of the patterns."""
         allow, deny = ({item.removesuffix("^*") for item in names} for names in (self.allow, self.deny))
 
+        known = _PATTERN if context.format is None or context.format.name == "hl7v2" else _NAME
+        hl7 = context.format is None or context.format.name == "hl7v2"
+
         def check(scope: Scope) -> str | None:
-            found = scope.message.type or "^".join(filter(None, (scope.msg["MSH-9.1"], scope.msg["MSH-9.2"])))
+            found = scope.message.type
+            if not found and hl7:
+                found = "^".join(filter(None, (scope.msg["MSH-9.1"], scope.msg["MSH-9.2"])))
             code, _, rest = found.partition("^")
             names = {code, f"{code}^{rest.partition('^')[0]}"}
             if names & deny or (allow and not names & allow):
-                return f"message type {found if _PATTERN.fullmatch(found) else 'unknown'} is not let through"
+                return f"message type {found if known.fullmatch(found) else 'unknown'} is not let through"
             return None
 
         return check

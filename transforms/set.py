@@ -1,14 +1,14 @@
 """The `set` transformer: gives variables and fields of the message a value.
 
 Guarantees: variables are set first, then fields, each in the order written, and each sees the ones before; an
-absent value leaves a field alone, a cleared one clears it.
+absent value leaves a field alone (`absent: empty` empties it), a cleared one clears it.
 Refuses: a variable whose name Isthmus uses itself (`ConfigError`).
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -41,10 +41,14 @@ class Set(Settings):
     )
     fields: dict[HL7Path, Value] = Field(
         default={},
-        description="Path to value; absent leaves the field alone.",
+        description="Path to value.",
         examples=[{"PID-8": "{{ msg['PID-8'] | upper }}"}],
     )
     when: Expression = Field(default="", description="Expression: do it only when this is true.")
+    absent: Literal["leave", "empty"] = Field(
+        default="leave",
+        description="What an absent value does to a field: `leave` it alone, or `empty` it, as a copy would.",
+    )
 
     @field_validator("vars")
     @classmethod
@@ -66,6 +70,7 @@ class Set(Settings):
         fields = [(path, compile_value(v, context, f"fields.{path}")) for path, v in self.fields.items()]
         when = compile_expression(self.when, context, "when") if self.when else None
         convert = finish if context.format is not None and context.format.typed else as_text
+        empty = self.absent == "empty"
 
         def assign(scope: Scope) -> None:
             if when is not None and not when(scope):
@@ -78,6 +83,8 @@ class Set(Settings):
                     scope.msg[path] = CLEAR
                 elif not is_absent(found):
                     scope.msg[path] = convert(found)
+                elif empty:
+                    scope.msg[path] = ""
                 else:
                     continue
                 scope.events = None

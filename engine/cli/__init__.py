@@ -21,6 +21,12 @@ VERBS = {
     "try": ("engine.cli.try_", "What a channel would do to a message, step by step."),
     "plan": ("engine.cli.plan", "What messages would change in Odoo, field by field."),
     "test": ("engine.cli.test", "Run the channel tests beside a configuration."),
+    "import-mirth": ("engine.cli.import_mirth", "Convert channel exports of Mirth Connect to YAML."),
+    "impact": ("engine.cli.impact", "What an edited configuration would make of messages that came already."),
+    "survey": (
+        "engine.cli.survey",
+        "What arrives and nobody uses, what is read and never arrives, codes seen.",
+    ),
     "explain": ("engine.cli.explain", "What HL7 calls a place such as PID-3.4."),
     "send": ("engine.cli.send", "Send HL7 files over MLLP and show the answers."),
     "messages": ("engine.cli.messages", "List, show, replay, resend, discard and export messages."),

@@ -91,7 +91,7 @@ def message_view(shown: dict[str, Any]) -> None:
     console.print(head, style="bold")
     _line("from", f"{shown['sender'].replace('|', ' at ')}, {shown['peer']}")
     if shown["parent_id"]:
-        _line("replay of", str(shown["parent_id"]))
+        _line("made of", f"{shown['parent_id']} (replay, or part of it)")
     if shown["children"]:
         _line("replayed as", ", ".join(map(str, shown["children"])))
     _line(

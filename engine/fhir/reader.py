@@ -120,6 +120,37 @@ def read(resource: Any, path: Path) -> list[Any]:
     return nodes
 
 
+def places(resource: Any, path: Path) -> list[str]:
+    """A plain path, with indexes, for every item that the steps give."""
+    nodes: list[tuple[str, Any]] = [("", resource)]
+    for number, one in enumerate(path):
+        if isinstance(one, str):
+            if not number and one[:1].isupper():
+                if not read(resource, (one,)):
+                    return []
+                continue
+            nodes = [item for way, node in nodes if isinstance(node, dict) for item in _named(way, node, one)]
+        elif isinstance(one, Pick):
+            nodes = nodes[one.at : one.at + 1 or None]
+        else:
+            nodes = [item for item in nodes if one.text in _inside(item[1], one.path)]
+    return [way for way, _ in nodes]
+
+
+def _named(way: str, node: dict[str, Any], name: str) -> list[tuple[str, Any]]:
+    """The items of one element, each with its path; `value` is found as `valueString`."""
+    key = (
+        name
+        if node.get(name) is not None
+        else next((key for key in node if key.startswith(name) and key[len(name) :] in _CHOICE), name)
+    )
+    child = node.get(key)
+    here = f"{way}.{key}" if way else key
+    if isinstance(child, list):
+        return [(f"{here}[{n}]", item) for n, item in enumerate(child) if item is not None]
+    return [] if child is None else [(here, child)]
+
+
 def _inside(node: Any, path: tuple[str, ...]) -> list[Any]:
     nodes = [node]
     for name in path:

@@ -11,8 +11,6 @@ and `now()`, `today()`, `timeOfDay()`, for a message that is run again must give
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -21,14 +19,13 @@ import orjson
 
 from engine.clock import Micros
 from engine.errors import HL7Error, StepError
-from engine.fhir import reader
+from engine.fhir import path_syntax, reader
 from engine.formats import tree
 from engine.formats.base import Header, Identity, PathError, Verdict, bad, cached, name, plain, reading
 from engine.model import ABSENT, CLEAR
 
 VERSIONS = {"R4": "r4", "R4B": "r4", "R5": "r5"}
 _IMPURE = re.compile(r"\b(now|today|timeOfDay)\(")
-_STRICT = importlib.util.find_spec("engine.fhir.path_syntax") is not None
 _ISSUES = {"207": "transient", "205": "duplicate", "101": "required"}
 _CONDITIONS = {issue: condition for condition, issue in _ISSUES.items()}
 _PATIENT = ("subject", "patient", "beneficiary", "individual", "for")
@@ -42,7 +39,7 @@ class Fhir:
     ordering_key = ""  # the patient's reference, else the resource itself
     typed = True
 
-    def __init__(self, version: str = "R4", mrn: str = "", bundles: str = "message") -> None:
+    def __init__(self, version: path_syntax.Version = "R4", mrn: str = "", bundles: str = "message") -> None:
         self.version = version
         self.mrn = mrn
         self.bundles = bundles
@@ -63,8 +60,9 @@ class Fhir:
                 path, impure.start() + 1, f"{impure[1]}() gives another result every time",
                 "use message.received_at",
             )  # fmt: skip
-        if _STRICT:
-            importlib.import_module("engine.fhir.path_syntax").check(path)
+        for found in path_syntax.check(path, (), self.version):
+            if found.code != "fhirpath.element":  # profiles may have elements of their own
+                raise PathError(path, found.column, found.text, found.hint)
         return _whole(path, VERSIONS[self.version])
 
     def parse(self, raw: bytes) -> Resource:
@@ -175,6 +173,13 @@ class Resource:
                 todo="only plain paths, [n] and where(x='y') can be set",
             )  # fmt: skip
         self.changed = True
+
+    def places(self, path: str) -> list[str]:
+        """A plain path for every item of the collection. Only for paths that can be set."""
+        compiled = self.format.compile(path)
+        if not isinstance(compiled, tuple):
+            raise StepError("the values of this path have no place", code="format.set", where=path)
+        return reader.places(self.data, compiled)
 
     def split(self, path: str) -> list[bytes]:
         """The resources at `path` (Bundle.entry.resource) as messages of their own."""

@@ -44,6 +44,9 @@ class View(Protocol):
     def all(self, path: str) -> list[Any]:
         """Every value that `path` names, in order; absent ones left out."""
 
+    def places(self, path: str) -> list[str]:
+        """A path of its own for every value that `path` names: over all repetitions, segments, items, rows."""
+
     def split(self, path: str) -> list[bytes]:
         """One message for each item that `path` names; fewer than two: the message is one already."""
 

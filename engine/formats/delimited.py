@@ -104,6 +104,13 @@ class Rows:
         cells[at] = str(value)
         self.changed = True
 
+    def places(self, path: str) -> list[str]:
+        """The column in each row that has it."""
+        column, row = compile(str(path))
+        at = self._column(column)
+        rows = [row] if row else range(1, len(self.rows) + 1)
+        return [f"{column}[{n}]" for n in rows if n <= len(self.rows) and 0 <= at < len(self.rows[n - 1])]
+
     def split(self, path: str) -> list[bytes]:
         """One message a row, or with the name of a column one for each of its values, in order of the first."""
         if path in ("", "row"):

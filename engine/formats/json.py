@@ -95,6 +95,10 @@ class Document:
             raise StepError("nothing can be set here", code="format.set", where=path)
         self.changed = True
 
+    def places(self, path: str) -> list[str]:
+        """A pointer for every value at `path`; a list at its end counts as its items."""
+        return [_pointer(way) for way in tree.places(self.data, compile(path))]
+
     def split(self, path: str) -> list[bytes]:
         """The document once for each item of the list at `path`, with this item alone in the list."""
         steps = compile(path)
@@ -112,6 +116,10 @@ class Document:
 
     def __repr__(self) -> str:
         return f"<JSON message, {len(self.raw)} bytes>"
+
+
+def _pointer(steps: tuple[Any, ...]) -> str:
+    return "".join("/" + str(one).replace("~", "~0").replace("/", "~1") for one in steps)
 
 
 def _without(data: Any, steps: tuple[Any, ...]) -> Any:

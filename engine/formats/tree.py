@@ -70,6 +70,31 @@ def find(node: Any, steps: tuple[Any, ...]) -> list[Any]:
     return nodes
 
 
+def places(node: Any, steps: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """The steps of every node at `steps`; a list at the end counts as its items."""
+    found: list[tuple[tuple[Any, ...], Any]] = [((), node)]
+    for part in steps:
+        after = []
+        for way, one in found:
+            if part is not EVERY:
+                names = [part]
+            else:
+                names = (
+                    list(range(len(one)))
+                    if isinstance(one, list)
+                    else list(one)
+                    if isinstance(one, dict)
+                    else []
+                )
+            after += [((*way, name), child) for name in names if (child := step(one, name)) is not MISSING]
+        found = after
+    return [
+        place
+        for way, one in found
+        for place in ([(*way, n) for n in range(len(one))] if isinstance(one, list) else [way])
+    ]
+
+
 def children(node: Any) -> list[Any]:
     """The items of a list, the values of a mapping."""
     return node if isinstance(node, list) else list(node.values()) if isinstance(node, dict) else []

@@ -204,6 +204,10 @@ class Element:
     def _qualified(self, prefix: str, tag: str) -> str:
         return f"{{{self.format.namespaces[prefix]}}}{tag}" if prefix else tag
 
+    def places(self, path: str) -> list[str]:
+        """A plain path for every element, attribute or text at `path`."""
+        return [place for item in self._find(path) if (place := _place(item))]
+
     def split(self, path: str) -> list[bytes]:
         """The document once for each element at `path`, without the others."""
         found = [node for node in self._find(path) if isinstance(node, etree._Element)]
@@ -271,6 +275,24 @@ def _write(target: Any, text: str) -> None:
         target.getparent().text = text
     else:
         raise TypeError
+
+
+def _place(found: Any) -> str:
+    """The path of a node by its position among all elements, so that it needs no namespace."""
+    last = ""
+    if not isinstance(found, etree._Element):
+        if getattr(found, "is_attribute", False):
+            name = etree.QName(found.attrname)
+            last = f"/@*[local-name()='{name.localname}' and namespace-uri()='{name.namespace or ''}']"
+        elif not getattr(found, "is_text", False):
+            return ""
+        found = found.getparent()
+    steps = []
+    while found is not None:
+        before = sum(1 for _ in found.itersiblings(etree.Element, preceding=True))
+        steps.append(f"/*[{before + 1}]")
+        found = found.getparent()
+    return "".join(reversed(steps)) + last
 
 
 def _remove(found: Any) -> None:

@@ -182,6 +182,42 @@ class Message:
 
         return leaves(self)
 
+    def places(self, path: str) -> list[str]:
+        """A path of its own for each repetition that `path` leaves open, over all segments it leaves open."""
+        compiled = paths.compile(path)
+        wanted = (
+            [compiled.occurrence]
+            if compiled.occurrence
+            else range(1, len(self.segments(compiled.segment)) + 1)
+        )
+        found = []
+        for number in wanted:
+            segment = self.segment(compiled.segment, number)
+            if segment is None:
+                continue
+            texts = segment.texts(compiled.field)
+            named = segment.named(compiled) if compiled.where is not None else texts
+            parts = "".join(f".{n}" for n in (compiled.component, compiled.sub) if n)
+            found += [
+                f"{compiled.segment}[{number}]-{compiled.field}[{repetition}]{parts}"
+                for repetition, text in enumerate(texts, 1)
+                if text in named and compiled.repetition in (0, repetition)
+            ]
+        return found
+
+    def split(self, path: str) -> list[bytes]:
+        """One message for each group that begins with the segment `path` (`OBR`): what stands before the first,
+        and the group. None when there are fewer than two."""
+        marks = [segment.index for segment in self.segments(path)]
+        if len(marks) < 2:
+            return []
+        lines = [segment.text for segment in self.segments()]
+        ends = [*marks[1:], len(lines)]
+        return [
+            "".join(f"{line}\r" for line in lines[: marks[0]] + lines[start:end]).encode(self.codec)
+            for start, end in zip(marks, ends, strict=True)
+        ]
+
     def encoded(self, path: str) -> str:
         """What stands in the message at `path`, delimiters and escapes as they are; empty when absent."""
         compiled = paths.compile(path)

@@ -214,6 +214,15 @@ def route(tx: Tx, done: Routed) -> bool:
     return True
 
 
+def add_part(tx: Tx, new: NewMessage) -> int:
+    """Within C2: a message that another one was split into. Gives its id."""
+    message_id = tx.execute(Q["insert_message"], row_of(tx, new, tx.digest(new.raw))).lastrowid
+    assert message_id is not None
+    tx.put(message_id, Kind.RAW, new.raw, channel=new.channel)
+    tx.count(new.channel, "received")
+    return message_id
+
+
 def unrouted(tx: Tx, channel: str, after_id: int = 0, limit: int = 500) -> list[Unrouted]:
     """RECEIVED messages of a channel in order of receipt, with their bytes; without them when they are damaged."""
     found = []

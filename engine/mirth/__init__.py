@@ -1,0 +1,1 @@
+"""Coming from Mirth Connect: channel exports become channels in YAML, and what does not is told line by line."""
