@@ -20,6 +20,7 @@ check: .venv/installed-dev
 	$(BIN)/python run_engine.py test config/tests
 	$(BIN)/python run_engine.py docs --check
 	$(BIN)/python run_engine.py schema --check
+	$(BIN)/python run_engine.py schema --events --check
 
 bench: .venv/installed-dev
 	$(BIN)/python -m bench

@@ -9,9 +9,11 @@ from pathlib import Path
 import click
 
 from engine.spec import reference
+from transforms.canonical import catalogue
 
 PAGE = Path("docs/reference.md")
 SCHEMA = Path("config/channels.schema.json")
+EVENTS = Path("docs/events.schema.json")
 
 
 @click.command("docs")
@@ -34,20 +36,20 @@ def docs(check: bool, output: Path) -> None:
 
 @click.command("schema")
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when the file is stale.")
+@click.option("--events", is_flag=True, help="The schema of canonical events, instead of channel files.")
 @click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=SCHEMA,
-    show_default=True,
-    help="The schema.",
+    help=f"The schema; by default {SCHEMA}, or {EVENTS}.",
 )
-def schema(check: bool, output: Path) -> None:
-    """Write the JSON Schema of channel files: completion and hover in editors.
+def schema(check: bool, events: bool, output: Path | None) -> None:
+    """Write the JSON Schema of channel files (completion and hover in editors), or of canonical events.
 
     Example: isthmus schema -o config/channels.schema.json
     """
-    _write(output, json.dumps(reference.schema(), indent=1, ensure_ascii=False) + "\n", check)
+    made, place = (catalogue.schemas(), EVENTS) if events else (reference.schema(), SCHEMA)
+    _write(output or place, json.dumps(made, indent=1, ensure_ascii=False) + "\n", check)
 
 
 def _write(path: Path, text: str, check: bool) -> None:
@@ -55,7 +57,8 @@ def _write(path: Path, text: str, check: bool) -> None:
         fresh = path.exists() and path.read_text(encoding="utf-8") == text
         if not fresh:
             click.echo(
-                f"{path} is stale: run `isthmus {'schema' if path.suffix == '.json' else 'docs'}`.", err=True
+                f"{path} is stale: run `isthmus docs`, `isthmus schema` and `isthmus schema --events`.",
+                err=True,
             )
         sys.exit(0 if fresh else 1)
     path.write_text(text, encoding="utf-8")

@@ -1,5 +1,5 @@
-"""Every ADT and SIU message that others wrote: no crash, only documented errors, and the main facts agree with
-the FHIR that others made of the same message."""
+"""Every message that others wrote, of the types that give events: no crash, only documented errors, and the main
+facts agree with the FHIR that others made of the same message."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from engine.hl7.er7 import Message
 from engine.model import Meta, Scope
 from engine.spec.component import BuildContext
 from engine.spec.template import compile_template
+from transforms.canonical.catalogue import ENTITIES, EVENTS
 from transforms.canonical.from_hl7 import interpreter
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus" / "dev"
@@ -24,6 +25,7 @@ DOCUMENTED = {
     "patient.no_mrn",
     "merge.no_prior_identifier",
     "appointment.no_identifier",
+    *(f"{kind}.no_identifier" for kind in ("account", "charge", "document", "order", "referral")),
 }
 SPLIT = re.compile(rb"(?:^|(?<=[\r\n]))(?=MSH[^A-Za-z0-9\s])")
 needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason="the message corpus is not here")
@@ -32,8 +34,11 @@ interpret = interpreter({})
 TEMPLATES = {name: compile_template(name, BuildContext()) for name in ("patient", "appointment")}
 
 
-def messages():
-    """Every ADT and SIU message of the corpus with its file."""
+BUSINESS = ("BAR", "DFT", "MDM", "OMD", "OMG", "OML", "OMP", "ORM", "ORU", "RDE", "REF", "VXU")
+
+
+def messages(kinds=("ADT", "SIU")):
+    """Every message of these types in the corpus with its file."""
     for path in sorted((CORPUS / "hl7v2").rglob("*.hl7")):
         for part in SPLIT.split(path.read_bytes().removeprefix(b"\xef\xbb\xbf")):
             if not part.startswith(b"MSH"):
@@ -42,7 +47,7 @@ def messages():
                 message = Message(part)
             except HL7Error:
                 continue
-            if message["MSH-9.1"] in ("ADT", "SIU"):
+            if message["MSH-9.1"] in kinds:
                 yield path, message
 
 
@@ -76,6 +81,29 @@ def test_every_message_is_interpreted_and_rendered():
     print(dict(counts.most_common()))
     assert counts["ADT messages with events"] > 100
     assert counts["SIU messages with events"] > 15
+
+
+@needs_corpus
+def test_every_business_message_is_interpreted():
+    counts: Counter[str] = Counter()
+    for path, message in messages(BUSINESS):
+        try:
+            events = interpret(message, Meta())
+        except StepError as error:
+            assert error.code in DOCUMENTED, path
+            counts[error.code] += 1
+            continue
+        assert [event.id for event in interpret(message, Meta())] == [event.id for event in events]
+        for event in events:
+            assert event.type in EVENTS, path
+            assert isinstance(event.entity, ENTITIES[event.kind]), path
+            json.dumps(event.to_cloudevent(channel="a"))
+            counts[event.kind] += 1
+    print(dict(counts.most_common()))
+    for kind, least in {"result": 100, "order": 60, "document": 15, "vaccination": 12, "charge": 8}.items():
+        assert counts[kind] >= least
+    assert counts["account"] >= 5 and counts["referral"] >= 4
+    assert sum(counts[code] for code in DOCUMENTED) <= 25
 
 
 def resources(path: Path, kind: str):

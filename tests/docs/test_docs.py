@@ -14,6 +14,7 @@ from engine.cli import VERBS, cli
 from engine.cli.lint import check
 from engine.spec import reference
 from engine.spec.channel import load
+from transforms.canonical import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -101,6 +102,11 @@ def test_the_schema_is_fresh():
     assert (
         json.loads((ROOT / "config/channels.schema.json").read_text(encoding="utf-8")) == reference.schema()
     )
+
+
+def test_the_schema_of_events_is_fresh():
+    text = (ROOT / "docs/events.schema.json").read_text(encoding="utf-8")
+    assert json.loads(text) == catalogue.schemas()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -19,22 +19,34 @@ NOWHERE = Address()
 OPEN_VISIT = timedelta(hours=1)  # how long a visit without an end is drawn in a calendar
 
 
-class _Entity(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Entity(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Base of the entities: business identifiers, and room for what the model does not name."""
 
     identifiers: list[Identifier] = []
     ext: dict[str, Any] = {}
 
 
-class Organization(_Entity):
+class Organization(Entity):
     """A provider, payer or department."""
 
     name: str = ""
-    kind: str = ""
+    kind: str = ""  # provider, payer, employer or department
     active: bool = True
+    address: Address | None = None
+    phones: list[Phone] = []
+
+    @property
+    def key(self) -> str:
+        """`assigner/id`, "" when no id was sent."""
+        return self.identifiers[0].key if self.identifiers else ""
+
+    @property
+    def known(self) -> bool:
+        """Whether a record can be made of it: it has an id and a name."""
+        return bool(self.identifiers and self.name)
 
 
-class Practitioner(_Entity):
+class Practitioner(Entity):
     """A person who treats (AIP-3, PV1-7 and the like)."""
 
     name: Name = NAMELESS
@@ -66,7 +78,7 @@ class Practitioner(_Entity):
         return next((item.value for item in self.identifiers if item.type == "NPI"), "")
 
 
-class Location(_Entity):
+class Location(Entity):
     """A place (HL7 PL)."""
 
     point_of_care: str = ""
@@ -86,8 +98,14 @@ class Location(_Entity):
             return f"{place} ({self.facility})"
         return place or self.facility
 
+    @property
+    def key(self) -> str:
+        """`facility/point of care/room/bed`, as far as they were sent; "" when the place has no name."""
+        parts = [self.facility, self.point_of_care, self.room, self.bed]
+        return "/".join(map(escape, parts)).rstrip("/") if any(parts) else ""
 
-class Patient(_Entity):
+
+class Patient(Entity):
     """A patient. `mrn` is the identifier that was chosen from `identifiers` (see docs/canonical.md)."""
 
     mrn_identifier: Identifier | None = None
@@ -170,7 +188,7 @@ class Patient(_Entity):
         return None if self.phones is None else UNSET
 
 
-class Encounter(_Entity):
+class Encounter(Entity):
     """A visit. Times are aware datetimes."""
 
     status: str = (
@@ -222,7 +240,7 @@ class Encounter(_Entity):
         return begins + OPEN_VISIT
 
 
-class Appointment(_Entity):
+class Appointment(Entity):
     """A booked time. Times are aware datetimes; `duration` is in minutes."""
 
     status: str = ""  # FHIR appointmentstatus

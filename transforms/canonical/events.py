@@ -14,10 +14,16 @@ from typing import Any
 
 import msgspec
 
+from transforms.canonical.clinical import Document, Order, Result, Vaccination
 from transforms.canonical.entities import Appointment, Encounter, Patient
+from transforms.canonical.financial import Account, Charge, Coverage
 
 NAMESPACE = uuid.UUID("8f6d2d1c-4c3e-5b0a-9a57-0d9c6b1f7e21")
 SPEC_VERSION = "1.0"
+ABOUT = {"schedule": "appointment", "referral": "order", "payment": "charge"}
+"""The field of the entity that an event is about, where it is not the first word of its type."""
+BEYOND = frozenset({"order", "referral", "result", "document", "vaccination", "charge", "payment", "account"})
+"""Kinds whose envelope also carries the visit, the coverages and the account."""
 
 
 class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -35,13 +41,20 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
     patient: Patient | None = None
     encounter: Encounter | None = None
     appointment: Appointment | None = None
+    order: Order | None = None  # an order, or a referral
+    result: Result | None = None
+    document: Document | None = None
+    vaccination: Vaccination | None = None
+    charge: Charge | None = None
+    account: Account | None = None
+    coverages: list[Coverage] = []
     prior: Encounter | Appointment | None = None
     retired: list[Patient] = []
     changed: list[str] = []
 
     @property
     def kind(self) -> str:
-        """`patient`, `encounter`, `appointment`, `account` or `schedule`: the first word of the type."""
+        """`patient`, `encounter`, `appointment`, `order` …: the first word of the type."""
         return self.type.partition(".")[0]
 
     @property
@@ -50,11 +63,15 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
         return self.type.partition(".")[2]
 
     @property
-    def entity(self) -> Patient | Encounter | Appointment | None:
+    def referral(self) -> Order | None:
+        """The order, when it is a referral."""
+        return self.order if self.order is not None and self.order.kind == "referral" else None
+
+    @property
+    def entity(self) -> Any:
         """What the event is about."""
-        if self.kind in ("appointment", "schedule"):
-            return self.appointment
-        return self.patient if self.kind == "patient" else self.encounter
+        found = getattr(self, ABOUT.get(self.kind, self.kind))
+        return self.encounter if found is None and self.kind == "account" else found
 
     @property
     def participants(self) -> list[dict[str, str]]:
@@ -92,6 +109,10 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
             data["previous"] = msgspec.to_builtins(self.prior)
         if self.retired:
             data["retired"] = msgspec.to_builtins(self.retired)
+        for name in ("encounter", "coverages", "account"):
+            also = getattr(self, name)
+            if also and also is not entity and self.kind in BEYOND:
+                data[name] = msgspec.to_builtins(also)
         data["changed"] = list(self.changed)
         data["message"] = {"key": self.correlation_id, "type": self.trigger}
         return {key: value for key, value in envelope.items() if value != ""} | {"data": data}

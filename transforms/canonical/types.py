@@ -16,18 +16,18 @@ Maybe: TypeAlias = T | UnsetType | None
 """Absent (`UNSET`), cleared (`None`) or a value."""
 
 
-class _Value(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+class Value(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     """Base of the value types: never changed once made."""
 
 
-class Period(_Value, frozen=True):
+class Period(Value, frozen=True):
     """From `start` to `end`, ISO 8601, as precise as it was sent."""
 
     start: Maybe[str] = UNSET
     end: Maybe[str] = UNSET
 
 
-class Identifier(_Value, frozen=True):
+class Identifier(Value, frozen=True):
     """A business identifier: `value` is unique within `assigner`; `type` is a code of HL7 table 0203."""
 
     value: str
@@ -42,7 +42,7 @@ class Identifier(_Value, frozen=True):
         return f"{escape(self.assigner)}/{escape(self.value)}"
 
 
-class Code(_Value, frozen=True):
+class Code(Value, frozen=True):
     """A coded value: `code` within `system`, and how people say it."""
 
     code: str = ""
@@ -56,7 +56,7 @@ class Code(_Value, frozen=True):
         return self.display or self.text or self.code
 
 
-class Name(_Value, frozen=True):
+class Name(Value, frozen=True):
     """A person's name. `use` is a FHIR name-use code, "" when HL7 table 0200 has no counterpart."""
 
     family: str = ""
@@ -76,7 +76,7 @@ class Name(_Value, frozen=True):
 NAMELESS = Name()
 
 
-class Phone(_Value, frozen=True):
+class Phone(Value, frozen=True):
     """A phone number, fax number or e-mail address. `system`: phone, fax, pager, email, url or other."""
 
     value: str
@@ -85,7 +85,7 @@ class Phone(_Value, frozen=True):
     rank: int = 0
 
 
-class Address(_Value, frozen=True):
+class Address(Value, frozen=True):
     """A postal address. `country` is ISO 3166-1 alpha-2 where it could be told, else as it was sent."""
 
     street: Maybe[str] = UNSET
@@ -98,7 +98,7 @@ class Address(_Value, frozen=True):
     use: str = ""  # home, work, temp, old, billing or ""
 
 
-class Ref(_Value, frozen=True):
+class Ref(Value, frozen=True):
     """A reference to something that this event does not carry in full."""
 
     kind: str
@@ -111,7 +111,7 @@ class Ref(_Value, frozen=True):
         return self.identifiers[0].key if self.identifiers else ""
 
 
-class Money(_Value, frozen=True):
+class Money(Value, frozen=True):
     """An amount: a decimal number as text, and an ISO 4217 currency."""
 
     amount: str

@@ -74,7 +74,8 @@ def test_a08_without_a_visit_and_other_types():
     assert types("ADT^A08", PID, "PV1|1|N") == ["patient.updated"]
     assert types("ADT^A08", PID, PV1) == ["patient.updated", "encounter.updated"]
     assert types("ADT^A60", PID) == []
-    assert types("ORU^R01", PID) == []
+    assert types("ORU^R01", PID) == []  # without a report in it
+    assert types("RSP^K22", PID) == []
     assert types("SIU^S25", PID) == []
 
 

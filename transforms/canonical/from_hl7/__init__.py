@@ -1,7 +1,8 @@
 """HL7v2 messages → canonical events. Pure: no I/O, no clock; the same bytes give the same events.
 
-Guarantees: ADT and SIU as docs/canonical.md lists them; any other message gives no event. What cannot be read
-of an optional field is left out. Refused (`StepError`): a message that does not say whom or what it is about.
+Guarantees: the message types of docs/canonical.md give the events listed there; any other gives none. What
+cannot be read of an optional field is left out. Refused (`StepError`): a message that does not say whom or
+what it is about.
 """
 
 from __future__ import annotations
@@ -12,14 +13,31 @@ from typing import Any
 from engine.model import Meta
 from transforms.canonical.events import Event
 from transforms.canonical.from_hl7.adt import adt
+from transforms.canonical.from_hl7.documents import mdm
+from transforms.canonical.from_hl7.finance import bar, dft
 from transforms.canonical.from_hl7.maker import Maker
 from transforms.canonical.from_hl7.options import Options, options
+from transforms.canonical.from_hl7.orders import orders
 from transforms.canonical.from_hl7.reader import Reader
+from transforms.canonical.from_hl7.referrals import ref, rri
+from transforms.canonical.from_hl7.results import oru
 from transforms.canonical.from_hl7.siu import siu
+from transforms.canonical.from_hl7.vaccinations import vxu
 
 __all__ = ["Options", "interpret", "interpreter", "options"]
 
-ADAPTERS = {"ADT": adt, "SIU": siu}
+ADAPTERS = {
+    "ADT": adt,
+    "BAR": bar,
+    "DFT": dft,
+    "MDM": mdm,
+    "ORU": oru,
+    "REF": ref,
+    "RRI": rri,
+    "SIU": siu,
+    "VXU": vxu,
+    **dict.fromkeys(("ORM", "OMB", "OMD", "OMG", "OMI", "OML", "OMN", "OMP", "OMS", "RDE"), orders),
+}
 
 
 def interpret(message: Any, meta: Meta, settings: Options | Mapping[str, Any] | None = None) -> list[Event]:
