@@ -18,6 +18,8 @@ from engine.cli.reactor import steady
 from engine.cli.selecting import chosen_ids, narrowing
 
 LONGEST = 200  # characters of a value
+SIGNS = {"created": "+", "changed": "~", "archived": "-", "merged": "&", "untouched": "="}
+COLORS = {"+": "green", "~": "yellow", "-": "red", "&": "magenta"}
 
 
 def foresee(
@@ -40,8 +42,9 @@ def told(effects: list[Effect], messages: int, as_json: bool) -> None:
         click.echo(msgspec.json.encode(effects).decode())
     else:
         for effect in effects:
-            click.echo("\n".join(lines(effect)))
-        click.echo(total(effects, messages))
+            for line in lines(effect):
+                click.secho(line, fg=COLORS.get(line[2:3]))
+        click.secho(total(effects, messages), bold=True)
     failing = any(effect.state == "ERROR" or effect.why.startswith("it would fail") for effect in effects)
     sys.exit(1 if failing else 0)
 
@@ -71,7 +74,7 @@ def lines(effect: Effect) -> list[str]:
     for kind, record in kinds(effect.changes):
         first = record[0]
         number = f",{first.record}" if first.record else ""
-        text.append(f"  {first.model}{number}  {first.key}  {kind}")
+        text.append(f"  {SIGNS.get(kind, ' ')} {first.model}{number}  {first.key}  {kind}")
         text += [
             f"      {one.field}: {shown(one.new)}"
             if kind == "created"
@@ -93,10 +96,10 @@ def shown(value: Any, other: Any = None) -> str:
 
 
 def total(effects: list[Effect], chosen: int) -> str:
-    """How many records of each kind."""
-    counts: dict[str, int] = {}
+    """How many records of each kind, the usual kinds first."""
+    counts = dict.fromkeys(SIGNS, 0)
     for effect in effects:
         for kind, _ in kinds(effect.changes):
             counts[kind] = counts.get(kind, 0) + 1
-    told = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "no record"
+    told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "no record"
     return f"{chosen} messages: {told}. Nothing was done."

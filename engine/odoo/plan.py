@@ -113,14 +113,23 @@ class Planner:
     async def _merge(self, operation: Operation) -> Change:
         found = await self._find(operation, [operation.key, *operation.retired])
         survivor = found.get(operation.key)
-        others = [found[key] for key in operation.retired if key in found and found[key] != survivor]
-        if not found:
+        others: list[Any] = [
+            found[key] for key in operation.retired if key in found and found[key] != survivor
+        ]
+        planned = [key for key in operation.retired if key not in found and self._planned(operation, key)]
+        others += planned  # made by an earlier operation of the plan
+        if not found and not planned:
             note = "nothing to merge"
         elif others:
-            note = "would merge" if survivor else "would take over the retired record"
+            stays = survivor or self._planned(operation, operation.key)
+            note = "would merge" if stays else "would take over the retired record"
         else:
             note = "done already" if len(found) > len(operation.retired) else "would name the survivor"
-        return Change("merge", operation.model, operation.key, survivor, old=others, new=survivor, note=note)
+        new = survivor or operation.key
+        return Change("merge", operation.model, operation.key, survivor, old=others, new=new, note=note)
+
+    def _planned(self, operation: Operation, key: str) -> bool:
+        return (operation.model, key) in self._set
 
     async def _find(self, operation: Operation, keys: list[str]) -> dict[str, int]:
         names = {key: f"{self._module}.{encode(operation.model, key)}" for key in keys}
