@@ -19,6 +19,8 @@ from channels.pipeline import Pipeline, Route, Step
 from destinations.base import Destination
 from engine.errors import ConfigError, IsthmusError
 from engine.formats.base import Format
+from engine.lookup.http import HttpConnection
+from engine.lookup.sql import SqlConnection
 from engine.odoo.connection import OdooConnection
 from engine.spec.channel import Bound, ChannelSpec, Configuration
 from engine.spec.component import BuildContext
@@ -26,7 +28,7 @@ from engine.spec.document import Where
 from engine.spec.files import absolute
 from transforms.canonical.from_hl7 import interpreter
 
-CONNECTIONS: dict[str, Any] = {"odoo": OdooConnection}
+CONNECTIONS: dict[str, Any] = {"odoo": OdooConnection, "sql": SqlConnection, "http": HttpConnection}
 """Kinds of connections: what stands below a name in `connections:`."""
 
 
@@ -113,6 +115,7 @@ class Builder:
             version=self.version,
             format=context.format,
             ordering_key=spec.options.ordering_key or context.format.ordering_key,
+            lookups=tuple(context.cache.get("lookups", ())),
         )
 
     def canonical(self, spec: ChannelSpec) -> Any:

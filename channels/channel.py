@@ -245,7 +245,7 @@ class Channel:
         """For people and `status --json`."""
         return {
             "state": self.state,
-            "why": self.why,
+            "why": self.why or self.router.waits_for,
             "address": self.where,
             "open": self.open,
             "held_back": sorted(self._holds),

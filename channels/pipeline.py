@@ -18,6 +18,7 @@ from engine.errors import IsthmusError, StepTimeout
 from engine.formats.base import Format, Identity
 from engine.hl7.format import Hl7v2
 from engine.model import Divided, Filter, Meta, Scope, Transformer
+from engine.spec.lookups import Lookup, Wanted, fetch_all
 from engine.states import MessageState
 
 Parse = Callable[[bytes], Any]
@@ -81,6 +82,7 @@ class Pipeline:
     version: str = ""  # of the configuration that it was built from
     format: Format = field(default_factory=Hl7v2)
     ordering_key: str = "PID-3.1"
+    lookups: tuple[Lookup, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -93,7 +95,29 @@ class Pipeline:
         return Meta(0, self.channel, at, header.control_id, header.type, header.sender, peer)
 
     def process(self, raw: bytes, meta: Meta, watch: Watch = None) -> Rendered:
-        """Run everything on one message; `watch(label, scope, reason)` sees each step that went well."""
+        """`run` without anybody who could fetch: a lookup that has not its value is an error."""
+        try:
+            return self.run(raw, meta, watch)
+        except Wanted as wanted:
+            text = "a value must be looked up, and nothing is asked here"
+            place = f"lookup {wanted.lookup.label}"
+            return Rendered(MessageState.ERROR, code="lookup.offline", text=text, place=place)
+
+    async def fetched(self, raw: bytes, meta: Meta, now: float, watch: Watch = None) -> Rendered:
+        """`run`, with all lookups fetched. Raises LookupDown."""
+        for lookup in self.lookups:
+            lookup.begin(now)
+        while True:
+            try:
+                return self.run(raw, meta, watch)
+            except Wanted as wanted:
+                await fetch_all([wanted], now)
+
+    def run(self, raw: bytes, meta: Meta, watch: Watch = None) -> Rendered:
+        """Run everything on one message; `watch(label, scope, reason)` sees each step that went well.
+
+        Raises Wanted when a lookup has not its value yet: fetch it, then run again.
+        """
         label = "parse"
         try:
             scope = Scope(self.parse(raw), meta, self.interpret)

@@ -49,6 +49,7 @@ class Previewer:
         self, configuration: Configuration, data_dir: Path, reactor: Any, tx: Tx | None = None
     ) -> None:
         self._builder = Builder(configuration, reactor, data_dir)
+        self._reactor = reactor
         self._specs = configuration.channels
         self._pipelines: dict[str, Pipeline] = {}
         self._planners: dict[tuple[str, str], Any] = {}
@@ -97,7 +98,7 @@ class Previewer:
         if pipeline is None:
             nowhere.why = "its channel is not in this configuration"
             return [nowhere]
-        rendered = pipeline.process(raw, meta)
+        rendered = await pipeline.fetched(raw, meta, self._reactor.seconds())
         if not rendered.payloads:
             nowhere.state = rendered.state
             nowhere.why = rendered.reason or (

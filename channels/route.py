@@ -16,12 +16,14 @@ from functools import partial
 from typing import Any, Protocol
 
 import structlog
+from twisted.internet.defer import ensureDeferred
 
 from channels.guard import Guard
 from channels.pipeline import Pipeline, Rendered
 from engine.clock import Micros
 from engine.errors import StepTimeout, StoreError
 from engine.model import Meta
+from engine.spec.lookups import LookupDown, Wanted, fetch_all
 from engine.states import MessageState
 from engine.store import messages
 from engine.store.together import route_all
@@ -33,6 +35,7 @@ WINDOW = 2_000  # messages waiting in memory
 WINDOW_BYTES = 32 << 20  # of them all
 READ = 64  # messages read from the store at a time
 SLICE = 32  # messages routed before the reactor gets its turn
+FETCH_AGAIN, FETCH_LONGEST = 1.0, 60.0  # seconds until a lookup that cannot be answered is tried again
 CAREFUL = 100  # messages found at the start that are routed one by one, each marked first
 LIVES = 2  # deaths of the process with this message at work
 DAMAGED = Rendered(
@@ -57,6 +60,16 @@ class Arrived:
     raw: bytes
     keys: tuple[int, ...]  # ordering keys; () when it waits for nobody
     attempts: int = 0  # times that the engine died while it worked on it
+
+
+@dataclass(slots=True)
+class Batch:
+    """Messages that are routed together; None for those that are not done."""
+
+    first: int  # id of the first
+    messages: list[tuple[Arrived, Rendered | None]]
+    ready: bool = True  # False while lookups are fetched for it
+    failures: int = 0
 
 
 class Unrouted(Protocol):
@@ -101,6 +114,8 @@ class Router:
         self._last = 0  # id of the last message taken into memory
         self._rewound = False  # a C2 failed: read again from the store once nothing is pending
         self._scheduled: Any = None
+        self._batch: Batch | None = None  # waits for its lookups
+        self.waits_for = ""  # the lookup that cannot be answered, and why
 
     def offer(self, arrived: list[Arrived]) -> None:
         """New messages, just stored (received or replayed), in order. Dropped when memory is full: the store
@@ -152,11 +167,16 @@ class Router:
 
     def _slice(self) -> None:
         self._scheduled = None
+        if self._batch is not None and not self._batch.ready:
+            return
         if self.paused or self._held or self.pending >= WINDOW:
             return  # C2's commit wakes us again
         if self._rewound and self.pending:
             return
         self._rewound = False
+        if self._batch is not None:
+            self._go_on(self._batch)
+            return
         if not self._queue and self._behind and not self._catch_up():
             return
         if self._marking:
@@ -169,37 +189,79 @@ class Router:
         first = self._marked or (self._queue[0] if self._queue else None)
         if first is None:
             return
+        for pipeline in self.pipelines.values():
+            for lookup in pipeline.lookups:
+                lookup.begin(self.clock.seconds())
+        self._go_on(Batch(first.meta.id, self._take()))
+
+    def _go_on(self, batch: Batch) -> None:
+        """Run a batch; when values must be looked up for it, fetch them and run those messages again."""
+        self._batch = None
         try:
-            group = self._render()
+            wanted = self._render(batch)
         except (Exception, StepTimeout) as error:  # an interruption that came between two messages
             log.error("route.interrupted", error=type(error).__name__)
-            self._rewind(first.meta.id)
+            self._rewind(batch.first)
             return
+        if wanted:
+            self._batch, batch.ready = batch, False
+            self._fetch(batch, wanted)
+            return
+        group = [(arrived, rendered) for arrived, rendered in batch.messages if rendered is not None]
         self.pending += len(group)
         self.writer.submit(partial(self._store, group), partial(self._stored, group))
         self.wake()
 
-    def _render(self) -> list[tuple[Arrived, Rendered]]:
-        """Run the next messages through their pipelines."""
-        group: list[tuple[Arrived, Rendered]] = []
+    def _fetch(self, batch: Batch, wanted: list[Wanted]) -> None:
+        """Everything that these steps want, each lookup once. An outage: the messages wait, and it is tried again."""
+        if self._batch is not batch:
+            return  # a rewind: they are read again
+
+        def fetched(_: Any) -> None:
+            self.waits_for = ""
+            batch.ready = True
+            self.wake()
+
+        def failed(failure: Any) -> None:
+            down = failure.check(LookupDown)
+            why = f"{failure.value.code}: {failure.value.what}" if down else failure.type.__name__
+            if not self.waits_for:
+                log.warning("lookup.down", lookup=wanted[0].lookup.label, why=why)
+            self.waits_for = f"{wanted[0].lookup.label}: {why}"
+            seconds = min(FETCH_AGAIN * 2**batch.failures, FETCH_LONGEST)
+            batch.failures += 1
+            self.clock.callLater(seconds, self._fetch, batch, wanted)
+
+        work = ensureDeferred(fetch_all(wanted, self.clock.seconds()))
+        work.addCallbacks(fetched, failed)
+
+    def _take(self) -> list[tuple[Arrived, Rendered | None]]:
+        """The next messages."""
         taken = [self._marked] if self._marked else []
         self._marked = None
         limit = 1 if self._careful else SLICE
         while self._queue and len(taken) < limit:
             taken.append(self._next())
+        return [(arrived, None) for arrived in taken]
+
+    def _render(self, batch: Batch) -> list[Wanted]:
+        """Run the messages of a batch that are not done through their pipelines; gives what they want looked up."""
+        wanted: list[Wanted] = []
         with self.guard.bounded_memory():
-            for arrived in taken:
+            for index, (arrived, done) in enumerate(batch.messages):
+                if done is not None:
+                    continue
                 self.guard.arm()
                 try:
                     pipeline = self.pipelines[arrived.meta.channel]
-                    rendered = (
-                        pipeline.process(arrived.raw, arrived.meta) if arrived.raw else replace(DAMAGED)
-                    )
+                    rendered = pipeline.run(arrived.raw, arrived.meta) if arrived.raw else replace(DAMAGED)
                     rendered.version = pipeline.version
-                    group.append((arrived, rendered))
+                    batch.messages[index] = arrived, rendered
+                except Wanted as one:
+                    wanted.append(one)
                 finally:
                     self.guard.disarm()
-        return group
+        return wanted
 
     def _next(self) -> Arrived:
         arrived = self._queue.popleft()
@@ -246,7 +308,7 @@ class Router:
         """From this message on nothing of C2 is in the store: they are RECEIVED, and come again from there."""
         self._queue.clear()
         self._bytes = 0
-        self._marked = None
+        self._marked = self._batch = None
         self._behind = self._rewound = True
         self._last = min(self._last, first - 1)
         self.clock.callLater(1, self.wake)

@@ -10,7 +10,7 @@ Refuses: a URL that is not http, https or `sandbox:`, and a module for external 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator
 
@@ -19,7 +19,9 @@ from engine.odoo.client import OdooClient
 from engine.odoo.errors import OdooError
 from engine.odoo.externalid import MODULE, valid_module
 from engine.odoo.index import XidIndex
+from engine.odoo.lookup import check, search
 from engine.odoo.transport import HttpTransport, SandboxTransport, Transport
+from engine.spec.lookups import Fetch, Key
 from engine.states import Result
 
 SANDBOX = "sandbox:"
@@ -30,6 +32,8 @@ class OdooConnection(BaseModel):
     """One database of one Odoo server, as one user."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+    lookups: ClassVar[str] = "odoo"
 
     url: str = Field(
         description="Address of the server, or `sandbox:` for the stand-in that lives in the engine.",
@@ -71,6 +75,15 @@ class OdooConnection(BaseModel):
         if not valid_module(module):
             raise ValueError("must be lower-case letters, digits and _, and start with a letter")
         return module
+
+    def fetcher(self, query: Any, reactor: Any, data_dir: Path | None) -> Fetch:
+        """What answers a `lookup` step: one call for the keys of a batch."""
+        check(query)
+
+        async def fetch(keys: list[Key]) -> dict[Key, Any]:
+            return await search(self.client(reactor, data_dir), query, keys)
+
+        return fetch
 
     def client(self, reactor: Any, data_dir: Path | None) -> OdooClient:
         """The client that all destinations of this connection share."""

@@ -1,0 +1,1 @@
+"""Connections that only `lookup` steps use: SQL databases and HTTP services."""

@@ -1,0 +1,97 @@
+"""Values from elsewhere for pure steps: asked for, fetched for a whole batch, then read.
+
+    step: lookup.ask(key) -> Wanted, when it is not here      the router collects these over its batch,
+    router: fetch(keys)   -> values                           fetches each lookup once, and runs those messages again
+
+Guarantees: one fetch a lookup and batch, however many messages ask; what was found is kept for `ttl` seconds and
+`size` keys at most, what was not found only for the batch; a fetch that cannot be made now never turns into
+"not there": the messages stay RECEIVED and wait. Refuses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from engine.errors import IsthmusError, StepError
+
+Key = tuple[Any, ...]
+Fetch = Callable[[list[Key]], Awaitable[dict[Key, Any]]]
+"""The values of these keys; one that is left out is not there. Raises LookupDown, or IsthmusError for good."""
+
+
+class LookupDown(IsthmusError):
+    """A lookup cannot be answered now; asked again later."""
+
+    code = "lookup.down"
+
+
+class Wanted(BaseException):
+    """A step needs a value that must be fetched first. Not an Exception, so that no step can swallow it."""
+
+    def __init__(self, lookup: Lookup, key: Key) -> None:
+        super().__init__("a value must be fetched")
+        self.lookup = lookup
+        self.key = key
+
+
+class Lookup:
+    """What one `lookup` step has fetched."""
+
+    def __init__(self, label: str, fetch: Fetch, ttl: float, size: int) -> None:
+        self.label = label
+        self.fetch = fetch
+        self.ttl = ttl
+        self.size = size
+        self.fetches = 0  # calls of `fetch`
+        self._held: dict[Key, Any] = {}  # of this batch: values, None for what is not there, or an error
+        self._kept: dict[Key, tuple[float, Any]] = {}  # key -> (until, value), oldest first
+
+    def ask(self, key: Key) -> Any:
+        """The value, or None when it is not there. Raises Wanted, or the StepError that the fetch ended with."""
+        if key in self._held:
+            found = self._held[key]
+            if isinstance(found, IsthmusError):
+                raise StepError(found.what, code=found.code, where=found.where, todo=found.todo)
+            return found
+        kept = self._kept.get(key)
+        if kept is None:
+            raise Wanted(self, key)
+        return kept[1]
+
+    def begin(self, now: float) -> None:
+        """A batch begins at `now` (seconds): what is too old is forgotten."""
+        self._held.clear()
+        while self._kept:
+            key = next(iter(self._kept))
+            if self._kept[key][0] > now:
+                break
+            del self._kept[key]
+
+    async def get(self, keys: Iterable[Key], now: float) -> None:
+        """Fetch these keys at once. Raises LookupDown."""
+        wanted = list(dict.fromkeys(keys))
+        self.fetches += 1
+        try:
+            found = await self.fetch(wanted)
+        except LookupDown:
+            raise
+        except IsthmusError as error:
+            self._held.update(dict.fromkeys(wanted, error))
+            return
+        for key in wanted:
+            value = self._held[key] = found.get(key)
+            if value is not None and self.ttl:
+                self._kept.pop(key, None)
+                while len(self._kept) >= self.size:
+                    del self._kept[next(iter(self._kept))]
+                self._kept[key] = now + self.ttl, value
+
+
+async def fetch_all(wanted: Iterable[Wanted], now: float) -> None:
+    """Fetch what a batch asked for: each lookup once. Raises LookupDown."""
+    by_lookup: dict[Lookup, list[Key]] = {}
+    for one in wanted:
+        by_lookup.setdefault(one.lookup, []).append(one.key)
+    for lookup, keys in by_lookup.items():
+        await lookup.get(keys, now)
