@@ -50,8 +50,8 @@ class Database:
         with self.transaction(write=True):
             run("CREATE TABLE IF NOT EXISTS sandbox (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
             made = dict(run("SELECT name, value FROM sandbox").fetchall())
+            self._create()  # also what a file of before does not have
             if not made:
-                self._create()
                 self._seed(now, login)
                 run("INSERT INTO sandbox VALUES ('version', ?), ('format', ?)", (version, FORMAT))
         if made and made["version"] != version:
@@ -130,16 +130,20 @@ class Database:
                 if item.stored and item.name != "id"
             ]
             columns += [f"UNIQUE ({', '.join(names)})" for names in model.unique]
-            run(f"CREATE TABLE {model.table} (id INTEGER PRIMARY KEY AUTOINCREMENT, {', '.join(columns)})")
+            run(
+                f"CREATE TABLE IF NOT EXISTS {model.table} (id INTEGER PRIMARY KEY AUTOINCREMENT, {', '.join(columns)})"
+            )
             for item in model.fields.values():
                 if item.indexed:
                     name = f'"{model.name.replace(".", "_")}_{item.name}_index"'
-                    run(f"CREATE INDEX {name} ON {model.table} ({item.column})")
+                    run(f"CREATE INDEX IF NOT EXISTS {name} ON {model.table} ({item.column})")
                 if item.type == "many2many":
                     table = model.relation_table(item.name)
-                    run(f"CREATE TABLE {table} (a INTEGER, b INTEGER, PRIMARY KEY (a, b)) WITHOUT ROWID")
-                    run(f'CREATE INDEX {table[:-1]}_b" ON {table} (b)')
-        run("CREATE INDEX ir_model_data_record ON ir_model_data (model, res_id)")
+                    run(
+                        f"CREATE TABLE IF NOT EXISTS {table} (a INTEGER, b INTEGER, PRIMARY KEY (a, b)) WITHOUT ROWID"
+                    )
+                    run(f'CREATE INDEX IF NOT EXISTS {table[:-1]}_b" ON {table} (b)')
+        run("CREATE INDEX IF NOT EXISTS ir_model_data_record ON ir_model_data (model, res_id)")
 
     def _seed(self, now: str, login: str) -> None:
         def put(model: str, xml_id: str = "", /, **values: Any) -> int:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -162,3 +163,13 @@ def test_strange_requests_get_an_answer(version, body, path):
     status, headers, answer = sandbox.handle("POST", path, HEADERS, body)
     assert status in (200, 400, 401, 404, 422, 500) and headers["Content-Type"] and answer
     sandbox.close()
+
+
+def test_a_file_of_before_gets_the_models_that_it_lacks(tmp_path):
+    path = tmp_path / "odoo.db"
+    Sandbox(path).close()
+    with sqlite3.connect(path) as old:
+        old.execute("DROP TABLE sale_order")
+    again = Sandbox(path)
+    assert call(again, "sale.order", "search_count", domain=[]) == (200, 0)
+    again.close()
