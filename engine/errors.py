@@ -93,5 +93,11 @@ class StoreError(IsthmusError):
         )
 
 
+class UserError(IsthmusError):
+    """What a person asked for cannot be: a wrong password, a missing right, a name that is taken."""
+
+    code = "user"
+
+
 class StepTimeout(BaseException):
     """A step used up its time budget. Not an Exception, so that a step that catches everything cannot keep it."""

@@ -1,0 +1,73 @@
+"""The console's way to the message store: readers in a pool, one writer for what people do.
+
+Guarantees: a reader is used by one thread at a time; a write is one transaction, waits for the engine's and is
+durable when it returns; nothing is opened before it is needed, so the console can start before the engine.
+Refuses (StoreError): a folder without a store, an older or newer schema.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from engine.security.keyring import open_keyring
+from engine.store.store import Store, open_store
+from engine.store.tx import Tx
+
+T = TypeVar("T")
+POOL = 8  # readers that are kept open
+
+
+class Stores:
+    """The store of one data folder, for many threads."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._store: Store | None = None
+        self._free: list[Tx] = []
+
+    def _open(self) -> Store:
+        with self._lock:
+            if self._store is None:
+                self._store = open_store(self.data_dir, open_keyring(self.data_dir), mode="client")
+            return self._store
+
+    @contextmanager
+    def reading(self) -> Iterator[Tx]:
+        """A reader, within one snapshot of the database."""
+        store = self._open()
+        with self._lock:
+            tx = self._free.pop() if self._free else None
+        tx = tx or store.open_reader()
+        try:
+            with tx.snapshot():
+                yield tx
+        except BaseException:
+            tx.db.close()
+            raise
+        with self._lock:
+            if len(self._free) < POOL:
+                self._free.append(tx)
+                return
+        tx.db.close()
+
+    def write(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` in a transaction; what it raises undoes it."""
+        store = self._open()
+        with self._writing:
+            return store.writer.call(work)
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            for tx in self._free:
+                tx.db.close()
+            self._free.clear()
+            if self._store is not None:
+                self._store.close()
+                self._store = None

@@ -1,0 +1,369 @@
+"""Users of the console and the API, their sessions and tokens.
+
+Guarantees: passwords are argon2id hashes, cookies and tokens keyed hashes, second factors encrypted: the database
+alone signs nobody in. The set-up token makes the first admin, once. A session ends after `IDLE` without use and
+after `LIFETIME` in any case; whatever changes a user's rights or password ends their sessions. `TRIES` wrong
+passwords lock the user for a while, longer each time.
+Refuses (UserError): a second first admin, names that are taken, the last admin to go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import orjson
+
+from engine.clock import Micros
+from engine.errors import UserError
+from engine.security import passwords
+from engine.security.roles import Grant, Identity, Role, narrowed
+from engine.store.tx import Tx
+
+IDLE = 30 * 60 * 1_000_000  # microseconds without a request
+LIFETIME = 12 * 3600 * 1_000_000
+SEEN_EVERY = 60 * 1_000_000  # a session's last use is written this often
+TRIES = 5  # wrong passwords before the first lock
+LOCK = 60 * 1_000_000  # the first lock; doubled by each further wrong password, up to an hour
+LONGEST_LOCK = 3600 * 1_000_000
+SETUP = "console:setup"  # setting: keyed hash of the set-up token
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
+_TOKEN = "ist_"  # noqa: S105 (what tokens begin with, so that scanners for leaked secrets know them)
+
+
+class User(msgspec.Struct):
+    """One user, without their secrets."""
+
+    name: str
+    grants: tuple[Grant, ...]
+    reveal: bool
+    disabled: bool
+    locked_until: Micros
+    created_at: Micros
+    has_password: bool
+    has_totp: bool
+
+    @property
+    def identity(self) -> Identity:
+        """Their rights."""
+        return Identity(self.name, () if self.disabled else self.grants, self.reveal and not self.disabled)
+
+
+class Session(msgspec.Struct):
+    """A signed-in browser."""
+
+    user: User
+    csrf: str
+
+
+class Token(msgspec.Struct):
+    """An API token, without its secret."""
+
+    id: int
+    name: str
+    user: str
+    grants: tuple[Grant, ...]
+    reveal: bool
+    created_at: Micros
+    expires_at: Micros
+    used_at: Micros | None
+    revoked_at: Micros | None
+
+
+_USER = "name, grants, reveal, disabled, locked_until, created_at, password IS NOT NULL, totp IS NOT NULL"
+_TOKENS = "id, name, user, grants, reveal, created_at, expires_at, used_at, revoked_at"
+
+
+def _grants(text: str) -> tuple[Grant, ...]:
+    return msgspec.json.decode(text, type=tuple[Grant, ...])
+
+
+def _packed(grants: Iterable[Grant]) -> str:
+    return msgspec.json.encode(tuple(grants)).decode()
+
+
+def _user(row: tuple[Any, ...]) -> User:
+    name, grants, reveal, disabled, locked, created, password, totp = row
+    return User(
+        name, _grants(grants), bool(reveal), bool(disabled), locked, created, bool(password), bool(totp)
+    )
+
+
+def everybody(tx: Tx) -> list[User]:
+    """All users by name."""
+    return [_user(row) for row in tx.rows(f"SELECT {_USER} FROM user ORDER BY name")]
+
+
+def get(tx: Tx, name: str) -> User | None:
+    """One user."""
+    rows = tx.rows(f"SELECT {_USER} FROM user WHERE name = ?", (name,))
+    return _user(rows[0]) if rows else None
+
+
+# The first admin ------------------------------------------------------------------------------------------
+
+
+def offer_setup(tx: Tx) -> str | None:
+    """A new set-up token (an older one is good no more), or None when there is a user."""
+    if tx.rows("SELECT 1 FROM user LIMIT 1"):
+        return None
+    secret = passwords.new_secret()
+    tx.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (SETUP, _hash(tx, secret).hex()))
+    return secret
+
+
+def set_up(tx: Tx, secret: str, name: str, password_hash: str) -> User:
+    """Make the first admin with the set-up token. UserError `setup.token` when it is not the right one."""
+    kept = tx.rows("SELECT value FROM setting WHERE name = ?", (SETUP,))
+    if not kept or kept[0][0] != _hash(tx, secret).hex() or tx.rows("SELECT 1 FROM user LIMIT 1"):
+        raise UserError(
+            "this set-up token is not good",
+            code="setup.token",
+            todo="take the one that the console printed last",
+        )
+    tx.execute("DELETE FROM setting WHERE name = ?", (SETUP,))
+    return add(tx, name, password_hash, (Grant(Role.ADMIN),), reveal=True)
+
+
+# Users ----------------------------------------------------------------------------------------------------
+
+
+def add(
+    tx: Tx, name: str, password_hash: str | None, grants: Iterable[Grant], *, reveal: bool = False
+) -> User:
+    """A new user. UserError `user.name` or `user.taken`."""
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{name!r} cannot be a user's name", code="user.name", todo="letters, digits, . _ @ + -"
+        )
+    if tx.rows("SELECT 1 FROM user WHERE name = ?", (name,)):
+        raise UserError(f"there is a user {name!r} already", code="user.taken")
+    now = tx.now()
+    tx.execute(
+        "INSERT INTO user (name, password, grants, reveal, created_at, changed_at) VALUES (?, ?, ?, ?, ?, ?)",
+        (name, password_hash, _packed(grants), reveal, now, now),
+    )
+    found = get(tx, name)
+    assert found is not None
+    return found
+
+
+def change(tx: Tx, name: str, **changes: Any) -> User:
+    """Change `grants`, `reveal`, `disabled` or `password` (a hash) of a user; their sessions end.
+
+    UserError `user.unknown`, or `user.last_admin` when nobody would be left who may manage users.
+    """
+    _known(tx, name)
+    columns = {"grants": _packed, "reveal": bool, "disabled": bool, "password": str}
+    for key, value in changes.items():
+        tx.execute(
+            f"UPDATE user SET {key} = ?, changed_at = ? WHERE name = ?", (columns[key](value), tx.now(), name)
+        )
+    if "password" in changes:
+        tx.execute("UPDATE user SET failures = 0, locked_until = 0 WHERE name = ?", (name,))
+    _keep_an_admin(tx)
+    end_sessions(tx, name)
+    return _known(tx, name)
+
+
+def remove(tx: Tx, name: str) -> None:
+    """Delete a user, with their sessions, tokens and saved searches."""
+    _known(tx, name)
+    for table, column in (("user", "name"), ("session", "user"), ("token", "user"), ("saved_search", "user")):
+        tx.execute(f"DELETE FROM {table} WHERE {column} = ?", (name,))
+    _keep_an_admin(tx)
+
+
+def _known(tx: Tx, name: str) -> User:
+    found = get(tx, name)
+    if found is None:
+        raise UserError(f"there is no user {name!r}", code="user.unknown")
+    return found
+
+
+def _keep_an_admin(tx: Tx) -> None:
+    if not any(user.identity.may(Role.ADMIN) for user in everybody(tx)):
+        raise UserError(
+            "nobody would be left who may manage users",
+            code="user.last_admin",
+            todo="make another admin first",
+        )
+
+
+# Signing in -----------------------------------------------------------------------------------------------
+
+
+class Secrets(msgspec.Struct):
+    """What is needed to check a sign-in outside of a transaction."""
+
+    user: User | None
+    password: str | None
+    totp: str | None
+    locked: bool
+
+
+def secrets_of(tx: Tx, name: str) -> Secrets:
+    """The hash and second factor of a user; of an unknown one: nothing, which `passwords.matches` refuses."""
+    rows = tx.rows(f"SELECT password, totp, {_USER} FROM user WHERE name = ?", (name,))
+    if not rows:
+        return Secrets(None, None, None, False)
+    password, totp, *columns = rows[0]
+    user = _user(tuple(columns))
+    factor = _open(tx, name, totp) if totp else None
+    return Secrets(user, password, factor, user.locked_until > tx.now())
+
+
+def failed(tx: Tx, name: str) -> Micros:
+    """Count a wrong password. Gives until when the user is locked; 0: not locked."""
+    rows = tx.rows("UPDATE user SET failures = failures + 1 WHERE name = ? RETURNING failures", (name,))
+    over = rows[0][0] - TRIES if rows else -1
+    if over < 0:
+        return 0
+    until = tx.now() + int(min(LOCK << min(over, 10), LONGEST_LOCK))
+    tx.execute("UPDATE user SET locked_until = ? WHERE name = ?", (until, name))
+    return until
+
+
+def sign_in(tx: Tx, name: str, address: str, totp_step: int | None = None) -> tuple[str, Session]:
+    """A new session of a user whose secrets were right: the cookie and the session.
+
+    `totp_step` is the one-time code's: the same code never signs in twice (UserError `totp.used`).
+    """
+    user = _known(tx, name)
+    if totp_step is not None:
+        setting = f"totp:{name}"
+        last = tx.rows("SELECT value FROM setting WHERE name = ?", (setting,))
+        if last and int(last[0][0]) >= totp_step:
+            raise UserError("this code was used already", code="totp.used", todo="wait for the next one")
+        tx.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (setting, str(totp_step)))
+    tx.execute("UPDATE user SET failures = 0, locked_until = 0 WHERE name = ?", (name,))
+    cookie, csrf, now = passwords.new_secret(), passwords.new_secret(), tx.now()
+    tx.execute("DELETE FROM session WHERE seen_at < ? OR created_at < ?", (now - IDLE, now - LIFETIME))
+    tx.execute(
+        "INSERT INTO session (id, user, csrf, created_at, seen_at, address) VALUES (?, ?, ?, ?, ?, ?)",
+        (_hash(tx, cookie), name, csrf, now, now, address),
+    )
+    return cookie, Session(user, csrf)
+
+
+def session(tx: Tx, cookie: str) -> tuple[Session, bool] | None:
+    """The session of a cookie, and whether its last use should be written (`seen`); None: it is not good."""
+    now = tx.now()
+    rows = tx.rows(
+        f"SELECT csrf, seen_at, {_USER} FROM session JOIN user ON name = session.user".replace(
+            "created_at", "user.created_at"
+        )
+        + " WHERE id = ? AND seen_at >= ? AND session.created_at >= ? AND NOT disabled",
+        (_hash(tx, cookie), now - IDLE, now - LIFETIME),
+    )
+    if not rows:
+        return None
+    csrf, seen_at, *columns = rows[0]
+    return Session(_user(tuple(columns)), csrf), now - seen_at > SEEN_EVERY
+
+
+def seen(tx: Tx, cookie: str) -> None:
+    """A session was used now."""
+    tx.execute("UPDATE session SET seen_at = ? WHERE id = ?", (tx.now(), _hash(tx, cookie)))
+
+
+def sign_out(tx: Tx, cookie: str) -> None:
+    """End one session."""
+    tx.execute("DELETE FROM session WHERE id = ?", (_hash(tx, cookie),))
+
+
+def end_sessions(tx: Tx, name: str) -> None:
+    """End all sessions of a user."""
+    tx.execute("DELETE FROM session WHERE user = ?", (name,))
+
+
+def set_totp(tx: Tx, name: str, secret: str | None) -> None:
+    """Give a user a second factor, or take it away."""
+    _known(tx, name)
+    sealed = None if secret is None else _seal(tx, name, secret)
+    tx.execute("UPDATE user SET totp = ?, changed_at = ? WHERE name = ?", (sealed, tx.now(), name))
+
+
+def _seal(tx: Tx, name: str, secret: str) -> bytes:
+    keys = tx.codec.keys
+    return bytes([keys.current]) + keys.encrypt(secret.encode(), b"totp:" + name.encode())
+
+
+def _open(tx: Tx, name: str, sealed: bytes) -> str:
+    return tx.codec.keys.decrypt(sealed[0], sealed[1:], b"totp:" + name.encode()).decode()
+
+
+def _hash(tx: Tx, secret: str) -> bytes:
+    return tx.digest(b"secret\0" + secret.encode("utf-8", "replace"))
+
+
+# API tokens -----------------------------------------------------------------------------------------------
+
+
+def add_token(
+    tx: Tx, user: str, name: str, grants: Iterable[Grant], expires_at: Micros, *, reveal: bool = False
+) -> tuple[str, Token]:
+    """A new token of a user: its secret, which is shown once, and the token."""
+    _known(tx, user)
+    secret = _TOKEN + passwords.new_secret()
+    number = tx.execute(
+        "INSERT INTO token (name, user, hash, grants, reveal, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (name, user, _hash(tx, secret), _packed(grants), reveal, tx.now(), expires_at),
+    ).lastrowid
+    return secret, next(token for token in tokens(tx, user) if token.id == number)
+
+
+def tokens(tx: Tx, user: str | None = None) -> list[Token]:
+    """Tokens of a user, or of all; newest first."""
+    rows = tx.rows(f"SELECT {_TOKENS} FROM token WHERE ?1 IS NULL OR user = ?1 ORDER BY id DESC", (user,))
+    return [
+        Token(number, name, owner, _grants(grants), bool(reveal), *times)
+        for number, name, owner, grants, reveal, *times in rows
+    ]
+
+
+def by_token(tx: Tx, secret: str) -> tuple[Identity, bool] | None:
+    """The rights of a token, and whether its last use should be written; None: it is not good."""
+    now = tx.now()
+    rows = tx.rows(
+        f"SELECT {_TOKENS} FROM token WHERE hash = ? AND revoked_at IS NULL AND expires_at > ?",
+        (_hash(tx, secret), now),
+    )
+    if not rows:
+        return None
+    number, _, owner, grants, reveal, _, _, used_at, _ = rows[0]
+    user = get(tx, owner)
+    if user is None or user.disabled:
+        return None
+    return narrowed(user.identity, _grants(grants), bool(reveal), number), now - (used_at or 0) > SEEN_EVERY
+
+
+def token_used(tx: Tx, number: int) -> None:
+    """A token was used now."""
+    tx.execute("UPDATE token SET used_at = ? WHERE id = ?", (tx.now(), number))
+
+
+def revoke(tx: Tx, number: int) -> None:
+    """A token is good no more."""
+    tx.execute("UPDATE token SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (tx.now(), number))
+
+
+# Saved searches -------------------------------------------------------------------------------------------
+
+
+def saved_searches(tx: Tx, user: str) -> dict[str, dict[str, Any]]:
+    """A user's searches by name."""
+    rows = tx.rows("SELECT name, query FROM saved_search WHERE user = ? ORDER BY name", (user,))
+    return {name: orjson.loads(query) for name, query in rows}
+
+
+def save_search(tx: Tx, user: str, name: str, query: dict[str, Any] | None) -> None:
+    """Keep a search by a name; None forgets it."""
+    tx.execute("DELETE FROM saved_search WHERE user = ? AND name = ?", (user, name))
+    if query is not None:
+        tx.execute(
+            "INSERT INTO saved_search (user, name, query) VALUES (?, ?, ?)",
+            (user, name, orjson.dumps(query).decode()),
+        )
