@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -21,6 +22,8 @@ EVERY = 5.0  # seconds between samples
 KEPT = 720  # samples: one hour
 RECENT = 1000  # newest messages that latencies are taken from
 ALIVE = 5_000_000  # microseconds since the engine's heartbeat
+RISING = 6  # samples that must not fall for a queue to be called growing
+GROWING = 50  # and be more than this in the end
 SILENT = 3600 * 1_000_000  # a channel that had traffic and has none for so long is called silent
 
 
@@ -93,12 +96,23 @@ class Sampler:
         with self._lock:
             self._sample(now, totals, waiting, engine)
             samples = list(self._samples)
-        running = bool(engine and engine["status"] and abs(now - engine["seen_at"]) < ALIVE and _alive(engine["pid"]))
+        running = bool(
+            engine and engine["status"] and abs(now - engine["seen_at"]) < ALIVE and _alive(engine["pid"])
+        )
         status = (engine or {}).get("status") or {}
         live = status.get("channels", {}) if running else {}
         recent = _recent(tx)
         views = [
-            self._channel(name, now, live.get(name, {}), totals.get(name, {}), waiting.get(name, {}), samples, recent, tx)
+            self._channel(
+                name,
+                now,
+                live.get(name, {}),
+                totals.get(name, {}),
+                waiting.get(name, {}),
+                samples,
+                recent,
+                tx,
+            )
             for name in sorted({*live, *totals, *waiting})
         ]
         return Overview(
@@ -114,7 +128,9 @@ class Sampler:
             return
         self._samples.append((now, totals))
         for name, counts in waiting.items():
-            self._queues.setdefault(name, deque(maxlen=12)).append(_sum(counts, "QUEUED") + counts.get("RECEIVED", 0))
+            self._queues.setdefault(name, deque(maxlen=12)).append(
+                _sum(counts, "QUEUED") + counts.get("RECEIVED", 0)
+            )
 
     def _channel(
         self, name: str, now: Micros, live: dict[str, Any], totals: dict[str, int], waiting: dict[str, int],
@@ -123,8 +139,9 @@ class Sampler:
         queued = _sum(waiting, "QUEUED") + waiting.get("RECEIVED", 0)
         rates = _rates(samples, name)
         last_at, latencies = recent.get(name, (None, []))
-        queue = self._queues.get(name, ())
-        growing = len(queue) >= 6 and queue[-1] > 50 and all(b >= a for a, b in zip(queue, list(queue)[1:], strict=False)) and queue[-1] > queue[0]  # noqa: E501
+        queue = list(self._queues.get(name, ()))
+        rising = len(queue) >= RISING and all(after >= before for before, after in pairwise(queue))
+        growing = rising and queue[-1] > max(queue[0], GROWING)
         begun = self._at_start.get(name, {})
         listener = live.get("listener") or {}
         return ChannelView(
@@ -177,7 +194,7 @@ def _queue_age(tx: Tx, channel: str, now: Micros) -> int | None:
 def _rates(samples: Any, channel: str) -> list[float]:
     """Received messages a second between samples."""
     found = []
-    for (begun, before), (ended, after) in zip(samples, samples[1:], strict=False):
+    for (begun, before), (ended, after) in pairwise(samples):
         more = after.get(channel, {}).get("received", 0) - before.get(channel, {}).get("received", 0)
         found.append(round(max(0, more) / max(1e-6, (ended - begun) / 1e6), 2))
     return found

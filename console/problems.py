@@ -31,7 +31,9 @@ class Refused(UserError):
         self.status = status
 
 
-def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> JSONResponse:
+def problem(
+    status: int, code: str, detail: str, headers: dict[str, str] | None = None, **more: Any
+) -> JSONResponse:
     """An answer of type application/problem+json."""
     body = {"type": f"urn:isthmus:{code}", "title": code, "status": status, "detail": detail, **more}
     return JSONResponse(body, status, headers, media_type="application/problem+json")

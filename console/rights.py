@@ -1,4 +1,4 @@
-"""What a route needs: `viewer = Depends(need(Role.VIEWER))` gives the identity, or 403.
+"""What a route needs: a parameter `identity: Viewer` gives who asks, or 403.
 
 Every route declares one of these, so that the table of who may call what can be made from the application itself
 (`needs_of`). Rights on a single channel are checked by the route once it knows the channel: `on_channel`.
@@ -7,8 +7,9 @@ Every route declares one of these, so that the table of who may call what can be
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from typing import Annotated
 
+from fastapi import Depends
 from starlette.requests import Request
 
 from console.guard import SAFE
@@ -55,9 +56,11 @@ class Need:
         return identity
 
 
-def need(role: Role, *, reveal: bool = False) -> Callable[[Request], Awaitable[Identity]]:
-    """The dependency of a route."""
-    return Need(role, reveal)
+Viewer = Annotated[Identity, Depends(Need(Role.VIEWER))]
+Revealer = Annotated[Identity, Depends(Need(Role.VIEWER, reveal=True))]
+Operator = Annotated[Identity, Depends(Need(Role.OPERATOR))]
+Analyst = Annotated[Identity, Depends(Need(Role.ANALYST))]
+Admin = Annotated[Identity, Depends(Need(Role.ADMIN))]
 
 
 def on_channel(identity: Identity, role: Role, channel: str) -> None:

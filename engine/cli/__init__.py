@@ -32,6 +32,7 @@ VERBS = {
     "messages": ("engine.cli.messages", "List, show, replay, resend, discard and export messages."),
     "job": ("engine.cli.job", "Watch, pause, resume and cancel acts on many messages."),
     "status": ("engine.cli.status", "What the engine and its channels are doing."),
+    "console": ("engine.cli.console", "Serve the web console and the REST API."),
     "channel": ("engine.cli.channel", "Start, stop, pause and resume a channel."),
     "db": ("engine.cli.db", "Look after the store: backup, check, prune, vacuum, migrate, keys."),
     "docs": ("engine.cli.docs:docs", "Write the reference page."),

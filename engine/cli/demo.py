@@ -14,9 +14,9 @@ from twisted.internet.defer import inlineCallbacks
 from twisted.internet.task import deferLater
 
 from destinations.mllp import MllpClient, endpoint
-from engine.cli.options import checked, config_option, data_option
+from engine.cli.options import checked, config_option, console_options, data_option
 from engine.cli.reactor import steady
-from engine.cli.run import logging_to_stderr, serve
+from engine.cli.run import console_beside, logging_to_stderr, serve
 from engine.cli.send import frames, send_all
 from engine.cli.showing import console, listing
 from engine.model import Meta
@@ -32,11 +32,14 @@ PICTURE_WIDTH = 116  # columns
 @click.command("demo")
 @config_option
 @data_option
+@console_options
 @click.option(
     "--once", is_flag=True, default=bool(os.environ.get("DEMO_ONCE")), help="Stop after the summary."
 )
 @click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Save what is shown as SVG.")
-def command(config: Path, data: Path, once: bool, picture: Path | None) -> None:
+def command(
+    config: Path, data: Path, once: bool, picture: Path | None, listen: str, no_console: bool
+) -> None:
     """Start the channels on the Odoo sandbox, send the samples, show what became of them, and go on running.
 
     Exit (with --once) 0 when everything was delivered, 1 otherwise.
@@ -76,7 +79,8 @@ def command(config: Path, data: Path, once: bool, picture: Path | None) -> None:
             "Try:  isthmus messages list · isthmus messages show 1 · isthmus status.  Ctrl-C stops."
         )
 
-    sys.exit(serve(engine, reactor, show))
+    beside = console_beside(reactor, listen, no_console or once, config, data)
+    sys.exit(serve(engine, reactor, show, beside))
 
 
 @inlineCallbacks

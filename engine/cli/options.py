@@ -40,6 +40,23 @@ def data_option(function: Any) -> Any:
     )(function)
 
 
+def console_options(function: Any) -> Any:
+    """`--console HOST:PORT` and `--no-console`."""
+    for option in (
+        click.option("--no-console", is_flag=True, help="Without a console."),
+        click.option(
+            "--console",
+            "listen",
+            default="127.0.0.1:8580",
+            envvar="ISTHMUS_CONSOLE",
+            show_default=True,
+            help="HOST:PORT of the console.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 def json_option(function: Any) -> Any:
     """`--json`."""
     return click.option("--json", "as_json", is_flag=True, help="For programs: JSON on standard output.")(

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import structlog
 
-from engine.cli.options import checked, config_option, data_option
+from engine.cli.options import checked, config_option, console_options, data_option
 from engine.cli.reactor import steady
 
 GC_THRESHOLD = (
@@ -25,6 +25,7 @@ GC_THRESHOLD = (
 @click.command("run")
 @config_option
 @data_option
+@console_options
 @click.option("--check", is_flag=True, help="Check the configuration and exit.")
 @click.option(
     "--log",
@@ -39,7 +40,9 @@ GC_THRESHOLD = (
     show_default=True,
     help="Take up edited configuration files by itself.",
 )
-def command(config: Path, data: Path, check: bool, log: str, watch: bool) -> None:
+def command(
+    config: Path, data: Path, check: bool, log: str, watch: bool, listen: str, no_console: bool
+) -> None:
     """Start the engine: open the ports of every channel, deliver what is open.
 
     Refuses a configuration with errors. SIGTERM or Ctrl-C stops it in order: ports first, then what is on its
@@ -63,17 +66,27 @@ def command(config: Path, data: Path, check: bool, log: str, watch: bool) -> Non
     engine = Engine(configuration, data, reactor)
     if watch:
         engine.reloader.watch.start()
-    sys.exit(serve(engine, reactor))
+    sys.exit(serve(engine, reactor, beside=console_beside(reactor, listen, no_console, config, data)))
 
 
-def serve(engine: Any, reactor: Any, then: Any = None) -> int:
-    """Run the reactor with an engine until a signal; `then(engine)` runs when all ports are open."""
+def console_beside(reactor: Any, listen: str, no_console: bool, config: Path, data: Path) -> Any:
+    """The console process that belongs to this engine; None without one."""
+    from engine.cli.consoles import ConsoleProcess
+
+    return None if no_console else ConsoleProcess(reactor, listen, config, data)
+
+
+def serve(engine: Any, reactor: Any, then: Any = None, beside: Any = None) -> int:
+    """Run the reactor with an engine until a signal; `then(engine)` runs when all ports are open, and the console
+    process `beside` is started."""
     status = {"code": 0}
 
     def stop(code: int = 0) -> None:
         if status.get("stopping"):
             return
         status.update(code=code, stopping=True)
+        if beside is not None:
+            beside.stop()
         engine.stop().addBoth(lambda _: reactor.callLater(0, reactor.stop))
 
     def signalled(number: int, _frame: Any) -> None:
@@ -96,6 +109,8 @@ def serve(engine: Any, reactor: Any, then: Any = None) -> int:
         starting = engine.start()
         if then is not None:
             starting.addCallback(lambda _: then(engine, stop))
+        if beside is not None:
+            starting.addCallback(lambda _: beside.start())
         starting.addErrback(broken)
 
     gc.collect()

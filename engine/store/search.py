@@ -53,6 +53,7 @@ def find(
     *,
     ids: Sequence[int] | None = None,
     channel: str | None = None,
+    channels: Sequence[str] | None = None,
     state: str | None = None,
     destination: str | None = None,
     delivery_state: str | None = None,
@@ -88,6 +89,8 @@ def find(
         where("id IN (SELECT value FROM json_each(?))", orjson.dumps(list(ids)).decode())
     if channel is not None:
         where("channel = ?", channel)
+    if channels is not None:
+        where("channel IN (SELECT value FROM json_each(?))", orjson.dumps(list(channels)).decode())
     if state is not None:
         if state in ("RECEIVED", "ERROR"):
             where(f"state = '{state}'")  # a literal, so that the partial index is used

@@ -156,11 +156,9 @@ def change(tx: Tx, name: str, **changes: Any) -> User:
     UserError `user.unknown`, or `user.last_admin` when nobody would be left who may manage users.
     """
     _known(tx, name)
-    columns = {"grants": _packed, "reveal": bool, "disabled": bool, "password": str}
     for key, value in changes.items():
-        tx.execute(
-            f"UPDATE user SET {key} = ?, changed_at = ? WHERE name = ?", (columns[key](value), tx.now(), name)
-        )
+        kept = _packed(value) if key == "grants" else value
+        tx.execute(f"UPDATE user SET {key} = ?, changed_at = ? WHERE name = ?", (kept, tx.now(), name))
     if "password" in changes:
         tx.execute("UPDATE user SET failures = 0, locked_until = 0 WHERE name = ?", (name,))
     _keep_an_admin(tx)

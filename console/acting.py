@@ -1,0 +1,162 @@
+"""What people do from the console: each act is checked, written to the store, and audited in the same transaction.
+
+Guarantees: an engine carries it out (commands, jobs); who asked for what is in the audit log whether or not it was
+allowed; nothing older is put over newer data without `force`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import orjson
+
+from console.problems import Refused
+from console.queries import Act, chosen
+from console.stores import Stores
+from engine.errors import IsthmusError
+from engine.security.roles import Identity, Role
+from engine.store import audit, commands, jobs, operate
+from engine.store.stale import Stale, stale
+from engine.store.tx import Tx
+
+T = TypeVar("T")
+COMMAND_WAIT = 10.0  # seconds
+CHANNEL_ACTS = ("start", "stop", "pause", "resume")
+
+
+class Desk:
+    """Acts for one request: knows who asks and from where."""
+
+    def __init__(self, stores: Stores, identity: Identity, address: str) -> None:
+        self.stores = stores
+        self.identity = identity
+        self.address = address
+
+    def audited(self, action: str, object: str, work: Callable[[Tx], T], detail: str = "") -> T:
+        """Run `work` and its audit row in one transaction; what is refused is kept, too."""
+
+        def both(tx: Tx) -> T:
+            result = work(tx)
+            audit.record(tx, self.identity.name, action, object, detail=detail, address=self.address)
+            return result
+
+        try:
+            return self.stores.write(both)
+        except IsthmusError as error:
+            self.refused(action, object, error.code)
+            raise
+
+    def refused(self, action: str, object: str, why: str) -> None:
+        """Keep that something was asked for and not done."""
+        self.stores.write(
+            partial(
+                audit.record, actor=self.identity.name, action=action, object=object, outcome="refused", detail=why,
+                address=self.address,
+            )
+        )  # fmt: skip
+
+    def saw(self, object: str, detail: str = "") -> None:
+        """Patient data was shown."""
+        self.audited("phi.reveal", object, lambda tx: None, detail)
+
+    def channel(self, name: str, act: str) -> dict[str, Any]:
+        """Start, stop, pause or resume a channel; waits for the engine's answer."""
+        if act not in CHANNEL_ACTS:
+            raise Refused(
+                422, "channel.act", f"a channel cannot {act!r}", f"one of {', '.join(CHANNEL_ACTS)}"
+            )
+        return self.command("channel", {"name": name, "act": act}, f"channel.{act}", name)
+
+    def command(self, verb: str, args: dict[str, Any], action: str, object: str) -> dict[str, Any]:
+        """Ask the engine for something and wait for its answer."""
+        number = self.audited(action, object, lambda tx: commands.add(tx, self.identity.name, verb, args))
+        until = time.monotonic() + COMMAND_WAIT
+        while time.monotonic() < until:
+            with self.stores.reading() as tx:
+                command = commands.get(tx, number)
+            if command is not None and command.state in ("done", "failed"):
+                if command.state == "failed":
+                    raise Refused(409, "command.failed", str(command.result["error"]))
+                return dict(command.result or {})
+            time.sleep(0.05)
+        raise Refused(
+            504,
+            "command.waiting",
+            "no engine has answered yet",
+            "it stays queued until an engine runs on this store",
+        )
+
+    # Messages ---------------------------------------------------------------------------------------------
+
+    def weigh(self, act: Act) -> tuple[list[int], list[int], list[Stale]]:
+        """The messages that an act is about, those without content, and what is older than what was delivered."""
+        with self.stores.reading() as tx:
+            ids = chosen(tx, self.identity, act)
+            gone = operate.contentless(tx, ids) if act.verb != "discard" else []
+            kept = sorted(set(ids) - set(gone))
+            only = {} if act.verb == "replay" else act.query.only
+            return kept, gone, stale(tx, act.verb, kept, **only)
+
+    def act(self, act: Act) -> tuple[jobs.Job, list[int]]:
+        """Make the job. Gives it, and the messages that were left out as their content is not kept."""
+        if not self.identity.somewhere(Role.OPERATOR):
+            raise Refused(403, "forbidden", "this needs the role operator")
+        kept, gone, older = self.weigh(act)
+        if older and not act.force:
+            self.refused(f"messages.{act.verb}", _short(kept), "stale")
+            count = len({one.id for one in older})
+            raise Refused(
+                409, "stale", f"{count} of {len(kept)} are older than what was delivered since",
+                "choose the later messages too, or put older data over newer on purpose",
+            )  # fmt: skip
+        if not kept:
+            raise Refused(
+                422, "query.nothing", "no messages fit" if not gone else "their content is not kept any more"
+            )
+        only = {} if act.verb == "replay" else act.query.only
+        self.audited(f"messages.{act.verb}", _short(kept), lambda tx: None, _detail(act, len(kept)))
+        number = jobs.submit(
+            self.stores.write, self.identity.name, act.verb, kept, rate=act.rate, note=act.note, **only
+        )
+        with self.stores.reading() as tx:
+            job = jobs.get(tx, number)
+        assert job is not None
+        return job, gone
+
+    def move(self, job_id: int, act: str) -> jobs.Job:
+        """Pause, resume or cancel a job."""
+        if act not in jobs.MOVES:
+            raise Refused(422, "job.act", f"a job cannot {act!r}", f"one of {', '.join(jobs.MOVES)}")
+
+        def work(tx: Tx) -> jobs.Job:
+            job = jobs.get(tx, job_id)
+            if job is None:
+                raise Refused(404, "job.unknown", f"there is no job {job_id}")
+            if not jobs.move(tx, job_id, act, self.identity.name):
+                raise Refused(409, "job.state", f"job {job_id} is {job.state}, so it cannot {act}")
+            again = jobs.get(tx, job_id)
+            assert again is not None
+            return again
+
+        return self.audited(f"job.{act}", str(job_id), work)
+
+
+def _short(ids: list[int]) -> str:
+    """Ids for the audit log: all of them when they are few."""
+    return ",".join(map(str, ids)) if len(ids) <= 50 else f"{ids[0]}..{ids[-1]} ({len(ids)})"
+
+
+def _detail(act: Act, count: int) -> str:
+    """What was chosen, without identifiers of patients."""
+    told = {
+        name: value
+        for name, value in act.query.model_dump(
+            exclude_none=True, exclude={"ids", "mrn", "visit", "text"}
+        ).items()
+        if value
+    }
+    hidden = [name for name in ("mrn", "visit", "text") if getattr(act.query, name)]
+    return orjson.dumps({"count": count, **told, "by": hidden, "force": act.force, "note": act.note}).decode()

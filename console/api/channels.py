@@ -1,0 +1,43 @@
+"""Channels: how they do; start, stop, pause and resume."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from console.api.answers import answer, desk_of, stores_of
+from console.overview import Overview
+from console.rights import Operator, Viewer, on_channel
+from engine.security.roles import Identity, Role
+
+router = APIRouter(tags=["channels"])
+Name = Annotated[str, Path(max_length=200)]
+
+
+def overview_for(request: Request, identity: Identity) -> Overview:
+    """The overview, as far as they may see it."""
+    with stores_of(request).reading() as tx:
+        found: Overview = request.app.state.sampler.look(tx)
+    allowed = [channel for channel in found.channels if identity.may(Role.VIEWER, channel.name)]
+    return Overview(found.at, found.running, found.pid, found.started_at, found.store, allowed, found.jobs)
+
+
+@router.get("/channels", summary="Every channel with its state, counts, rates and destinations")
+def channels(request: Request, identity: Viewer) -> Response:
+    """What the dashboard shows."""
+    return answer(overview_for(request, identity))
+
+
+@router.post("/channels/{name}/{act}", summary="Start, stop, pause or resume a channel")
+async def act(
+    request: Request,
+    identity: Operator,
+    name: Name,
+    act: Literal["start", "stop", "pause", "resume"],
+) -> Response:
+    """Waits for the engine's answer."""
+    on_channel(identity, Role.OPERATOR, name)
+    return answer(await run_in_threadpool(desk_of(request).channel, name, act))

@@ -1,0 +1,118 @@
+"""Messages: search, one with its timeline, what it holds, acts on many, errors by cause, jobs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from console import message_view, queries
+from console.api.answers import answer, desk_of, stores_of
+from console.problems import Refused
+from console.rights import Operator, Revealer, Viewer
+from engine.security.roles import Identity, Role
+from engine.store import causes, jobs
+
+router = APIRouter(tags=["messages"])
+MessageId = Annotated[int, Path(ge=1, lt=queries.LARGEST_ID)]
+JobId = Annotated[int, Path(ge=1, lt=2**53)]
+
+
+@router.post("/messages/search", summary="The newest messages that fit")
+def search(
+    request: Request,
+    identity: Viewer,
+    query: queries.Query,
+    after: Annotated[
+        int | None, Query(ge=1, lt=queries.LARGEST_ID, description="Continue below this id.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> Response:
+    """Filters are in the body, so that no identifier of a patient stands in an address."""
+    with stores_of(request).reading() as tx:
+        rows = queries.found(tx, identity, query, after=after, limit=limit)
+    if query.text or query.mrn or query.visit:
+        desk_of(request).audited("messages.search", "", lambda tx: None, "by patient data")
+    return answer({"messages": rows, "next": rows[-1].id if len(rows) == limit else None})
+
+
+def seen(request: Request, identity: Identity, message_id: int, reveal: bool) -> message_view.MessageView:
+    """One message, or Refused 404, also where they may not see its channel."""
+    with stores_of(request).reading() as tx:
+        found = message_view.view(tx, message_id, reveal)
+    if found is None or not identity.may(Role.VIEWER, found.channel):
+        raise Refused(404, "message.unknown", f"there is no message {message_id}")
+    return found
+
+
+@router.get("/messages/{message_id}", summary="One message, its values masked")
+def show(request: Request, identity: Viewer, message_id: MessageId) -> Response:
+    """States with their times, deliveries, the form of what was received and sent."""
+    return answer(seen(request, identity, message_id, False))
+
+
+@router.post("/messages/{message_id}/reveal", summary="One message with what it holds; audited")
+def reveal(request: Request, identity: Revealer, message_id: MessageId) -> Response:
+    """The same, unmasked. Who saw it is kept before it is shown."""
+    found = seen(request, identity, message_id, True)
+    desk_of(request).saw(str(message_id))
+    return answer(found)
+
+
+@router.post(
+    "/messages/acts", summary="Replay, resend or discard the messages that fit, as a job", status_code=202
+)
+def act(request: Request, identity: Operator, act: queries.Act) -> Response:
+    """Refused (409 `stale`) where older data would be put over newer, unless `force`."""
+    job, gone = desk_of(request).act(act)
+    return answer({"job": job, "without_content": gone}, 202, {"Location": f"/api/v1/jobs/{job.id}"})
+
+
+@router.get("/errors", summary="Open errors grouped by their cause")
+def errors(
+    request: Request,
+    identity: Viewer,
+    channel: Annotated[str | None, Query(max_length=200)] = None,
+) -> Response:
+    """How many, where, since when, and what to do."""
+    return answer(groups(request, identity, channel))
+
+
+def groups(request: Request, identity: Identity, channel: str | None = None) -> list[causes.ErrorGroup]:
+    """Error groups of the channels that they may see."""
+    with stores_of(request).reading() as tx:
+        found = causes.error_groups(tx, channel)
+    return [group for group in found if identity.may(Role.VIEWER, group.channel)]
+
+
+@router.get("/jobs", summary="Jobs, the newest first")
+def list_jobs(
+    request: Request,
+    identity: Viewer,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> Response:
+    """Acts on many messages and their progress."""
+    with stores_of(request).reading() as tx:
+        return answer(jobs.newest(tx, limit))
+
+
+@router.get("/jobs/{job_id}", summary="One job")
+def show_job(request: Request, identity: Viewer, job_id: JobId) -> Response:
+    """As it stands now."""
+    with stores_of(request).reading() as tx:
+        found = jobs.get(tx, job_id)
+    if found is None:
+        raise Refused(404, "job.unknown", f"there is no job {job_id}")
+    return answer(found)
+
+
+@router.post("/jobs/{job_id}/{act}", summary="Pause, resume or cancel a job")
+def move_job(
+    request: Request,
+    identity: Operator,
+    job_id: JobId,
+    act: Literal["pause", "resume", "cancel"],
+) -> Response:
+    """From its next step on."""
+    return answer(desk_of(request).move(job_id, act))

@@ -1,0 +1,112 @@
+"""The console's application: the composition root of pages and API.
+
+Guarantees: everything goes through the gate (console.guard); every error of ours is answered in its own words,
+anything else as 500 without a word of what it was about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+
+from console import pages
+from console.api import channels, messages, people
+from console.guard import Guard
+from console.overview import EVERY, Sampler
+from console.problems import problem, status_of
+from console.stores import Stores
+from engine.errors import IsthmusError
+
+log = structlog.get_logger()
+STATIC = Path(__file__).parent / "static"
+
+
+def make_app(data_dir: Path, config: Path) -> FastAPI:
+    """The application on one data folder; `config` is the channel file that it shows and edits."""
+    stores = Stores(data_dir)
+    app = FastAPI(
+        title="Isthmus", version="1", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json",
+        lifespan=_lifespan,
+    )  # fmt: skip
+    app.state.stores, app.state.sampler, app.state.config = stores, Sampler(), config
+    for router in (channels.router, messages.router, people.router):
+        app.include_router(router, prefix="/api/v1")
+    pages.include(app)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(Guard, stores=stores)
+    app.add_exception_handler(IsthmusError, _told)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    sampling = asyncio.create_task(_sample(app))
+    yield
+    sampling.cancel()
+    await run_in_threadpool(app.state.stores.close)
+
+
+async def _sample(app: FastAPI) -> None:
+    """Rates need samples also while nobody looks."""
+
+    def look() -> None:
+        with app.state.stores.reading() as tx:
+            app.state.sampler.look(tx)
+
+    while True:
+        try:
+            await run_in_threadpool(look)
+        except IsthmusError as error:
+            log.debug("console.waiting", code=error.code)
+        await asyncio.sleep(EVERY)
+
+
+def _wants_page(request: Request) -> bool:
+    return not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
+
+
+async def _told(request: Request, error: Any) -> Response:
+    status = status_of(error)
+    if _wants_page(request):
+        return pages.error_page(request, status, error.what, error.todo, error.code)
+    return problem(status, error.code, error.what, todo=error.todo)
+
+
+async def _invalid(request: Request, error: Any) -> Response:
+    """What was wrong and where; never the value itself, which may be patient data."""
+    found = [
+        {"where": ".".join(map(str, item["loc"])), "what": item["msg"].removeprefix("Value error, ")}
+        for item in error.errors()
+    ]
+    if _wants_page(request):
+        return pages.error_page(request, 422, found[0]["what"], found[0]["where"], "invalid")
+    return problem(422, "invalid", "the request does not fit", errors=found)
+
+
+async def _http(request: Request, error: Any) -> Response:
+    if _wants_page(request):
+        return pages.error_page(request, error.status_code, str(error.detail), "", "http")
+    return problem(error.status_code, "http", str(error.detail), headers=error.headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    log.error("console.failed", path=request.url.path, error=type(error).__name__)
+    if _wants_page(request):
+        return pages.error_page(
+            request, 500, "something went wrong here", "the log of the console tells", "internal"
+        )
+    return problem(500, "internal", "something went wrong here; the log of the console tells")

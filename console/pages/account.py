@@ -1,0 +1,233 @@
+"""Signing in and out, the first set-up, and one's own account: password, second factor, API tokens."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from console.acting import Desk
+from console.api.answers import desk_of, stores_of
+from console.guard import COOKIE
+from console.pages.render import page
+from console.problems import Refused
+from console.rights import Viewer
+from console.stores import Stores
+from engine.errors import UserError
+from engine.security import passwords
+from engine.security.roles import Identity
+from engine.store import audit, users
+
+router = APIRouter()
+WINDOW = 60.0  # seconds
+ATTEMPTS = 20  # sign-ins from one address in them
+
+
+class Throttle:
+    """Bounds attempts from one address; forgets addresses that are quiet."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: dict[str, list[float]] = {}
+
+    def check(self, address: str) -> None:
+        """Refused 429 when there were too many."""
+        now = time.monotonic()
+        with self._lock:
+            if len(self._seen) > 10_000:
+                self._seen = {key: times for key, times in self._seen.items() if times[-1] > now - WINDOW}
+            times = [at for at in self._seen.get(address, ()) if at > now - WINDOW]
+            self._seen[address] = [*times, now][-ATTEMPTS - 1 :]
+        if len(times) >= ATTEMPTS:
+            raise Refused(429, "too-many", "too many attempts from here", "wait a minute")
+
+
+throttle = Throttle()
+
+
+def inside(target: str) -> str:
+    """A path of this site, and nothing else."""
+    parts = urlsplit(target)
+    local = (
+        not parts.scheme
+        and not parts.netloc
+        and target.startswith("/")
+        and not target.startswith(("//", "/\\"))
+    )
+    return target if local and "\\" not in target else "/"
+
+
+def entered(request: Request, cookie: str, target: str) -> Response:
+    """Go on, signed in: a new session each time, so that none can be fixed beforehand."""
+    response = RedirectResponse(inside(target), 303)
+    response.set_cookie(
+        COOKIE, cookie, httponly=True, samesite="strict", secure=request.url.scheme == "https", path="/"
+    )
+    return response
+
+
+@router.get("/login")
+def login_page(request: Request, next: str = "/") -> Response:
+    """The form."""
+    with stores_of(request).reading() as tx:
+        empty = not users.everybody(tx)
+    if empty:
+        return RedirectResponse("/setup", 303)
+    return page(request, "login.html", next=inside(next), wrong="")
+
+
+@router.post("/login")
+def login(
+    request: Request,
+    name: Annotated[str, Form(max_length=100)],
+    password: Annotated[str, Form(max_length=2000)],
+    code: Annotated[str, Form(max_length=20)] = "",
+    next: Annotated[str, Form(max_length=2000)] = "/",
+) -> Response:
+    """Check password and second factor; the answer never tells which of them was wrong, or whether there is a user."""
+    throttle.check(request.state.address)
+    stores = stores_of(request)
+    with stores.reading() as tx:
+        known = users.secrets_of(tx, name)
+    right = passwords.matches(known.password, password)
+    step = passwords.totp_step(known.totp, code, time.time()) if known.totp else None
+    usable = known.user is not None and not known.user.disabled and not known.locked
+    if not (right and usable and (step is not None or not known.totp)):
+        if known.user is not None and not known.locked:
+            stores.write(lambda tx: users.failed(tx, name))
+        _note(stores, request, name, "refused", "locked" if known.locked else "")
+        wrong = "This did not fit. After several wrong passwords a user is locked for a while."
+        return page(request, "login.html", 401, next=inside(next), wrong=wrong)
+    if known.password and passwords.outdated(known.password):
+        fresh = passwords.hashed(password)
+        stores.write(
+            lambda tx: tx.execute("UPDATE user SET password = ? WHERE name = ?", (fresh, name)).rowcount
+        )
+    try:
+        cookie, _ = stores.write(lambda tx: users.sign_in(tx, name, request.state.address, step))
+    except UserError as error:
+        return page(request, "login.html", 401, next=inside(next), wrong=str(error))
+    _note(stores, request, name, "ok")
+    return entered(request, cookie, next)
+
+
+def _note(stores: Stores, request: Request, name: str, outcome: str, detail: str = "") -> None:
+    stores.write(
+        lambda tx: audit.record(
+            tx, name, "sign-in", outcome=outcome, detail=detail, address=request.state.address
+        )
+    )
+
+
+@router.post("/logout")
+def logout(request: Request, identity: Viewer) -> Response:
+    """End this session."""
+    cookie = request.state.cookie
+    desk_of(request).audited("sign-out", "", lambda tx: users.sign_out(tx, cookie))
+    response = RedirectResponse("/login", 303)
+    response.delete_cookie(COOKIE, path="/")
+    return response
+
+
+@router.get("/setup")
+def setup_page(request: Request, token: str = "") -> Response:
+    """The form of the first admin."""
+    with stores_of(request).reading() as tx:
+        if users.everybody(tx):
+            return RedirectResponse("/login", 303)
+    return page(request, "setup.html", token=token, wrong="", name="admin")
+
+
+@router.post("/setup")
+def setup(
+    request: Request,
+    token: Annotated[str, Form(max_length=200)],
+    name: Annotated[str, Form(max_length=100)],
+    password: Annotated[str, Form(max_length=2000)],
+    again: Annotated[str, Form(max_length=2000)],
+) -> Response:
+    """Make the first admin, and sign them in."""
+    throttle.check(request.state.address)
+    stores = stores_of(request)
+    try:
+        if password != again:
+            raise UserError("the two passwords are not the same", code="password.again")
+        hashed = passwords.hashed(password, name)
+        stores.write(lambda tx: users.set_up(tx, token.strip(), name, hashed))
+    except UserError as error:
+        return page(request, "setup.html", 422, token=token, wrong=str(error), name=name)
+    cookie, session = stores.write(lambda tx: users.sign_in(tx, name, request.state.address))
+    Desk(stores, session.user.identity, request.state.address).audited("setup", name, lambda tx: None)
+    return entered(request, cookie, "/")
+
+
+@router.get("/account")
+def account_page(request: Request, identity: Viewer) -> Response:
+    """Password, second factor, tokens."""
+    return _account(request, identity)
+
+
+def _account(request: Request, identity: Identity, status: int = 200, **more: str) -> Response:
+    with stores_of(request).reading() as tx:
+        user, tokens = users.get(tx, identity.name), users.tokens(tx, identity.name)
+    told = {"done": "", "wrong": "", "totp": "", "address": "", "secret": ""} | more
+    return page(request, "account.html", status, user=user, tokens=tokens, **told)
+
+
+@router.post("/account/password")
+def new_password(
+    request: Request,
+    identity: Viewer,
+    old: Annotated[str, Form(max_length=2000)],
+    password: Annotated[str, Form(max_length=2000)],
+    again: Annotated[str, Form(max_length=2000)],
+) -> Response:
+    """All sessions end, also this one."""
+    throttle.check(request.state.address)
+    with stores_of(request).reading() as tx:
+        known = users.secrets_of(tx, identity.name)
+    if not passwords.matches(known.password, old):
+        return _account(request, identity, 422, wrong="The old password is another one.")
+    if password != again:
+        return _account(request, identity, 422, wrong="The two new passwords are not the same.")
+    try:
+        hashed = passwords.hashed(password, identity.name)
+    except UserError as error:
+        return _account(request, identity, 422, wrong=str(error))
+    desk_of(request).audited(
+        "password.change", identity.name, lambda tx: users.change(tx, identity.name, password=hashed)
+    )
+    return RedirectResponse("/login", 303)
+
+
+@router.post("/account/totp")
+def second_factor(
+    request: Request,
+    identity: Viewer,
+    secret: Annotated[str, Form(max_length=64)] = "",
+    code: Annotated[str, Form(max_length=20)] = "",
+    off: Annotated[str, Form(max_length=5)] = "",
+    password: Annotated[str, Form(max_length=2000)] = "",
+) -> Response:
+    """First shows a new secret, then keeps it once a code of it was right; to turn it off takes the password."""
+    name = identity.name
+    if off:
+        throttle.check(request.state.address)
+        with stores_of(request).reading() as tx:
+            known = users.secrets_of(tx, name)
+        if not passwords.matches(known.password, password):
+            return _account(request, identity, 422, wrong="The password is another one.")
+        desk_of(request).audited("totp.off", name, lambda tx: users.set_totp(tx, name, None))
+        return _account(request, identity, done="The second factor is off.")
+    if not secret:
+        fresh = passwords.new_totp()
+        return _account(request, identity, totp=fresh, address=passwords.totp_address(fresh, name))
+    if passwords.totp_step(secret, code, time.time()) is None:
+        address = passwords.totp_address(secret, name)
+        return _account(request, identity, 422, totp=secret, address=address, wrong="This code does not fit.")
+    desk_of(request).audited("totp.on", name, lambda tx: users.set_totp(tx, name, secret))
+    return _account(request, identity, done="The second factor is on.")

@@ -1,0 +1,152 @@
+"""The message browser: search, the list, one message, and acts on what was found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import RedirectResponse, Response
+
+from console import queries
+from console.api.answers import desk_of, stores_of
+from console.api.messages import seen
+from console.pages.render import page
+from console.problems import Refused
+from console.rights import Operator, Revealer, Viewer
+from engine.security.roles import Identity, Role
+from engine.states import DeliveryState, MessageState
+from engine.store import search, users
+
+router = APIRouter()
+PAGE = 50
+FIELDS = (
+    "channel",
+    "state",
+    "delivery",
+    "destination",
+    "type",
+    "control_id",
+    "since",
+    "until",
+    "code",
+    "cause",
+)
+PRIVATE = ("mrn", "visit", "text")  # never in an address
+
+
+def query_of(values: Any) -> queries.Query:
+    """A query of a form's or an address's fields; Refused when one cannot be read."""
+    given = {name: values.get(name) for name in (*FIELDS, *PRIVATE) if values.get(name)}
+    if values.get("ids"):
+        given["ids"] = [part for part in str(values["ids"]).replace(",", " ").split() if part]
+    try:
+        return queries.Query.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Refused(422, "query", f"{first['loc'][0]}: {first['msg']}") from None
+
+
+def _list(
+    request: Request, identity: Identity, query: queries.Query, after: int | None, name: str = "messages.html"
+) -> Response:
+    with stores_of(request).reading() as tx:
+        rows = queries.found(tx, identity, query, after=after, limit=PAGE)
+        names = sorted(set(search.counts(tx)) | {row.channel for row in rows})
+        saved = users.saved_searches(tx, identity.name)
+    if query.text or query.mrn or query.visit:
+        desk_of(request).audited("messages.search", "", lambda tx: None, "by patient data")
+    return page(
+        request, name, rows=rows, query=query.model_dump(exclude_none=True, mode="json"),
+        channels=[one for one in names if identity.may(Role.VIEWER, one)], states=list(MessageState),
+        delivery_states=list(DeliveryState), next=rows[-1].id if len(rows) == PAGE else None, saved=saved,
+        private=any(getattr(query, field) for field in PRIVATE),
+    )  # fmt: skip
+
+
+@router.get("/messages")
+def browse(request: Request, identity: Viewer, after: int | None = None) -> Response:
+    """By everything but patient data, so that a search can be a link."""
+    return _list(
+        request,
+        identity,
+        query_of({name: request.query_params.get(name) for name in (*FIELDS, "ids")}),
+        after,
+    )
+
+
+@router.post("/messages")
+async def find(request: Request, identity: Viewer) -> Response:
+    """By everything; also the next page of such a search."""
+    form = await request.form()
+    after = str(form.get("after", ""))
+    name = "_rows.html" if request.headers.get("hx-target") == "more" else "messages.html"
+    return await run_in_threadpool(
+        _list, request, identity, query_of(form), int(after) if after.isdecimal() else None, name
+    )
+
+
+@router.post("/messages/saved")
+async def save(request: Request, identity: Viewer) -> Response:
+    """Keep the search by a name, without what is patient data in it; an empty search forgets the name."""
+    form = await request.form()
+    title = str(form.get("name", ""))[:100].strip()
+    if not title:
+        raise Refused(422, "query.name", "give the search a name")
+    query = query_of({name: form.get(name) for name in FIELDS}).model_dump(exclude_none=True, mode="json")
+    stores = stores_of(request)
+    await run_in_threadpool(
+        stores.write,
+        lambda tx: users.save_search(tx, identity.name, title, None if form.get("forget") else query),
+    )
+    return RedirectResponse("/messages", 303)
+
+
+@router.get("/messages/{message_id}")
+def show(request: Request, identity: Viewer, message_id: int) -> Response:
+    """One message, masked."""
+    return _one(request, identity, message_id, False)
+
+
+@router.post("/messages/{message_id}/reveal")
+def reveal(request: Request, identity: Revealer, message_id: int) -> Response:
+    """With what it holds; audited."""
+    response = _one(request, identity, message_id, True)
+    desk_of(request).saw(str(message_id))
+    return response
+
+
+def _one(request: Request, identity: Identity, message_id: int, unmasked: bool) -> Response:
+    if not 0 < message_id < queries.LARGEST_ID:
+        raise Refused(404, "message.unknown", f"there is no message {message_id}")
+    return page(request, "message.html", message=seen(request, identity, message_id, unmasked), warning=None)
+
+
+@router.post("/acts")
+async def act(request: Request, identity: Operator) -> Response:
+    """Replay, resend or discard: one, the ticked ones, or all that a search finds. Asks first when it is stale."""
+    form = await request.form()
+    ticked = [str(item) for item in form.getlist("id")]
+    query = query_of({**dict(form), "ids": " ".join(ticked)}) if ticked else query_of(form)
+    if ticked:
+        query = queries.Query(ids=query.ids, cause=query.cause, destination=query.destination)
+    try:
+        wanted = queries.Act.model_validate(
+            {
+                "verb": form.get("verb"), "query": query, "note": form.get("note") or "",
+                "rate": form.get("rate") or None, "force": bool(form.get("force")),
+            }
+        )  # fmt: skip
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Refused(422, "act", f"{first['loc'][0]}: {first['msg']}") from None
+    desk = desk_of(request)
+    if not form.get("sure"):
+        kept, gone, older = await run_in_threadpool(desk.weigh, wanted)
+        return page(
+            request, "confirm.html", act=wanted, kept=kept, gone=gone, older=older,
+            query=query.model_dump(exclude_none=True, mode="json"),
+        )  # fmt: skip
+    job, _ = await run_in_threadpool(desk.act, wanted)
+    return RedirectResponse(f"/jobs/{job.id}", 303)

@@ -1,0 +1,162 @@
+"""What people ask for, as it comes in forms and JSON, and what the store is asked then.
+
+Guarantees: a search never reaches channels that the asker may not see; identifiers of patients come in request
+bodies, never in addresses; every filter is one that the store knows, so no text of a request becomes SQL.
+Refuses (Refused 422): times, states and ids that cannot be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from console.problems import Refused
+from engine.clock import Micros
+from engine.security.roles import Identity, Role
+from engine.states import DeliveryState, MessageState
+from engine.store import search
+from engine.store.messages import raw
+from engine.store.tx import Tx
+
+LARGEST_ID = 2**51  # body ids are 4096 times as large
+SCANNED = 20_000  # messages whose content one search looks into
+
+
+class Query(BaseModel):
+    """Filters; all that are given must hold."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    ids: list[int] | None = Field(default=None, max_length=100_000, description="These messages.")
+    channel: str | None = Field(default=None, max_length=200, description="Of this channel.")
+    state: MessageState | None = Field(default=None, description="In this state.")
+    delivery: DeliveryState | None = Field(default=None, description="With a delivery in this state.")
+    destination: str | None = Field(default=None, max_length=200, description="To this destination.")
+    cause: str | None = Field(default=None, max_length=64, description="With this cause of an open error.")
+    code: str | None = Field(default=None, max_length=200, description="With this error code.")
+    type: str | None = Field(default=None, max_length=100, description="Of this type: ADT, or ADT^A01.")
+    control_id: str | None = Field(default=None, max_length=200, description="With this MSH-10.")
+    mrn: str | None = Field(default=None, max_length=200, description="Of this patient, exactly.")
+    visit: str | None = Field(default=None, max_length=200, description="Of this visit, exactly.")
+    since: str | None = Field(
+        default=None, max_length=40, description="Received since: a time, or 90m, 24h, 7d."
+    )
+    until: str | None = Field(default=None, max_length=40, description="Received before.")
+    text: str | None = Field(
+        default=None,
+        max_length=200,
+        description="With this text in what was received; needs the right to see it.",
+    )
+
+    @property
+    def filters(self) -> dict[str, Any]:
+        """The arguments of engine.store.search.find, without `text`."""
+        for number in self.ids or ():
+            if not 0 < number < LARGEST_ID:
+                raise Refused(422, "query.id", f"{number} cannot be the id of a message")
+        return {
+            "ids": self.ids, "channel": self.channel or None, "state": self.state,
+            "delivery_state": self.delivery, "destination": self.destination or None,
+            "cause": (self.cause or "").lower() or None, "error_code": self.code or None,
+            "type": self.type or None, "control_id": self.control_id or None, "mrn": self.mrn or None,
+            "visit": self.visit or None, "since": moment(self.since), "until": moment(self.until),
+        }  # fmt: skip
+
+    @property
+    def named(self) -> bool:
+        """Whether any filter is set."""
+        return any(value not in (None, "") for value in self.model_dump().values())
+
+    @property
+    def only(self) -> dict[str, Any]:
+        """What of a chosen message an act is about: see engine.store.operate."""
+        return {
+            "destination": self.destination or None, "state": self.delivery, "code": self.code or None,
+            "cause": (self.cause or "").lower() or None,
+        }  # fmt: skip
+
+
+class Act(BaseModel):
+    """An act on the messages that a query finds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    verb: Literal["replay", "resend", "discard"] = Field(description="What to do.")
+    query: Query = Field(description="With what.")
+    limit: int | None = Field(default=None, ge=1, le=10_000_000, description="The oldest so many.")
+    rate: float | None = Field(default=None, gt=0, le=100_000, description="Messages a second, at most.")
+    note: str = Field(default="", max_length=500, description="Why; kept with it; no patient data.")
+    force: bool = Field(default=False, description="Put older data over newer, too.")
+
+
+def moment(text: str | None) -> Micros | None:
+    """`2026-11-22`, `2026-11-22T03:00`, `90m`, `24h`, `7d`: microseconds since the epoch; without offset: UTC."""
+    if not text:
+        return None
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    try:
+        if text[-1] in units and text[:-1].isdecimal() and len(text) < 9:
+            at = datetime.now(UTC) - timedelta(seconds=int(text[:-1]) * units[text[-1]])
+        else:
+            at = datetime.fromisoformat(text)
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=UTC)
+        return int(at.timestamp() * 1_000_000)
+    except (ValueError, OverflowError):
+        raise Refused(
+            422, "query.time", "this is not a time", "write 2026-11-22T03:00, or 90m, 24h, 7d"
+        ) from None
+
+
+def found(
+    tx: Tx, identity: Identity, query: Query, *, after: int | None = None, limit: int = 50
+) -> list[search.Row]:
+    """The newest messages that fit, below the id `after`."""
+    filters = query.filters | {"channels": identity.channels(Role.VIEWER)}
+    if not query.text:
+        return search.find(tx, **filters, after=after, limit=limit)
+    if not identity.reveal:
+        raise Refused(403, "forbidden", "to search in content needs the right to see patient data")
+    matching = contains(query.text)
+    rows: list[search.Row] = []
+    for row in _newest(tx, filters, after):
+        content = raw(tx, row.id)
+        if content is not None and matching(content):
+            rows.append(row)
+            if len(rows) == limit:
+                break
+    return rows
+
+
+def contains(text: str) -> Callable[[bytes], bool]:
+    """Whether bytes contain a text, in UTF-8 or Latin-1, whatever its case."""
+    wanted = {text.lower().encode("utf-8", "replace"), text.lower().encode("latin-1", "replace")}
+    return lambda content: any(one in content.lower() for one in wanted)
+
+
+def _newest(tx: Tx, filters: dict[str, Any], after: int | None) -> Iterator[search.Row]:
+    left = SCANNED
+    while left > 0:
+        rows = search.find(tx, **filters, after=after, limit=min(500, left))
+        yield from rows
+        if not rows:
+            return
+        left -= len(rows)
+        after = rows[-1].id
+
+
+def chosen(tx: Tx, identity: Identity, act: Act) -> list[int]:
+    """The ids that an act is about, the oldest first; Refused when it names nothing."""
+    if not act.query.named:
+        raise Refused(422, "query.empty", "name messages by id, or choose them with a filter")
+    if act.query.text:
+        rows = found(tx, identity, act.query, limit=SCANNED)
+    else:
+        filters = act.query.filters | {"channels": identity.channels(Role.OPERATOR)}
+        dismissed = None if act.query.ids else False
+        rows = search.find(tx, **filters, dismissed=dismissed, limit=10_000_000)
+    ids = sorted(row.id for row in rows if identity.may(Role.OPERATOR, row.channel))
+    return ids[: act.limit]
