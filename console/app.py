@@ -26,9 +26,11 @@ from console.guard import Guard
 from console.overview import EVERY, Sampler
 from console.problems import problem, status_of
 from console.stores import Stores
+from console.throttle import Throttle
 from engine.errors import IsthmusError
 
 log = structlog.get_logger()
+API = (channels.router, messages.router, people.router)
 STATIC = Path(__file__).parent / "static"
 
 
@@ -40,7 +42,8 @@ def make_app(data_dir: Path, config: Path) -> FastAPI:
         lifespan=_lifespan,
     )  # fmt: skip
     app.state.stores, app.state.sampler, app.state.config = stores, Sampler(), config
-    for router in (channels.router, messages.router, people.router):
+    app.state.throttle = Throttle()
+    for router in API:
         app.include_router(router, prefix="/api/v1")
     pages.include(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -7,11 +7,13 @@ from fastapi import FastAPI
 from console.pages import account, dashboard, messages, people, work
 from console.pages.render import error_page
 
+PAGES = tuple(module.router for module in (account, dashboard, messages, work, people))
+
 
 def include(app: FastAPI) -> None:
     """Add all pages; they are not part of the OpenAPI."""
-    for module in (account, dashboard, messages, work, people):
-        app.include_router(module.router, include_in_schema=False)
+    for router in PAGES:
+        app.include_router(router, include_in_schema=False)
 
 
-__all__ = ["error_page", "include"]
+__all__ = ["PAGES", "error_page", "include"]

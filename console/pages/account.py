@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -14,39 +13,15 @@ from console.acting import Desk
 from console.api.answers import desk_of, stores_of
 from console.guard import COOKIE
 from console.pages.render import page
-from console.problems import Refused
 from console.rights import Viewer
 from console.stores import Stores
+from console.throttle import throttle_of
 from engine.errors import UserError
 from engine.security import passwords
 from engine.security.roles import Identity
 from engine.store import audit, users
 
 router = APIRouter()
-WINDOW = 60.0  # seconds
-ATTEMPTS = 20  # sign-ins from one address in them
-
-
-class Throttle:
-    """Bounds attempts from one address; forgets addresses that are quiet."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._seen: dict[str, list[float]] = {}
-
-    def check(self, address: str) -> None:
-        """Refused 429 when there were too many."""
-        now = time.monotonic()
-        with self._lock:
-            if len(self._seen) > 10_000:
-                self._seen = {key: times for key, times in self._seen.items() if times[-1] > now - WINDOW}
-            times = [at for at in self._seen.get(address, ()) if at > now - WINDOW]
-            self._seen[address] = [*times, now][-ATTEMPTS - 1 :]
-        if len(times) >= ATTEMPTS:
-            raise Refused(429, "too-many", "too many attempts from here", "wait a minute")
-
-
-throttle = Throttle()
 
 
 def inside(target: str) -> str:
@@ -89,6 +64,7 @@ def login(
     next: Annotated[str, Form(max_length=2000)] = "/",
 ) -> Response:
     """Check password and second factor; the answer never tells which of them was wrong, or whether there is a user."""
+    throttle = throttle_of(request)
     throttle.check(request.state.address)
     stores = stores_of(request)
     with stores.reading() as tx:
@@ -99,6 +75,7 @@ def login(
     if not (right and usable and (step is not None or not known.totp)):
         if known.user is not None and not known.locked:
             stores.write(lambda tx: users.failed(tx, name))
+        throttle.failed(request.state.address)
         _note(stores, request, name, "refused", "locked" if known.locked else "")
         wrong = "This did not fit. After several wrong passwords a user is locked for a while."
         return page(request, "login.html", 401, next=inside(next), wrong=wrong)
@@ -151,6 +128,7 @@ def setup(
     again: Annotated[str, Form(max_length=2000)],
 ) -> Response:
     """Make the first admin, and sign them in."""
+    throttle = throttle_of(request)
     throttle.check(request.state.address)
     stores = stores_of(request)
     try:
@@ -159,6 +137,7 @@ def setup(
         hashed = passwords.hashed(password, name)
         stores.write(lambda tx: users.set_up(tx, token.strip(), name, hashed))
     except UserError as error:
+        throttle.failed(request.state.address)
         return page(request, "setup.html", 422, token=token, wrong=str(error), name=name)
     cookie, session = stores.write(lambda tx: users.sign_in(tx, name, request.state.address))
     Desk(stores, session.user.identity, request.state.address).audited("setup", name, lambda tx: None)
@@ -178,6 +157,18 @@ def _account(request: Request, identity: Identity, status: int = 200, **more: st
     return page(request, "account.html", status, user=user, tokens=tokens, **told)
 
 
+def _is_theirs(request: Request, name: str, password: str) -> bool:
+    """Whether this is the password of who is signed in; wrong ones are counted as at the door."""
+    throttle = throttle_of(request)
+    throttle.check(request.state.address)
+    with stores_of(request).reading() as tx:
+        known = users.secrets_of(tx, name)
+    right = passwords.matches(known.password, password)
+    if not right:
+        throttle.failed(request.state.address)
+    return right
+
+
 @router.post("/account/password")
 def new_password(
     request: Request,
@@ -187,10 +178,7 @@ def new_password(
     again: Annotated[str, Form(max_length=2000)],
 ) -> Response:
     """All sessions end, also this one."""
-    throttle.check(request.state.address)
-    with stores_of(request).reading() as tx:
-        known = users.secrets_of(tx, identity.name)
-    if not passwords.matches(known.password, old):
+    if not _is_theirs(request, identity.name, old):
         return _account(request, identity, 422, wrong="The old password is another one.")
     if password != again:
         return _account(request, identity, 422, wrong="The two new passwords are not the same.")
@@ -216,10 +204,7 @@ def second_factor(
     """First shows a new secret, then keeps it once a code of it was right; to turn it off takes the password."""
     name = identity.name
     if off:
-        throttle.check(request.state.address)
-        with stores_of(request).reading() as tx:
-            known = users.secrets_of(tx, name)
-        if not passwords.matches(known.password, password):
+        if not _is_theirs(request, name, password):
             return _account(request, identity, 422, wrong="The password is another one.")
         desk_of(request).audited("totp.off", name, lambda tx: users.set_totp(tx, name, None))
         return _account(request, identity, done="The second factor is off.")

@@ -2,7 +2,7 @@
 
 Guarantees: rows are only appended; each holds a keyed hash of itself and of the row before, so a row that is
 changed, taken out or put in is found by `verify` (without the key file nobody can make a right chain). What cannot
-be found is a tail that was cut off: keep the newest hash elsewhere (`head`, `audit verify --expect`).
+be found is a tail that was cut off together with its counter: keep the newest hash elsewhere (`audit verify --expect`).
 Refuses nothing; holds no patient data: objects are ids.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from engine.clock import Micros
+from engine.clock import Micros, iso
 from engine.store.tx import Tx
 
 PORTION = 5_000  # rows in memory at once
@@ -110,10 +110,16 @@ def verify(tx: Tx) -> Verdict:
             return Verdict(count, last + 1 if cut else 0, bytes(chained).hex())
 
 
+def holds(tx: Tx, head: str) -> bool:
+    """Whether an entry with this hash is in the log."""
+    try:
+        return bool(tx.rows("SELECT 1 FROM audit WHERE hash = ?", (bytes.fromhex(head),)))
+    except ValueError:
+        return False
+
+
 def as_fhir(entry: Entry, source: str = "Isthmus") -> dict[str, Any]:
     """The row as a FHIR R4 AuditEvent (http://hl7.org/fhir/R4/auditevent.html)."""
-    from engine.clock import iso
-
     codes = {"ok": "0", "refused": "4", "failed": "8"}
     verbs = {"view": "R", "reveal": "R", "export": "R", "create": "C", "delete": "D"}
     return {

@@ -108,8 +108,8 @@ def find(
         where(_BLIND.format("visit"), tx.blind(visit))
     if type is not None:
         where(
-            "type = ?" if "^" in type else "(type = ? OR type GLOB ? || '^*')",
-            *[type] * (1 + ("^" not in type)),
+            "type = ?" if "^" in type else "(type = ? OR type >= ? || '^' AND type < ? || '_')",  # ^ is before _
+            *[type] * (1 if "^" in type else 3),
         )
     if parent_id is not None:
         where("parent_id = ?", parent_id)

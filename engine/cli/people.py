@@ -1,0 +1,264 @@
+"""`user`, `token` and `audit`: who may use the console and the API, and what they did."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from rich.table import Table
+
+from engine.cli import access
+from engine.cli.options import data_option, json_option
+from engine.cli.showing import console
+from engine.clock import iso
+from engine.errors import UserError
+from engine.security import passwords
+from engine.security.keyring import open_keyring
+from engine.security.roles import Grant, Role
+from engine.store import audit, users
+from engine.store.store import open_store
+from engine.store.tx import Tx
+
+T = TypeVar("T")
+ROLES = click.Choice([role.value for role in Role])
+
+
+@contextmanager
+def writing(data: Path) -> Iterator[Callable[[Callable[[Tx], Any]], Any]]:
+    """Changes in the store, each a transaction."""
+    access.present(data)
+    store = open_store(data, open_keyring(data), mode="client")
+    try:
+        yield store.writer.call
+    finally:
+        store.close()
+
+
+def audited(data: Path, action: str, object: str, work: Callable[[Tx], T]) -> T:
+    """Do something and keep who did it, in one transaction."""
+
+    def both(tx: Tx) -> T:
+        result = work(tx)
+        audit.record(tx, access.actor(), action, object)
+        return result
+
+    with writing(data) as call:
+        done: T = call(both)
+    return done
+
+
+def secret() -> str:
+    """A password: typed twice at a terminal, else the first line of standard input."""
+    if sys.stdin.isatty():
+        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+    return sys.stdin.readline().rstrip("\n")
+
+
+@click.group("user")
+def user() -> None:
+    """Users of the console and the API."""
+
+
+@user.command("list")
+@data_option
+@json_option
+def list_users(data: Path, as_json: bool) -> None:
+    """All users and what they may do.
+
+    Example: isthmus user list
+    """
+    with access.reading(data) as tx:
+        found = users.everybody(tx)
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("name", "role", "channels", "patient data", "second factor", "state"):
+        table.add_column(name)
+    for one in found:
+        for grant in one.grants:
+            table.add_row(
+                one.name, grant.role, ", ".join(grant.channels) or "all", "may see" if one.reveal else "masked",
+                "on" if one.has_totp else "off", "disabled" if one.disabled else "active",
+            )  # fmt: skip
+    console.print(table)
+
+
+@user.command("add")
+@click.argument("name")
+@click.option("--role", type=ROLES, default=Role.VIEWER.value, show_default=True, help="What they may do.")
+@click.option("--channel", "channels", multiple=True, help="Only on this channel; may be given again.")
+@click.option("--reveal", is_flag=True, help="May see patient data; every view is audited.")
+@data_option
+def add(name: str, role: str, channels: tuple[str, ...], reveal: bool, data: Path) -> None:
+    """Make a user; the password is asked for, or read from standard input.
+
+    Example: isthmus user add nightshift --role operator
+    """
+    hashed = passwords.hashed(secret(), name)
+    grants = [Grant(Role(role), channels)]
+    audited(data, "user.create", name, lambda tx: users.add(tx, name, hashed, grants, reveal=reveal))
+    click.echo(f"User {name} is there.")
+
+
+@user.command("password")
+@click.argument("name")
+@data_option
+def password(name: str, data: Path) -> None:
+    """Set a new password, which also unlocks; the user's sessions end.
+
+    Example: isthmus user password nightshift
+    """
+    hashed = passwords.hashed(secret(), name)
+    audited(data, "password.change", name, lambda tx: users.change(tx, name, password=hashed))
+    click.echo(f"The password of {name} is new.")
+
+
+@user.command("remove")
+@click.argument("name")
+@data_option
+def remove(name: str, data: Path) -> None:
+    """Delete a user, with sessions and tokens; what they did stays in the audit log.
+
+    Example: isthmus user remove nightshift
+    """
+    audited(data, "user.delete", name, lambda tx: users.remove(tx, name))
+    click.echo(f"User {name} is gone.")
+
+
+@click.group("token")
+def token() -> None:
+    """API tokens."""
+
+
+@token.command("add")
+@click.argument("name")
+@click.option("--user", "owner", required=True, help="Whose token it is: it never may more than they.")
+@click.option(
+    "--role", type=ROLES, default=Role.VIEWER.value, show_default=True, help="What it may do, at most."
+)
+@click.option("--channel", "channels", multiple=True, help="Only on this channel; may be given again.")
+@click.option("--reveal", is_flag=True, help="May see patient data.")
+@click.option("--days", type=click.IntRange(1, 1825), default=90, show_default=True, help="Until it expires.")
+@data_option
+def add_token(
+    name: str, owner: str, role: str, channels: tuple[str, ...], reveal: bool, days: int, data: Path
+) -> None:
+    """Make a token; its secret is printed once.
+
+    Example: isthmus token add monitoring --user nightshift --days 365
+    """
+    until = time.time_ns() // 1000 + days * 86_400_000_000
+    grants = [Grant(Role(role), channels)]
+    made, _ = audited(
+        data, "token.create", name, lambda tx: users.add_token(tx, owner, name, grants, until, reveal=reveal)
+    )
+    click.echo(made)
+
+
+@token.command("list")
+@data_option
+@json_option
+def list_tokens(data: Path, as_json: bool) -> None:
+    """All tokens, without their secrets.
+
+    Example: isthmus token list
+    """
+    with access.reading(data) as tx:
+        found = users.tokens(tx)
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+        return
+    for one in found:
+        state = "revoked" if one.revoked_at else f"until {iso(one.expires_at)}"
+        used = iso(one.used_at) if one.used_at else "never"
+        click.echo(f"{one.id}  {one.name}  of {one.user}  {state}  used {used}")
+
+
+@token.command("revoke")
+@click.argument("number", type=int)
+@data_option
+def revoke(number: int, data: Path) -> None:
+    """A token is good no more, at once.
+
+    Example: isthmus token revoke 3
+    """
+
+    def work(tx: Tx) -> None:
+        if not any(one.id == number for one in users.tokens(tx)):
+            raise UserError(
+                f"there is no token {number}", code="token.unknown", todo="see `isthmus token list`"
+            )
+        users.revoke(tx, number)
+
+    audited(data, "token.revoke", str(number), work)
+    click.echo(f"Token {number} is revoked.")
+
+
+@click.group("audit")
+def log() -> None:
+    """Who did what, and who saw which patient data."""
+
+
+@log.command("list")
+@click.option("--actor", help="By this user.")
+@click.option("--action", help="This action, such as phi.reveal.")
+@click.option("--since", help="Since: 2026-11-22T03:00, 90m, 24h, 7d.")
+@click.option("--limit", default=50, show_default=True, help="Newest so many.")
+@click.option("--fhir", is_flag=True, help="As FHIR R4 AuditEvent resources, one a line.")
+@data_option
+@json_option
+def list_audit(
+    actor: str | None,
+    action: str | None,
+    since: str | None,
+    limit: int,
+    fhir: bool,
+    data: Path,
+    as_json: bool,
+) -> None:
+    """The newest entries.
+
+    Example: isthmus audit list --action phi.reveal --since 7d
+    """
+    with access.reading(data) as tx:
+        rows = audit.find(tx, actor=actor, action=action, since=access.moment(since), limit=limit)
+    if fhir:
+        for row in rows:
+            click.echo(msgspec.json.encode(audit.as_fhir(row)).decode())
+    elif as_json:
+        click.echo(msgspec.json.encode(rows).decode())
+    else:
+        for row in rows:
+            click.echo(f"{iso(row.at)}  {row.actor}  {row.action}  {row.object}  {row.outcome}  {row.detail}")
+
+
+@log.command("verify")
+@click.option("--expect", help="A newest hash that was noted before: it must still be in the chain.")
+@data_option
+@json_option
+def verify(expect: str | None, data: Path, as_json: bool) -> None:
+    """Whether the chain of the audit log is whole. Exit 0 when it is, 1 when rows were changed or taken out.
+
+    Note the newest hash elsewhere now and then: with --expect it shows whether the end was cut off since.
+
+    Example: isthmus audit verify
+    """
+    with access.reading(data) as tx:
+        verdict = audit.verify(tx)
+        known = expect is None or audit.holds(tx, expect)
+    if as_json:
+        click.echo(msgspec.json.encode(verdict).decode())
+    elif verdict.broken:
+        click.echo(f"The chain is broken at entry {verdict.broken}.")
+    elif not known:
+        click.echo("The chain is whole, but the expected hash is not in it: its end was cut off or replaced.")
+    else:
+        click.echo(f"{verdict.rows} entries, whole. Newest hash: {verdict.head}")
+    sys.exit(1 if verdict.broken or not known else 0)

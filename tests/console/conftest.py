@@ -1,0 +1,141 @@
+"""The console on a real store, reached as a browser reaches it: every request goes through the whole application."""
+
+import httpx
+import pytest
+
+from console.app import make_app
+from engine.security import passwords
+from engine.security.keyring import open_keyring
+from engine.security.roles import Grant, Role
+from engine.store import messages as stored
+from engine.store import users
+from engine.store.store import open_store
+
+PASSWORD = "a long sentence to type"
+RAW = (
+    b"MSH|^~\\&|EHR|RGH|ISTHMUS|CLINIC|20260302||ADT^A01^ADT_A01|%s|P|2.5.1\r"
+    b"PID|1||%s^^^RGH^MR||%s^Nora||19840917|F\r"
+)
+
+BASE = "http://console.test"
+
+
+class Browser:
+    """A client with cookies that sends what a browser sends along."""
+
+    def __init__(self, app):
+        self.http = httpx.Client(
+            transport=InThread(app), base_url=BASE, headers={"origin": BASE, "accept": "text/html"}
+        )
+
+    def get(self, path, **more):
+        return self.http.get(path, **more)
+
+    def post(self, path, csrf=True, **fields):
+        if csrf:
+            fields["csrf"] = self.csrf
+        return self.http.post(path, data=fields)
+
+    @property
+    def csrf(self):
+        page = self.http.get("/account").text
+        return page.partition('name="csrf" content="')[2].partition('"')[0]
+
+    def sign_in(self, name, password=PASSWORD, **more):
+        return self.post("/login", csrf=False, name=name, password=password, **more)
+
+
+class InThread(httpx.BaseTransport):
+    """The application called directly, its answers read wholly."""
+
+    def __init__(self, app):
+        self.transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+
+    def handle_request(self, request):
+        import asyncio
+
+        async def call():
+            answer = await self.transport.handle_async_request(request)
+            content = b"".join([part async for part in answer.stream])
+            return httpx.Response(answer.status_code, headers=answer.headers, content=content)
+
+        return asyncio.run(call())
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An engine's store, open as long as the test runs."""
+    found = open_store(tmp_path, open_keyring(tmp_path), mode="engine")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def put(store):
+    """Stores one message: SENT, or in ERROR when a code is given. Gives its id."""
+
+    def one(control_id="C1", mrn="100234", name="Keller", channel="adt", error=None, raw=None):
+        raw = raw or RAW % (control_id.encode(), mrn.encode(), name.encode())
+        ring = store.reader.codec.keys
+        new = stored.NewMessage(
+            channel, raw, store.reader.now(), control_id=control_id, type="ADT^A01", sender="EHR|RGH", peer="10.0.0.9",
+            ordering_key=ring.blind(mrn), mrn=mrn, ack=b"MSH|^~\\&|||||||ACK\rMSA|AA|C1\r", ack_code="AA",
+        )  # fmt: skip
+        got = store.writer.call(lambda tx: stored.receive(tx, new))
+        routed = stored.Routed(
+            got.id,
+            "TRANSFORMED",
+            store.reader.now(),
+            [stored.NewDelivery("odoo", b'[{"op": "upsert", "values": {"name": "Keller"}}]')],
+        )
+        if error:
+            routed = stored.Routed(
+                got.id,
+                "ERROR",
+                store.reader.now(),
+                error_code=error,
+                error_text="no such table",
+                error_place="PID-8",
+            )
+        assert store.writer.call(lambda tx: stored.route(tx, routed))
+        return got.id
+
+    return one
+
+
+@pytest.fixture
+def app(store, tmp_path):
+    made = make_app(tmp_path, tmp_path / "channels.yaml")
+    yield made
+    made.state.stores.close()
+
+
+@pytest.fixture(scope="session")
+def hashed():
+    return passwords.hashed(PASSWORD)
+
+
+@pytest.fixture
+def people(store, hashed):
+    """A user for each role, named after it; `seer` is a viewer who may see patient data; `adt` works on adt only."""
+
+    def work(tx):
+        for role in Role:
+            users.add(tx, role.value, hashed, [Grant(role)])
+        users.add(tx, "seer", hashed, [Grant(Role.VIEWER)], reveal=True)
+        users.add(tx, "adt", hashed, [Grant(Role.OPERATOR, ("adt",))])
+
+    store.writer.call(work)
+
+
+@pytest.fixture
+def browser(app, people):
+    """Gives a browser in which a user has signed in."""
+
+    def signed_in(name):
+        found = Browser(app)
+        if name:
+            assert found.sign_in(name).status_code == 303
+        return found
+
+    return signed_in

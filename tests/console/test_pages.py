@@ -1,0 +1,165 @@
+"""What people see and do: the first admin, patient data masked until revealed, replay, errors, users, the audit log."""
+
+import re
+import time
+
+import pyotp
+import pytest
+from conftest import PASSWORD, Browser
+
+from engine.store import audit, jobs, users
+
+PAGES = ("/", "/messages", "/errors", "/jobs", "/users", "/audit", "/account")
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+
+
+def test_the_first_start_asks_for_an_admin_once(app, store):
+    secret = store.writer.call(users.offer_setup)
+    one = Browser(app)
+    assert one.get("/login").headers["location"] == "/setup"
+    wrong = one.post("/setup", csrf=False, token="x", name="root", password=PASSWORD, again=PASSWORD)
+    assert wrong.status_code == 422 and "not good" in wrong.text
+    weak = one.post(
+        "/setup", csrf=False, token=secret, name="root", password="password1234", again="password1234"
+    )
+    assert weak.status_code == 422
+    done = one.post("/setup", csrf=False, token=secret, name="root", password=PASSWORD, again=PASSWORD)
+    assert done.status_code == 303 and one.get("/users").status_code == 200
+    assert store.writer.call(users.offer_setup) is None
+    again = Browser(app).post(
+        "/setup", csrf=False, token=secret, name="two", password=PASSWORD, again=PASSWORD
+    )
+    assert again.status_code == 422
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_can_be_read_empty_and_full(browser, put, path):
+    one = browser("admin")
+    assert one.get(path).status_code == 200
+    put()
+    put("C2", error="table.code")
+    assert one.get(path).status_code == 200
+
+
+def test_what_a_message_holds_is_masked_until_it_is_revealed_and_that_is_kept(browser, put, store):
+    number = put()
+    seer, viewer = browser("seer"), browser("viewer")
+    for one in (seer, viewer):
+        page = one.get(f"/messages/{number}").text
+        assert "Keller" not in page and "100234" not in page and "ADT^A01" in page
+    assert viewer.post(f"/messages/{number}/reveal").status_code == 403
+    assert not audit.find(store.reader, action="phi.reveal")
+    shown = seer.post(f"/messages/{number}/reveal")
+    assert shown.status_code == 200 and "Keller" in shown.text
+    (row,) = audit.find(store.reader, action="phi.reveal")
+    assert (row.actor, row.object) == ("seer", str(number))
+
+
+def test_a_search_by_patient_stays_out_of_addresses(browser, put, store):
+    number = put()
+    put("C2", mrn="555")
+    one = browser("viewer")
+    page = one.post("/messages", mrn="100234")
+    assert f'href="/messages/{number}"' in page.text
+    links = " ".join(re.findall(r'(?:href|action)="([^"]*)"', page.text))
+    assert "100234" not in links
+    assert audit.find(store.reader, action="messages.search")
+
+
+def test_text_in_content_is_found_by_who_may_see_it(browser, put):
+    number = put(name="Vogelsang")
+    put("C2")
+    assert f'href="/messages/{number}"' in browser("seer").post("/messages", text="vogelsang").text
+    assert browser("viewer").post("/messages", text="vogelsang").status_code == 403
+
+
+def test_a_failed_message_is_replayed_after_a_question(browser, put, store):
+    number = put(error="table.code")
+    one = browser("operator")
+    assert "Replay the 1 of this kind" in one.get("/errors").text
+    cause = re.search(r'name="cause" value="(\w+)"', one.get("/errors").text)[1]
+    asked = one.post("/acts", cause=cause, channel="adt", verb="replay")
+    assert "Replay 1 message?" in asked.text and not jobs.newest(store.reader)
+    done = one.post("/acts", cause=cause, channel="adt", verb="replay", sure="1")
+    assert done.status_code == 303
+    (job,) = jobs.newest(store.reader)
+    assert (job.verb, job.total, job.actor) == ("replay", 1, "operator")
+    assert audit.find(store.reader, action="messages.replay")[0].object == str(number)
+    assert one.get(done.headers["location"]).status_code == 200
+
+
+def test_every_field_of_a_message_is_shown_as_text(browser, put):
+    """Stored cross-site scripting through each field that pages show."""
+    evil = EVIL.encode()
+    raw = (
+        b"MSH|^~\\&|"
+        + b"|".join([evil] * 9)
+        + b"\r"
+        + b"\r".join(name + b"|" + b"|".join([evil] * 12) for name in (b"PID", b"PV1", b"ZZZ"))
+    )
+    number = put(control_id=EVIL, raw=raw, channel=EVIL, error=EVIL)
+    one = browser("admin")
+    for page in (one.get(f"/messages/{number}"), one.get("/messages"), one.get("/errors"), one.get("/")):
+        assert page.status_code == 200
+        assert "<script>alert" not in page.text and "<img src=x" not in page.text
+    seer = browser("seer").post(f"/messages/{number}/reveal")
+    assert "<script>alert" not in seer.text and "&lt;script&gt;" in seer.text
+
+
+@pytest.mark.parametrize(
+    "text", ["' OR 1=1 --", "1); DROP TABLE message; --", '"', "%", "\x00", "*", "ADT^A01' UNION SELECT 1"]
+)
+def test_no_search_parameter_becomes_sql(browser, put, store, text):
+    put()
+    one = browser("seer")
+    for field in ("channel", "destination", "cause", "code", "type", "control_id", "mrn", "visit", "text"):
+        answer = one.http.post(
+            "/api/v1/messages/search", json={field: text}, headers={"x-csrf-token": one.csrf}
+        )
+        assert answer.status_code == 200 and answer.json()["messages"] == [], field
+    for field in ("state", "delivery", "since", "until", "order", "id; DROP"):
+        answer = one.http.post(
+            "/api/v1/messages/search", json={field: text}, headers={"x-csrf-token": one.csrf}
+        )
+        assert answer.status_code == 422, field
+    assert store.reader.rows("SELECT count(*) FROM message") == [(1,)]
+
+
+def test_users_are_managed_and_the_last_admin_stays(browser, store):
+    one = browser("admin")
+    assert one.post("/users", name="new", role="viewer", password=PASSWORD, act="add").status_code == 303
+    assert one.post("/users", name="new", role="viewer", password="short", act="add").status_code == 422
+    assert one.post("/users", name="admin", act="delete").status_code == 422
+    assert one.post("/users", name="admin", act="disable").status_code == 422
+    assert one.post("/users", name="new", act="delete").status_code == 303
+    assert users.get(store.reader, "new") is None and users.get(store.reader, "admin") is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE audit SET actor = 'somebody' WHERE id = 3",
+        "DELETE FROM audit WHERE id = 3",
+        "DELETE FROM audit WHERE id = (SELECT max(id) FROM audit)",
+    ],
+)
+def test_a_changed_audit_log_is_noticed(store, change):
+    for number in range(5):
+        store.writer.call(lambda tx, number=number: audit.record(tx, "x", "y", str(number)))
+    whole = audit.verify(store.reader)
+    assert (whole.rows, whole.broken) == (5, 0) and audit.holds(store.reader, whole.head)
+    store.writer.call(lambda tx: tx.execute(change).rowcount)
+    assert audit.verify(store.reader).broken
+
+
+def test_a_second_factor_is_asked_for_and_a_code_is_good_once(app, browser, store):
+    one = browser("viewer")
+    page = one.post("/account/totp").text
+    secret = re.search(r'name="secret" value="(\w+)"', page)[1]
+    assert one.post("/account/totp", secret=secret, code="000000").status_code == 422
+    code = pyotp.TOTP(secret).at(int(time.time()))
+    assert one.post("/account/totp", secret=secret, code=code).status_code == 200
+    assert Browser(app).sign_in("viewer").status_code == 401
+    assert Browser(app).sign_in("viewer", code=code).status_code == 303
+    assert Browser(app).sign_in("viewer", code=code).status_code == 401
+    assert secret.encode() not in store.reader.rows("SELECT totp FROM user WHERE name = 'viewer'")[0][0]
