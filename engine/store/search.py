@@ -108,7 +108,9 @@ def find(
         where(_BLIND.format("visit"), tx.blind(visit))
     if type is not None:
         where(
-            "type = ?" if "^" in type else "(type = ? OR type >= ? || '^' AND type < ? || '_')",  # ^ is before _
+            "type = ?"
+            if "^" in type
+            else "(type = ? OR type >= ? || '^' AND type < ? || '_')",  # ^ is before _
             *[type] * (1 if "^" in type else 3),
         )
     if parent_id is not None:
