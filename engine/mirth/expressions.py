@@ -127,6 +127,14 @@ class Translator:
             return Value(f"{found.inside(SUM)} != 0", "truth", level=TEST)
         return self.empty(found, negated=True)
 
+    def written(self, found: Value, line: int) -> Value:
+        """A value as JavaScript puts it into a text: `true`, not `True`."""
+        if found.kind == "truth":
+            return Value(f"'true' if {found.inside(OR)} else 'false'", sure=True, level=CHOICE)
+        if found.kind == "number" and "float" in found.text:
+            raise Unreadable(line, "a number with a fraction is made a text", "write a `python` step")
+        return found
+
     def number(self, node: Node) -> Value:
         """`node` as a number; a text that is none is 0."""
         found = self.value(node)
@@ -218,6 +226,8 @@ class Translator:
         if sign in ("<", ">", "<=", ">="):
             return self._compare(node)
         left, right = self.value(node.left), self.value(node.right)
+        if sign == "+" and "text" in (left.kind, right.kind):
+            left, right = self.written(left, node.line), self.written(right, node.line)
         if sign == "+" and "text" in (left.kind, right.kind):
             joined = f"{left.inside(SUM if left.kind == 'text' else FILTER)} ~ {right.inside(FILTER)}"
             return Value(joined, sure=left.sure or right.sure, level=SUM)

@@ -246,7 +246,7 @@ class _Made:
         where = self.translator.place(target)
         if where is None:
             raise Unreadable(target.line, "what is written to is not a field of `msg`")
-        self.write(where, value, when)
+        self.write(where, self.translator.written(value, target.line), when)
 
     def write(self, where: Place, value: Value, when: str) -> None:
         if where.fixed:

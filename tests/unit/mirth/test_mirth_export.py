@@ -225,6 +225,8 @@ def test_a_filter_is_converted_as_a_whole_or_not_at_all():
     [
         ("$c('a', '1'); channelMap.put('b.c', $('a'));", [{"vars": {"a": "1", "b_c": "{{ a }}"}}]),
         ("msg['PID']['PID.8']['PID.8.1'] = 'X';", [{"fields": {"PID-8.1": "X"}}]),
+        (f"msg['PID']['PID.30']['PID.30.1'] = {SEX} == 'F';",
+         [{"fields": {"PID-30.1": "{{ 'true' if msg['PID-8.1'] == 'F' else 'false' }}"}}]),
         ("delete msg['PID']['PID.19'];", [{"fields": {"PID-19": "{{ ABSENT }}"}, "absent": "empty"}]),
         (
             f"if ({SEX} == 'F') msg['PID']['PID.8']['PID.8.1'] = 'W';",
