@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
+from channels.build import CONNECTIONS
 from engine.spec import reference
+from engine.spec.schema import schema as channel_schema
 from transforms.canonical import catalogue
 
 PAGE = Path("docs/reference.md")
@@ -48,7 +50,7 @@ def schema(check: bool, events: bool, output: Path | None) -> None:
 
     Example: isthmus schema -o config/channels.schema.json
     """
-    made, place = (catalogue.schemas(), EVENTS) if events else (reference.schema(), SCHEMA)
+    made, place = (catalogue.schemas(), EVENTS) if events else (channel_schema(CONNECTIONS), SCHEMA)
     _write(output or place, json.dumps(made, indent=1, ensure_ascii=False) + "\n", check)
 
 

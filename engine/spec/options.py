@@ -13,6 +13,13 @@ OnError = Literal["hold_key", "hold_lane", "skip"]
 AckLevel = Literal["stored", "routed", "delivered"]
 
 
+ACKS: dict[str, Any] = {
+    "stored": "The message is in the store: the fastest honest answer.",
+    "routed": "Filters and transformers went through; AE when a step fails.",
+    "delivered": "The destinations answered.",
+}
+
+
 class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
@@ -64,7 +71,9 @@ class ChannelOptions(_Options):
         default="", description="Another channel whose messages of the same key are kept in order with these."
     )
     ack: AckLevel | dict[MessageTypeName, AckLevel] = Field(
-        default="stored", description="When the ACK goes out; also per message type, with `otherwise`."
+        default="stored",
+        description="When the ACK goes out; also per message type, with `otherwise`.",
+        json_schema_extra={"meanings": ACKS},
     )
     ack_deadline: float = Field(
         default=30.0, gt=0, description="Seconds until a routed or delivered ACK falls back to an honest AE."
@@ -73,6 +82,12 @@ class ChannelOptions(_Options):
         default="original",
         description="`enhanced` obeys MSH-15 and MSH-16: CA, CE or CR now, the application ACK later. `original`"
         " answers every message once with AA, AE or AR, whatever MSH-15 and MSH-16 say.",
+        json_schema_extra={
+            "meanings": {
+                "original": "One answer a message: AA, AE or AR.",
+                "enhanced": "CA, CE or CR now, the application ACK later, as MSH-15 and MSH-16 ask.",
+            }
+        },
     )
     ack_to: str = Field(
         default="",
@@ -85,6 +100,13 @@ class ChannelOptions(_Options):
         default="full",
         description="What is kept of a finished message: `full` everything, `no-content` no bodies but the ACK,"
         " `metadata` neither bodies nor texts, only codes.",
+        json_schema_extra={
+            "meanings": {
+                "full": "Everything is kept.",
+                "no-content": "No bodies but the ACK.",
+                "metadata": "Neither bodies nor texts, only codes.",
+            }
+        },
     )
     charset: str = Field(
         default="", description="Character set of the messages, when MSH-18 lies or is missing."
@@ -114,5 +136,12 @@ class DestinationOptions(_Options):
     on_error: OnError = Field(
         default="hold_key",
         description="After ERROR, what waits: later messages of the same key, of the same lane, or nothing.",
+        json_schema_extra={
+            "meanings": {
+                "hold_key": "Later messages of that patient (ordering key) wait, everybody else passes.",
+                "hold_lane": "All messages of that lane wait.",
+                "skip": "Nothing waits: later messages overtake.",
+            }
+        },
     )
     retry: Retry = Field(default=Retry(), description="Retry policy.")

@@ -1,4 +1,4 @@
-"""The reference page and the JSON Schema of the channel language, made from the components' declarations.
+"""The reference page of the channel language, made from the components' declarations.
 
 Guarantees: what is printed here is what validation accepts; nothing is written twice by hand.
 """
@@ -121,60 +121,3 @@ def _name(annotation: Any) -> str:
     if str(origin) == "typing.Literal":
         return " or ".join(f"`{arg}`" for arg in args)
     return " or ".join(dict.fromkeys(_name(arg) for arg in args))
-
-
-def schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of a configuration file, for editors."""
-    defs: dict[str, Any] = {}
-
-    def model_schema(model: type[BaseModel]) -> dict[str, Any]:
-        made = model.model_json_schema(ref_template="#/$defs/{model}")
-        defs.update(made.pop("$defs", {}))
-        return made
-
-    def choice(kind: Kind, also: dict[str, Any] | None = None) -> dict[str, Any]:
-        options = []
-        for item in registry:
-            if item.kind != kind:
-                continue
-            settings = model_schema(item.settings)
-            scalar = getattr(item.settings, "scalar", "")
-            body = {"anyOf": [settings, {"type": "string"}]} if scalar else settings
-            body = {**body, "description": item.summary}
-            options.append(
-                {
-                    "type": "object",
-                    "properties": {item.name: body, **(also or {})},
-                    "required": [item.name],
-                    "additionalProperties": False,
-                }
-            )
-        return {"oneOf": options}
-
-    steps = {
-        "filters": {"type": "array", "items": choice("filter")},
-        "transformers": {"type": "array", "items": choice("transformer")},
-    }
-    more = {**model_schema(DestinationOptions)["properties"], **steps}
-    channel = model_schema(ChannelOptions)
-    channel["properties"] |= {
-        "format": {"anyOf": [{"enum": registry.names("format")}, choice("format")]},
-        "listener": choice("listener"),
-        **steps,
-        "destinations": {"type": "object", "additionalProperties": choice("destination", more)},
-    }
-    channel["required"] = ["listener"]
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Isthmus channels",
-        "type": "object",
-        "properties": {
-            "connections": {"type": "object", "additionalProperties": {"type": "object"}},
-            "tables": {"type": "object"},
-            "channels": {"type": "object", "additionalProperties": channel},
-        },
-        "patternProperties": {"^x-": {}},
-        "additionalProperties": False,
-        "required": ["channels"],
-        "$defs": defs,
-    }

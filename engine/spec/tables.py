@@ -56,7 +56,15 @@ class TableSettings(BaseModel):
         examples=["odoo"],
     )
     otherwise: Otherwise = Field(
-        default="error", description="What an unknown code gives: itself, nothing, or an error."
+        default="error",
+        description="What an unknown code gives: itself, nothing, or an error.",
+        json_schema_extra={
+            "meanings": {
+                "keep": "The code itself.",
+                "absent": "Nothing: the field is left alone.",
+                "error": "The message goes to ERROR.",
+            }
+        },
     )
     default: str | None = Field(
         default=None, description="What an unknown code gives, instead of `otherwise`."
