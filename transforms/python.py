@@ -43,6 +43,7 @@ class Python(Settings):
     """
 
     scalar: ClassVar[str] = "function"
+    sets_any: ClassVar[bool] = True
 
     function: str = Field(
         description="module:function; the module is beside the channel file, or installed.",

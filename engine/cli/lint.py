@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
 from channels.lint import check
 from engine.cli.options import CONFIG
-from engine.spec.channel import load
-from engine.spec.document import Problem
+from engine.errors import ConfigError
+from engine.odoo import snapshot
+from engine.odoo.connection import SANDBOX
+from engine.spec.channel import Configuration, load
+from engine.spec.document import Mark, Problem
 
 
 @click.command("lint")
@@ -24,14 +28,29 @@ from engine.spec.document import Problem
     show_default=True,
     help="For people, programs, or annotations on GitHub.",
 )
-def command(files: tuple[Path, ...], form: str) -> None:
-    """Check configuration FILES, or folders of them (default: config/channels.yaml).
+@click.option(
+    "--fix", is_flag=True, help="Correct what has one safe correction, in the files; keeps comments."
+)
+@click.option("--odoo", "live", is_flag=True, help="Ask Odoo, and keep the answer in odoo.CONNECTION.json.")
+def command(files: tuple[Path, ...], form: str, fix: bool, live: bool) -> None:
+    """Check configuration FILES (default: config/channels.yaml).
 
     Exit 0 when they can run, 1 when there are errors.
 
     Example: isthmus lint config/channels.yaml
     """
-    problems = [problem for file in files or (CONFIG,) for problem in check(load(file))]
+    if fix:
+        from channels.lint.fixing import fix_file
+
+        for file in files or (CONFIG,):
+            for line in fix_file(file):
+                click.echo(line, err=True)
+    problems: list[Problem] = []
+    for file in files or (CONFIG,):
+        configuration = load(file)
+        if live and not configuration.errors:
+            problems += ask(configuration)
+        problems += linted(configuration)
     errors = [problem for problem in problems if problem.severity == "error"]
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(problems), indent=1).decode())
@@ -41,6 +60,61 @@ def command(files: tuple[Path, ...], form: str) -> None:
         if form == "text":
             click.echo(f"{len(errors)} errors, {len(problems) - len(errors)} warnings.", err=True)
     sys.exit(1 if errors else 0)
+
+
+def linted(configuration: Configuration) -> list[Problem]:
+    """The problems of a configuration, also against what is known of its Odoo databases."""
+    try:
+        return check(configuration, snapshots(configuration))
+    except ConfigError as error:
+        return [*configuration.problems, Problem(error.code, Mark(error.where, 1, 1), error.what, error.todo)]
+
+
+def snapshots(configuration: Configuration) -> dict[str, Any]:
+    """By connection: the file beside the channel file, else what the sandbox declares."""
+    found: dict[str, Any] = {}
+    for name, body in configuration.connections.items():
+        settings = body.get("odoo") if isinstance(body, dict) else None
+        kept = snapshot.read(snapshot.file_of(name, configuration.folder))
+        if kept is not None:
+            found[name] = kept
+        elif isinstance(settings, dict) and str(settings.get("url", "")).startswith(SANDBOX):
+            found[name] = snapshot.of_sandbox()
+    return found
+
+
+def ask(configuration: Configuration) -> list[Problem]:
+    """Ask every Odoo that a destination writes to; what could not be asked is a problem."""
+    from channels.build import Builder
+    from channels.lint.findings import Findings
+    from channels.lint.steps import Reader
+    from engine.cli.foresee import wait_for
+    from engine.cli.options import DATA
+    from engine.cli.reactor import steady
+
+    try:
+        reactor = steady()
+        builder = Builder(configuration, reactor, DATA)
+        reader = Reader(builder, Findings(configuration), {})
+        for spec in configuration.channels.values():
+            reader.channel(spec)
+    except ConfigError:
+        return []  # told by the lint that follows
+    problems: list[Problem] = []
+
+    async def all_of_them() -> None:
+        for name, models in reader.models.items():
+            connection = builder.connections[name]
+            try:
+                taken = await snapshot.take(connection.client(reactor, DATA), sorted(models))
+                snapshot.write(taken, snapshot.file_of(name, configuration.folder))
+            except Exception as error:
+                mark = configuration.document.mark(("connections", name))
+                what = getattr(error, "what", type(error).__name__)
+                problems.append(Problem("odoo.unreachable", mark, f"Odoo could not be asked: {what}"))
+
+    wait_for(all_of_them(), reactor)
+    return problems
 
 
 def github(problem: Problem) -> str:

@@ -12,8 +12,10 @@ from typing import Any
 import click
 import structlog
 
-from engine.cli.options import checked, config_option, console_options, data_option
+from engine.cli.lint import linted
+from engine.cli.options import config_option, console_options, data_option
 from engine.cli.reactor import steady
+from engine.spec.channel import load
 
 GC_THRESHOLD = (
     20_000,
@@ -51,14 +53,16 @@ def command(
 
     Example: isthmus run --config config/channels.yaml --data /var/lib/isthmus
     """
-    configuration = checked(config)
+    configuration = load(config)
+    problems = linted(configuration)
+    for problem in problems:
+        click.echo(str(problem), err=True)
+    errors = sum(problem.severity == "error" for problem in problems)
     if check:
-        from channels.lint import check as build
-
-        problems = build(configuration)
-        for problem in problems:
-            click.echo(str(problem), err=True)
-        sys.exit(1 if problems else 0)
+        sys.exit(1 if errors else 0)
+    if errors:
+        click.echo(f"{errors} errors: not started.", err=True)
+        sys.exit(1)
     logging_to_stderr(log)
     from engine.app import Engine
 

@@ -24,6 +24,38 @@ ABOUT = {"schedule": "appointment", "referral": "order", "payment": "charge"}
 """The field of the entity that an event is about, where it is not the first word of its type."""
 BEYOND = frozenset({"order", "referral", "result", "document", "vaccination", "charge", "payment", "account"})
 """Kinds whose envelope also carries the visit, the coverages and the account."""
+# fmt: off
+ACTIONS: dict[str, tuple[str, ...]] = {
+    "patient": (
+        "registered", "updated", "merged", "identifier_changed", "identifier_moved", "linked", "unlinked", "deleted",
+    ),
+    "encounter": (
+        "planned", "registered", "arrived", "admitted", "class_changed", "transferred", "location_tracked",
+        "leave_started", "leave_ended", "leave_cancelled", "leave_end_cancelled", "discharged", "cancelled",
+        "transfer_cancelled", "discharge_cancelled", "transfer_pending", "transfer_pending_cancelled",
+        "discharge_pending", "discharge_pending_cancelled", "updated", "merged", "moved", "number_changed",
+        "deleted",
+    ),
+    "appointment": (
+        "requested", "booked", "rescheduled", "modified", "cancelled", "deleted", "noshow", "arrived", "completed",
+    ),
+    "order": (
+        "placed", "modified", "cancelled", "discontinued", "held", "released", "replaced", "rejected", "status_changed",
+    ),
+    "referral": (
+        "requested", "modified", "cancelled", "status_requested", "answered", "accepted", "rejected", "pending",
+        "expired",
+    ),
+    "result": ("available", "preliminary", "corrected", "cancelled"),
+    "document": ("available", "updated", "replaced", "cancelled", "status_changed"),
+    "vaccination": ("recorded", "updated", "deleted", "refused"),
+    "charge": ("posted", "adjusted", "reversed"),
+    "payment": ("received",),
+    "account": ("opened", "updated", "closed", "purged", "merged", "moved", "number_changed"),
+    "schedule": ("blocked", "unblocked"),
+}
+# fmt: on
+"""Every event that there is, by kind: `patient.registered` …"""
 
 
 class Event(msgspec.Struct, kw_only=True, omit_defaults=True):

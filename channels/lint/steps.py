@@ -1,0 +1,230 @@
+"""Each component of each channel: its expressions, paths, tables and variables, then whether it can be built.
+
+Guarantees: a variable is known after the step that sets it and not before; a destination knows what its channel
+set; a component whose texts are wrong is not built as well, so that nothing is told twice. Refuses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from channels.build import Builder
+from channels.lint import names, odoo
+from channels.lint.findings import Findings
+from channels.lint.placing import Offsets, Written
+from channels.lint.reading import Reading, Spot, read
+from channels.lint.templates import Sheet, sheet_of_data, sheet_of_file
+from engine.errors import ConfigError, IsthmusError
+from engine.spec.channel import Bound, ChannelSpec
+from engine.spec.document import Mark, Problem, did_you_mean
+from engine.spec.expressions import environment
+from engine.spec.meaning import Meant, found_in
+from engine.spec.template import find
+
+
+@dataclass
+class Known:
+    """What is known at one step of a channel."""
+
+    names: set[str] = field(default_factory=set)
+    anything: bool = False  # a step before may have set any name
+
+    def copy(self) -> Known:
+        """For a destination: what it sets is its own."""
+        return Known(set(self.names), self.anything)
+
+
+class Reader:
+    """Goes through the channels of one configuration."""
+
+    def __init__(self, builder: Builder, findings: Findings, snapshots: dict[str, Any]) -> None:
+        self.builder = builder
+        self.findings = findings
+        self.snapshots = snapshots
+        self.files = builder.configuration.files
+        self.tables: set[str] = set()
+        self.any_table = False
+        self.connections: set[str] = set()
+        self.models: dict[str, set[str]] = {}  # named in templates, by connection
+        self._readings: dict[tuple[str, bool], Reading] = {}
+        self._sheets: dict[str, Sheet] = {}
+        self._env: Offsets | None = None
+        self._built: dict[Any, ConfigError | None] = {}
+
+    def channel(self, spec: ChannelSpec) -> None:
+        """Everything that one channel declares."""
+        context = self.builder.context(spec)
+        self.spec, self.context = spec, context
+        options = Bound(spec.listener.component, spec.options, spec.where)  # type: ignore[arg-type]
+        for meant in found_in(spec.options):
+            self.meant(meant, options, spec.where, Known())
+        known = Known()
+        for bound in (spec.format, spec.listener, *spec.filters, *spec.transformers):
+            self.step(bound, known)
+        for item in spec.destinations:
+            mine = known.copy()
+            for bound in (*item.filters, *item.transformers, item.bound):
+                self.step(bound, mine)
+        try:
+            self.builder.canonical(spec)
+        except ConfigError as error:
+            self.refused(error)
+
+    def step(self, bound: Bound, known: Known) -> None:
+        """One component."""
+        before = self.findings.errors
+        where = (*bound.where, bound.component.name)
+        gives: list[str] = []
+        for meant in sorted(found_in(bound.settings), key=lambda one: one.what != "expression"):
+            if meant.what == "variable":
+                gives.append(meant.value)
+                continue
+            known.names.update(gives[:-1] if meant.where[-1:] == tuple(gives[-1:]) else gives)
+            self.meant(meant, bound, where, known)
+        known.names.update(gives)
+        known.anything = known.anything or bound.settings.sets_any
+        if self.findings.errors == before:
+            self.build(bound)
+
+    def build(self, bound: Bound) -> None:
+        """Build it, once for all channels that declare the same with the same surroundings."""
+        try:
+            self.builder.build(bound, self.context)
+        except ConfigError as error:
+            self.refused(error)
+
+    def refused(self, error: IsthmusError) -> None:
+        """What a component says of itself."""
+        from channels.lint import mark, sentence
+
+        place = mark(error.where, self.builder.configuration)
+        self.findings.add(Problem(error.code, place, error.what, sentence(error.todo)))
+
+    def meant(self, meant: Meant, bound: Bound, where: tuple[str | int, ...], known: Known) -> None:
+        """One marked text."""
+        place = (*where, *meant.where)
+        mark = self.findings.mark(place, key=meant.key)
+        if not meant.key and place not in self.builder.configuration.document.marks:
+            mark = self.findings.mark((*where, *meant.where[1:]))  # a bare value
+        what, value = meant.what, meant.value
+        if what in ("expression", "text"):
+            self.expression(Written(str(value), mark, self.files), what == "text", known)
+        elif what == "value":
+            self.value(value, place, known)
+        elif what == "path" and value:
+            self.path(Written(str(value), mark, self.files))
+        elif what == "fhirpath":
+            self.found(names.fhirpath(value, (), "R4"), Written(str(value), mark, self.files))
+        elif what == "message_type":
+            self.found(names.message_type(str(value)), Written(str(value), mark, self.files))
+        elif what == "table":
+            self.table(str(value), mark)
+        elif what == "connection":
+            self.connections.add(str(value))
+        elif what == "template" and value:
+            self.template(str(value), mark, bound, known)
+        elif what == "operations" and value:
+            sheet = sheet_of_data(self.env, self.builder.configuration, place, value)
+            self.sheet(sheet, known, bound)
+
+    @property
+    def env(self) -> Offsets:
+        """The channel's environment, for looking."""
+        real = environment(self.context)
+        if self._env is None:
+            self._env = Offsets()
+        self._env.filters, self._env.tests, self._env.globals = real.filters, real.tests, real.globals
+        return self._env
+
+    def expression(self, written: Written, text: bool, known: Known) -> None:
+        """An expression or a text template in the channel file."""
+        key = (written.text, text)
+        if key not in self._readings:
+            self._readings[key] = read(self.env, written.text, text=text)
+        self.reading(self._readings[key], written, known)
+
+    def reading(self, reading: Reading, written: Written, known: Known) -> None:
+        """What one text mentions."""
+        for fault in reading.faults:
+            self.findings.tell(fault.code, written.at(fault.offset), fault.text, fault.hint, fault.severity)
+        for path in reading.paths:
+            self.path(written, path)
+        for table in reading.tables:
+            self.table(table.text, written.at(table.offset))
+        self.any_table = self.any_table or reading.any_table
+        for name in reading.names:
+            self.name(name.text, written.at(name.offset), known)
+
+    def name(self, name: str, mark: Mark, known: Known) -> None:
+        """A name that must have been set."""
+        if name in known.names or known.anything:
+            return
+        options = known.names | {"msg", "event", "events", "message", "vars"}
+        hint = did_you_mean(name, options)
+        hint = (
+            hint if hint.startswith("Did") else "Set it in a `set` step before, or write `name is defined`."
+        )
+        self.findings.tell("variable.unset", mark, f"nobody sets {name!r}", hint)
+
+    def value(self, value: Any, place: tuple[str | int, ...], known: Known) -> None:
+        """Data with Jinja in its leaves."""
+        if isinstance(value, dict):
+            for key, item in value.items():
+                self.value(item, (*place, key), known)
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                self.value(item, (*place, index), known)
+        elif isinstance(value, str) and ("{{" in value or "{%" in value):
+            self.expression(Written(value, self.findings.mark(place), self.files), True, known)
+
+    def path(self, written: Written, inside: Spot | None = None) -> None:
+        """A path, or one inside an expression."""
+        text, offset = (written.text, 0) if inside is None else inside
+        types = _resource_types(self.spec)
+        self.found(names.path(text, self.context.format, self.spec.format.settings, types), written, offset)
+
+    def found(self, found: Iterable[names.Found], written: Written, offset: int = 0) -> None:
+        """What is wrong with a name at `offset`."""
+        for one in found:
+            self.findings.tell(one.code, written.at(offset + one.column), one.text, one.hint, one.severity)
+
+    def table(self, name: str, mark: Mark) -> None:
+        """The name of a code table."""
+        self.tables.add(name)
+        if name not in self.builder.tables:
+            hint = did_you_mean(name, self.builder.tables) or "Declare it under `tables:`."
+            self.findings.tell("table.unknown", mark, f"there is no code table {name!r}", hint)
+
+    def template(self, name: str, mark: Mark, bound: Bound, known: Known) -> None:
+        """A template file."""
+        try:
+            path = find(name, self.builder._placed(bound, self.context), str(mark))
+        except ConfigError as error:
+            self.refused(error)
+            return
+        if str(path) not in self._sheets:
+            self._sheets[str(path)] = sheet_of_file(self.env, self.files, path)
+        self.sheet(self._sheets[str(path)], known, bound)
+
+    def sheet(self, sheet: Sheet, known: Known, bound: Bound) -> None:
+        """A template: what is wrong with it, what it takes from outside, and what Odoo says to it."""
+        for problem in sheet.problems:
+            self.findings.add(problem)
+        for written, reading in sheet.readings:
+            self.reading(reading, written, known)
+        connection = getattr(bound.settings, "connection", "")
+        models = {one.model for one in sheet.operations if one.verb and "{" not in one.model}
+        self.models.setdefault(connection, set()).update(models)
+        snapshot = self.snapshots.get(connection)
+        if snapshot is not None:
+            odoo.check(sheet, snapshot, self.findings)
+
+
+def _resource_types(spec: ChannelSpec) -> tuple[str, ...]:
+    """The FHIR resources that a `message_type` filter lets pass."""
+    for bound in spec.filters:
+        if bound.component.name == "message_type":
+            return tuple(name for name in getattr(bound.settings, "allow", ()) if "^" not in name)
+    return ()
