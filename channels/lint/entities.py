@@ -86,7 +86,7 @@ class Kinds:
         if id(node) not in self._told:
             self._told.add(id(node))
             article = "an" if before.__name__[0] in "AEIOU" else "a"
-            self.missing(node, f"{article} {before.__name__.lower()}", {name for name in known})
+            self.missing(node, f"{article} {before.__name__.lower()}", set(known))
         return None
 
     def loop(self, node: nodes.For) -> None:
