@@ -135,7 +135,8 @@ class Reader:
         real = environment(self.context)
         if self._env is None:
             self._env = Offsets()
-        self._env.filters, self._env.tests, self._env.globals = real.filters, real.tests, real.globals
+        self._env.filters, self._env.tests = real.filters, real.tests
+        self._env.globals = {**real.globals, **dict.fromkeys(real.library.names)}
         return self._env
 
     def expression(self, written: Written, text: bool, known: Known) -> None:
