@@ -8,7 +8,7 @@ asks for. Refuses: formats without a standard (`ConfigError`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,8 @@ class Validate(Settings):
 
     With `warn` the message goes on, and the variable `problems` lists what was found.
     """
+
+    sets: ClassVar[frozenset[str]] = frozenset({"problems"})
 
     version: str = Field(
         default="",

@@ -51,7 +51,7 @@ class Reader:
         self._readings: dict[tuple[str, bool], Reading] = {}
         self._sheets: dict[str, Sheet] = {}
         self._env: Offsets | None = None
-        self._built: dict[Any, ConfigError | None] = {}
+        self._built: set[tuple[str, ...]] = set()
 
     def channel(self, spec: ChannelSpec) -> None:
         """Everything that one channel declares."""
@@ -83,15 +83,21 @@ class Reader:
                 continue
             known.names.update(gives[:-1] if meant.where[-1:] == tuple(gives[-1:]) else gives)
             self.meant(meant, bound, where, known)
-        known.names.update(gives)
+        known.names.update(gives, bound.settings.sets)
         known.anything = known.anything or bound.settings.sets_any
         if self.findings.errors == before:
             self.build(bound)
 
     def build(self, bound: Bound) -> None:
         """Build it, once for all channels that declare the same with the same surroundings."""
+        base = self.findings.mark(bound.where).file
+        zone, form = self.spec.options.timezone, repr(self.spec.format.settings)
+        key = (bound.component.kind, bound.component.name, repr(bound.settings), base, zone, form)
+        if key in self._built:
+            return
         try:
             self.builder.build(bound, self.context)
+            self._built.add(key)
         except ConfigError as error:
             self.refused(error)
 
