@@ -26,7 +26,7 @@ class Validate(Settings):
     With `warn` the message goes on, and the variable `problems` lists what was found.
     """
 
-    sets: ClassVar[frozenset[str]] = frozenset({"problems"})
+    also_sets: ClassVar[frozenset[str]] = frozenset({"problems"})
 
     version: str = Field(
         default="",

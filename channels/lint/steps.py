@@ -83,7 +83,7 @@ class Reader:
                 continue
             known.names.update(gives[:-1] if meant.where[-1:] == tuple(gives[-1:]) else gives)
             self.meant(meant, bound, where, known)
-        known.names.update(gives, bound.settings.sets)
+        known.names.update(gives, bound.settings.also_sets)
         known.anything = known.anything or bound.settings.sets_any
         if self.findings.errors == before:
             self.build(bound)

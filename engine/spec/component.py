@@ -53,7 +53,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, coerce_numbers_to_str=True)
     scalar: ClassVar[str] = ""
-    sets: ClassVar[frozenset[str]] = frozenset()
+    also_sets: ClassVar[frozenset[str]] = frozenset()
     """Variables that a step of this kind sets, besides those that its settings name."""
     sets_any: ClassVar[bool] = False
     """Whether a step of this kind may set variables of any name."""
