@@ -63,6 +63,9 @@ OVERLOADED = HL7Error(
 )
 
 
+_DONE = MessageState.TRANSFORMED.value
+
+
 @dataclass(slots=True)
 class Taken:
     """One message between its bytes and its answer."""
@@ -148,11 +151,19 @@ class Intake:
             header = self.format.peek(raw)
         except HL7Error as unreadable:
             error, header = error or unreadable, getattr(unreadable, "header", None)
-        row = messages.NewMessage(self.channel, raw, incoming.received_at, peer=incoming.peer)
-        row.framed = incoming.error is None
-        if header is not None:
-            row.control_id, row.type, row.sender = header.control_id, header.type, header.sender
-            self._identify(row, raw, header)
+        if header is None:
+            row = messages.NewMessage(self.channel, raw, incoming.received_at, "", "", "", incoming.peer)
+        else:
+            mrn, visit, key, also = self.format.identify(raw, header, self.ordering_key)
+            blind = self.keyring.blind
+            row = messages.NewMessage(
+                self.channel, raw, incoming.received_at, header.control_id, header.type, header.sender,
+                incoming.peer, blind(f"key:{key}") if key else 0, (), mrn, visit,
+            )  # fmt: skip
+            if key and also:  # a merge belongs to every patient that it names
+                row.also_keys = tuple(sorted({blind(f"key:{other}") for other in also} - {row.ordering_key}))
+        if incoming.error is not None:
+            row.framed = False
         if not row.control_id and incoming.reference:
             row.control_id = incoming.reference
         if error is not None:
@@ -160,10 +171,10 @@ class Intake:
             row.error_code, row.error_text, row.error_place = error.code, error.what, error.where
             row.config_version = self.version or None
         elif self.straight:
-            row.state, row.config_version = MessageState.TRANSFORMED.value, self.version
+            row.state, row.config_version = _DONE, self.version
         if error is not None or self.answers is None or self._known_at_once(header):
             code = error.ack if error else "AA"
-            if self._accepts(header):
+            if self.answers is not None and self._accepts(header):
                 code = f"C{code[1]}"
             row.ack, row.ack_code = self.acknowledge(header, code, error), code
         return Taken(incoming, header, row, error)
@@ -177,16 +188,6 @@ class Intake:
         """Whether the first answer can be given with C1."""
         assert self.answers is not None
         return header is None or self._accepts(header) or self.answers.level(header.type) == "stored"
-
-    def _identify(self, row: messages.NewMessage, raw: bytes, header: Header) -> None:
-        """Searchable identifiers and ordering keys; a merge belongs to every patient that it names."""
-        row.mrn, row.visit, key, also = self.format.identify(raw, header, self.ordering_key)
-        if not key:
-            return
-        blind = self.keyring.blind
-        row.ordering_key = blind(f"key:{key}")
-        if also:
-            row.also_keys = tuple(sorted({blind(f"key:{other}") for other in also} - {row.ordering_key}))
 
     def acknowledge(self, header: Header | None, code: str, error: HL7Error | None) -> bytes:
         """An acknowledgement with a control id of its own."""

@@ -25,7 +25,7 @@ from engine.errors import HL7Error
 from engine.hl7.delimiters import STANDARD, Delimiters, delimiters
 from engine.hl7.er7 import Message
 from engine.hl7.escapes import escape
-from engine.hl7.peek import Header
+from engine.hl7.peek import Header, Kind, header_of
 
 CODES = frozenset({"AA", "AE", "AR", "CA", "CE", "CR"})
 TABLE_0357 = {
@@ -50,6 +50,7 @@ _PLACE = re.compile(
     r"([A-Z][A-Z0-9]{2})(?:\[(\d+)\])?(?:[-.](\d+)(?:\[(\d+)\])?(?:\.(\d+)(?:\.(\d+))?)?)?(?![\w-])"
 )
 _MODERN = (2, 5, 1)
+OFFSET = "+0000"  # all times are UTC
 
 
 class Reply(NamedTuple):
@@ -80,7 +81,7 @@ def stamp(at: Micros) -> str:
 
 def sent_at(now: Micros, given: Delimiters) -> str:
     """`stamp` with its offset, unless the plus sign is a delimiter of the message."""
-    return stamp(now) if "+" in given[:5] else f"{stamp(now)}+0000"
+    return stamp(now) if "+" in given[:5] else f"{stamp(now)}{OFFSET}"
 
 
 def build(
@@ -99,50 +100,53 @@ def build(
     """
     if code not in CODES:
         raise ValueError(f"{code!r} is not an acknowledgement code (HL7 table 0008)")
-    given = header.delimiters
-    version = _version(header.version)
-    f = given.field
-    sent = sent_at(now, given) if version >= (2, 2) else stamp(now)
-    field = header.field
-    first, second, third = _form(given, *map(field, (3, 4, 5, 6, 9, 11, 12, 18)), version)
-    lines = f"{first}{sent}{second}{ack_id}{third}{code}{f}{field(10)}"
+    kind = header.kind
+    form = kind.form
+    if form is None:
+        form = kind.form = _form(kind)
+    sent = _second(now // 1_000_000)
+    lines = f"{form.before_time}{sent}{form.before_id}{ack_id}{form.before_code}{code}{form.field}{header.control}"
+    if error is None and code[1] == "A" and not text:
+        return f"{lines}\r".encode("ascii") if kind.plain else _encode(f"{lines}\r", header)
+    given, version = kind.delimiters, form.version
     if error is None and code[1] == "A":
-        if text and version < (2, 7):
-            lines += f + _plain(text, given, 80)
+        if version < (2, 7):
+            lines += form.field + _plain(text, given, 80)
         return _encode(lines + "\r", header)
     problem = error or HL7Error(text or "the message was not accepted", ack=code)
     if version < (2, 7):
-        lines += f + _plain(text or problem.what, given, 80)
+        lines += form.field + _plain(text or problem.what, given, 80)
     return _encode(f"{lines}\r{_err(problem, version, given)}\r", header)
 
 
-@lru_cache(maxsize=256)
-def _form(
-    given: Delimiters,
-    application: str,
-    facility: str,
-    receiver: str,
-    receiving_facility: str,
-    type_: str,
-    processing: str,
-    version_id: str,
-    charset: str,
-    version: tuple[int, ...],
-) -> tuple[str, str, str]:
-    """What all acknowledgements to one kind of message of one sender have in common: the text before the time,
-    between the time and MSH-10, and from there to MSA-1."""
+class _Form(NamedTuple):
+    """What all acknowledgements to one kind of message have in common."""
+
+    before_time: str
+    before_id: str  # from MSH-7 to MSH-10
+    before_code: str  # from there to MSA-1
+    field: str
+    version: tuple[int, ...]
+
+
+def _form(kind: Kind) -> _Form:
+    given, field = kind.delimiters, kind.field
     f, c = given.field, given.component
-    parts = type_.split(given.repetition, 1)[0].split(c)
+    version_id, charset = field(12), field(18)
+    version = _version(version_id.split(c, 1)[0].strip())
+    parts = field(9).split(given.repetition, 1)[0].split(c)
     trigger = parts[1].strip() if len(parts) > 1 else ""
-    kind = "ACK"
+    code = "ACK"
     if version >= (2, 3) and trigger:
-        kind = f"ACK{c}{trigger}" if version < (2, 3, 1) else f"ACK{c}{trigger}{c}ACK"
+        code = f"ACK{c}{trigger}" if version < (2, 3, 1) else f"ACK{c}{trigger}{c}ACK"
+    offset = "" if version < (2, 2) or "+" in given[:5] else OFFSET
     tail = f"{f * 6}{charset}" if charset and version >= (2, 3) else ""
-    to, back = f"{receiver}{f}{receiving_facility}", f"{application}{f}{facility}"
-    return (
-        f"MSH{f}{given.encoding_characters}{f}{to}{f}{back}{f}",
-        f"{f}{f}{kind}{f}",
-        f"{f}{processing}{f}{version_id}{tail}\rMSA{f}",
+    return _Form(
+        f"MSH{f}{given.encoding_characters}{f}{field(5)}{f}{field(6)}{f}{field(3)}{f}{field(4)}{f}",
+        f"{offset}{f}{f}{code}{f}",
+        f"{f}{field(11)}{f}{version_id}{tail}\rMSA{f}",
+        f,
+        version,
     )
 
 
@@ -151,7 +155,7 @@ def nak(code: str, error: HL7Error, *, ack_id: str, now: Micros) -> bytes:
     header = getattr(error, "header", None)
     if header is None:
         given = delimiters("|", STANDARD)
-        header = Header(["MSH", STANDARD, *[""] * 8, "P", "2.5.1"], given, "")
+        header = header_of(["MSH", STANDARD, *[""] * 8, "P", "2.5.1"], given)
     return build(header, code, ack_id=ack_id, now=now, error=error)
 
 

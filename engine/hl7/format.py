@@ -12,7 +12,7 @@ from engine.errors import HL7Error
 from engine.formats.base import Identity, Verdict, rank
 from engine.hl7 import ack, batch, paths
 from engine.hl7.er7 import Message
-from engine.hl7.peek import Header, peek, value
+from engine.hl7.peek import Header, marks, peek, values
 
 
 class Hl7v2:
@@ -29,12 +29,14 @@ class Hl7v2:
 
     def identify(self, raw: bytes, header: Header, path: str) -> Identity:
         """PID-3.1, PV1-19.1 and the ordering key; a merge belongs to every patient that it names."""
-        mrn = value(raw, "PID-3.1", header)
-        key = mrn if path == "PID-3.1" else value(raw, path, header)
+        found = marks(raw)
+        others = (path,) if path != "PID-3.1" else ()
+        mrn, visit, *more = values(raw, ("PID-3.1", "PV1-19.1", *others), header, plain=found is not None)
+        key = more[0] if more else mrn
         also: tuple[str, ...] = ()
-        if key and (b"\rMRG" in raw or raw.count(b"\rPID") > 1 or (b"\n" in raw and _several(raw))):
+        if key and (_several(raw) if found is None else b"MRG" in found or found.count(b"PID") > 1):
             also = tuple(patients(raw))
-        return Identity(mrn, value(raw, "PV1-19.1", header), key, also)
+        return Identity(mrn, visit, key, also)
 
     def parts(self, raw: bytes) -> list[bytes]:
         """The messages of a file, with the segment terminator that HL7 wants (CR). The intake has a way of its
@@ -65,8 +67,8 @@ class Hl7v2:
 
 
 def _several(raw: bytes) -> bool:
-    """Whether lines that end with LF may name another patient."""
-    return b"MRG" in raw or raw.count(b"\nPID") > 1
+    """Whether a message that is not plain may name another patient."""
+    return b"MRG" in raw or raw.count(b"PID") > 1
 
 
 def patients(raw: bytes) -> list[str]:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from engine.errors import HL7Error
 from engine.hl7 import charset as charsets
@@ -28,7 +29,10 @@ from engine.hl7 import paths
 from engine.hl7.delimiters import MLLP, Delimiters, delimiters, locate
 from engine.hl7.er7 import Message, no_header
 
+MOST_KINDS: Final = 1000  # kept at once
+LONGEST_KIND: Final = 512  # bytes of a header line that is kept
 _LINE_END = re.compile(rb"[\r\n]")
+_MARKS = re.compile(rb"\r[ \t\x0c]*(MSH|PID|MRG)")
 _BATCH_HEADERS = re.compile(rb"(?:[ \t\r\n\x0b\x0c\x1c]|\xef\xbb\xbf|(?:FHS|BHS)[^\r\n]*[\r\n])*")
 
 
@@ -42,24 +46,58 @@ class HeaderError(HL7Error):
         self.header = header
 
 
+class Kind:
+    """What all messages of one kind from one sender have in common: MSH without MSH-7 and MSH-10.
+
+    Made once and looked up by the bytes of the line, so that a message costs little more than that look-up.
+    """
+
+    __slots__ = ("codec", "delimiters", "fields", "form", "message_code", "plain", "plans", "sender", "type")
+
+    def __init__(self, fields: list[str], given: Delimiters, codec: str, plain: bool) -> None:
+        self.fields = fields  # fields[n] is MSH-(n+1)
+        self.delimiters = given
+        self.codec = codec  # the Python codec that the header was read with
+        self.plain = plain  # ASCII, no control characters
+        self.form: Any = None  # of acknowledgements: engine.hl7.ack
+        self.plans: dict[tuple[str, ...], list[_Plan | None]] = {}  # paths -> how `values` reads them
+        self.sender = f"{self.field(3)}|{self.field(4)}"
+        code, *more = self.field(9).split(given.repetition, 1)[0].split(given.component, 2)
+        self.message_code = code.strip()
+        trigger = more[0].strip() if more else ""
+        self.type = f"{self.message_code}^{trigger}" if trigger else self.message_code
+
+    def field(self, number: int) -> str:
+        """MSH-`number` as in the message, from MSH-2 on."""
+        fields = self.fields
+        return fields[number - 1] if number <= len(fields) else ""
+
+
 class Header:
     """MSH, read when asked. Texts are as in the message, escapes not resolved; what is not there is ``."""
 
-    __slots__ = ("_fields", "codec", "control_id", "delimiters")
+    __slots__ = ("control", "control_id", "datetime", "kind")
 
-    def __init__(self, fields: list[str], given: Delimiters, codec: str) -> None:
-        self._fields = fields  # fields[n] is MSH-(n+1)
-        self.delimiters = given
-        self.codec = codec  # the Python codec that the header was read with
-        self.control_id = fields[9].strip() if len(fields) > 9 else ""
-
-    def _field(self, number: int) -> str:
-        fields = self._fields
-        return fields[number - 1] if number <= len(fields) else ""
+    def __init__(self, kind: Kind, control: str, datetime: str) -> None:
+        self.kind = kind
+        self.control = control  # MSH-10, as it came
+        self.control_id = control.strip()
+        self.datetime = datetime  # MSH-7, as text
 
     def _of_type(self, component: int) -> str:
-        parts = self._field(9).split(self.delimiters.repetition, 1)[0].split(self.delimiters.component)
+        given = self.kind.delimiters
+        parts = self.kind.field(9).split(given.repetition, 1)[0].split(given.component)
         return parts[component - 1].strip() if component <= len(parts) else ""
+
+    @property
+    def delimiters(self) -> Delimiters:
+        """MSH-1 and MSH-2."""
+        return self.kind.delimiters
+
+    @property
+    def codec(self) -> str:
+        """The Python codec that the header was read with; empty for ASCII."""
+        return self.kind.codec
 
     @property
     def separator(self) -> str:
@@ -74,32 +112,27 @@ class Header:
     @property
     def sending_application(self) -> str:
         """MSH-3."""
-        return self._field(3)
+        return self.kind.field(3)
 
     @property
     def sending_facility(self) -> str:
         """MSH-4."""
-        return self._field(4)
+        return self.kind.field(4)
 
     @property
     def receiving_application(self) -> str:
         """MSH-5."""
-        return self._field(5)
+        return self.kind.field(5)
 
     @property
     def receiving_facility(self) -> str:
         """MSH-6."""
-        return self._field(6)
-
-    @property
-    def datetime(self) -> str:
-        """MSH-7, as text."""
-        return self._field(7)
+        return self.kind.field(6)
 
     @property
     def message_code(self) -> str:
         """MSH-9.1: `ADT`."""
-        return self._of_type(1)
+        return self.kind.message_code
 
     @property
     def trigger(self) -> str:
@@ -114,50 +147,100 @@ class Header:
     @property
     def type(self) -> str:
         """`ADT^A01`, or the message code alone when there is no trigger event."""
-        parts = self._field(9).split(self.delimiters.repetition, 1)[0].split(self.delimiters.component, 2)
-        trigger = parts[1].strip() if len(parts) > 1 else ""
-        return f"{parts[0].strip()}^{trigger}" if trigger else parts[0].strip()
+        return self.kind.type
 
     @property
     def processing_id(self) -> str:
         """MSH-11."""
-        return self._field(11)
+        return self.kind.field(11)
 
     @property
     def version(self) -> str:
         """MSH-12.1."""
-        return self._field(12).split(self.delimiters.component, 1)[0].strip()
+        return self.kind.field(12).split(self.delimiters.component, 1)[0].strip()
 
     @property
     def accept_ack(self) -> str:
         """MSH-15 (HL7 table 0155: AL, NE, ER, SU)."""
-        return self._field(15).strip()
+        return self.kind.field(15).strip()
 
     @property
     def application_ack(self) -> str:
         """MSH-16 (HL7 table 0155)."""
-        return self._field(16).strip()
+        return self.kind.field(16).strip()
 
     @property
     def charset(self) -> str:
         """MSH-18, as text."""
-        return self._field(18)
+        return self.kind.field(18)
 
     @property
     def sender(self) -> str:
         """`APP|FACILITY`: who sent it, as duplicate checks and statistics name it."""
-        return f"{self._field(3)}|{self._field(4)}"
+        return self.kind.sender
 
     def field(self, number: int) -> str:
         """MSH-`number` as in the message."""
-        return self.delimiters.field if number == 1 else self._field(number)
+        if number == 1:
+            return self.delimiters.field
+        if number == 7:
+            return self.datetime
+        return self.control if number == 10 else self.kind.field(number)
 
     def __repr__(self) -> str:
         return f"<header {self.type} {self.version}>"
 
 
+_kinds: dict[bytes, Kind] = {}
+
+
+def header_of(fields: list[str], given: Delimiters, codec: str = "", plain: bool = False) -> Header:
+    """A header of the texts of its fields."""
+    fields = fields[:]
+    datetime = control = ""
+    if len(fields) > 6:
+        datetime, fields[6] = fields[6], ""
+    if len(fields) > 9:
+        control, fields[9] = fields[9], ""
+    return Header(Kind(fields, given, codec, plain), control, datetime)
+
+
+def _known(raw: bytes) -> Header | None:
+    """The header when this kind of message has been seen before; None: it must be read."""
+    end = raw.find(b"\r")
+    fields = raw[: end if end >= 0 else len(raw)].split(raw[3:4])
+    if len(fields) < 10:
+        return None
+    datetime, control = fields[6], fields[9]
+    fields[6] = fields[9] = b""
+    kind = _kinds.get(raw[3:4].join(fields))
+    if kind is None:
+        return None
+    try:
+        header = Header(kind, control.decode("ascii"), datetime.decode("ascii"))
+    except UnicodeDecodeError:
+        return None
+    return header if header.control.isprintable() and header.datetime.isprintable() else None
+
+
+def _remember(line: bytes, header: Header) -> None:
+    """Know this kind of message from now on."""
+    if header.kind.plain and len(line) <= LONGEST_KIND:
+        if len(_kinds) >= MOST_KINDS:  # senders are few; hostile ones must not fill the memory
+            _kinds.clear()
+        fields = line.split(line[3:4])
+        fields[6] = b""
+        if len(fields) > 9:
+            fields[9] = b""
+            _kinds[line[3:4].join(fields)] = header.kind
+
+
 def peek(raw: bytes) -> Header:
     """The header of a message. Raises HeaderError, see the module's table."""
+    if raw[:3] == b"MSH" and len(raw) > 3:
+        header = _known(raw)
+        if header is not None:
+            return header
     start = locate(raw)
     if start < 0:
         raise _no_header(raw)
@@ -171,7 +254,8 @@ def peek(raw: bytes) -> Header:
         split = line.split(line[3:4], 18)
         text, codec, _ = charsets.decode(line, split[17].decode("latin-1") if len(split) > 17 else "")
     fields = text.split(separator)
-    header = Header(fields, delimiters(separator, fields[1].rstrip("\x0b\x1c")), codec)
+    plain = text.isascii() and text.isprintable()
+    header = header_of(fields, delimiters(separator, fields[1].rstrip("\x0b\x1c")), codec, plain)
     if start and not _BATCH_HEADERS.fullmatch(raw, 0, start):
         raise HeaderError(
             "there is something before the MSH segment",
@@ -199,6 +283,8 @@ def peek(raw: bytes) -> Header:
             condition="101",
             header=header,
         )
+    if not start:
+        _remember(line, header)
     return header
 
 
@@ -209,46 +295,86 @@ def _no_header(raw: bytes) -> HeaderError:
     )
 
 
-def value(raw: bytes, path: str, header: Header | None = None) -> str:
-    """One value without a view of the whole message, as text: `` when absent, cleared or unreadable.
+def marks(raw: bytes) -> list[bytes] | None:
+    """The names MSH, PID and MRG where they begin a line, after the first line; None when `raw` is not plain.
 
-    For ordering keys: segments are searched as bytes; anything unusual (a charset that is not ASCII, escapes,
-    repetitions chosen by content, the segment's name anywhere before it) is read by `Message`.
+    Plain: ASCII, lines end with CR alone, no MLLP bytes, no charset switches.
     """
-    plan = _plan(path, header.delimiters) if header is not None else None
-    if plan is None or not raw.isascii() or charsets.ESC in raw:
-        return _careful(raw, path)
-    name, start, separator, compiled, given = plan
-    at = raw.find(name)
-    if at < 0:
-        return ""
-    if not at or not raw.startswith(start, at - 1):
-        return _careful(raw, path)
-    end = raw.find(b"\r", at)
-    line = raw[at : end if end >= 0 else len(raw)]
-    field = compiled.field
-    parts = line.split(separator, field + 1)
-    if b"\n" in line or b"\x1c" in line or b"\x0b" in line:
-        return _careful(raw, path)
-    if field >= len(parts):
-        return ""
-    text = parts[field].decode("ascii")
-    if given.escape in text:
-        return _careful(raw, path)
-    if given.repetition in text:
-        text = text.split(given.repetition, 1)[0]
-    if compiled.component:
-        components = text.split(given.component, compiled.component)
-        text = components[compiled.component - 1] if compiled.component <= len(components) else ""
-        if compiled.sub:
-            subs = text.split(given.subcomponent, compiled.sub)
-            text = subs[compiled.sub - 1] if compiled.sub <= len(subs) else ""
-    return "" if text == '""' else text
+    find = raw.find
+    if (
+        not raw.isascii()
+        or find(b"\n") >= 0
+        or find(b"\x1b") >= 0
+        or find(b"\x1c") >= 0
+        or find(b"\x0b") >= 0
+    ):
+        return None
+    return _MARKS.findall(raw)
+
+
+def value(raw: bytes, path: str, header: Header | None = None) -> str:
+    """One value without a view of the whole message, as text: `` when absent, cleared or unreadable."""
+    return values(raw, (path,), header, plain=marks(raw) is not None)[0]
+
+
+def values(raw: bytes, paths: tuple[str, ...], header: Header | None, *, plain: bool) -> list[str]:
+    """What `value` gives for each path; `plain` as `marks` says it.
+
+    For ordering keys: segments are searched as bytes; anything unusual (`raw` is not plain, escapes, repetitions
+    chosen by content, the segment's name anywhere before it) is read by `Message`.
+    """
+    if header is None or not plain:
+        return [_careful(raw, path) for path in paths]
+    kind = header.kind
+    plans = kind.plans.get(paths)
+    if plans is None:
+        plans = kind.plans[paths] = [_plan(path, kind.delimiters) for path in paths]
+    found = []
+    for path, plan in zip(paths, plans, strict=True):
+        if plan is None:
+            found.append(_careful(raw, path))
+            continue
+        name, start, separator, field, escape, repetition, parts = plan
+        at = raw.find(name)
+        if at < 0:
+            found.append("")
+            continue
+        if not at or not raw.startswith(start, at - 1):
+            found.append(_careful(raw, path))
+            continue
+        end = raw.find(b"\r", at)
+        fields = raw[at : end if end >= 0 else len(raw)].split(separator, field + 1)
+        if field >= len(fields):
+            found.append("")
+            continue
+        text = fields[field]
+        if escape in text:
+            found.append(_careful(raw, path))
+            continue
+        if repetition in text:
+            text = text.split(repetition, 1)[0]
+        for by, number in parts:
+            pieces = text.split(by, number)
+            text = pieces[number - 1] if number <= len(pieces) else b""
+        found.append("" if text == b'""' else text.decode("ascii"))
+    return found
+
+
+class _Plan(NamedTuple):
+    """How `value` reads a path from bytes."""
+
+    name: bytes  # of the segment
+    start: bytes  # how its line begins, with the end of the line before
+    separator: bytes
+    field: int
+    escape: bytes
+    repetition: bytes
+    parts: tuple[tuple[bytes, int], ...]  # component and subcomponent: separator, number
 
 
 @lru_cache(maxsize=1024)
-def _plan(path: str, given: Delimiters) -> tuple[bytes, bytes, bytes, paths.Path, Delimiters] | None:
-    """What `value` looks for; None when only `Message` can read the path."""
+def _plan(path: str, given: Delimiters) -> _Plan | None:
+    """The plan for a path; None when only `Message` can read it."""
     compiled = paths.compile(path)
     if (
         compiled.where
@@ -257,8 +383,15 @@ def _plan(path: str, given: Delimiters) -> tuple[bytes, bytes, bytes, paths.Path
         or compiled.repetition > 1
     ):
         return None
-    name, separator = compiled.segment.encode("ascii"), given.field.encode("ascii")
-    return name, b"\r" + name + separator, separator, compiled, given
+    name, separator, component, subcomponent, escape, repetition = (
+        text.encode()  # a separator that no message has is not ASCII: it is never found
+        for text in (
+            compiled.segment, given.field, given.component, given.subcomponent, given.escape, given.repetition
+        )
+    )  # fmt: skip
+    numbers = ((component, compiled.component), (subcomponent, compiled.sub if compiled.component else 0))
+    parts = tuple((by, number) for by, number in numbers if number)
+    return _Plan(name, b"\r" + name + separator, separator, compiled.field, escape, repetition, parts)
 
 
 def _careful(raw: bytes, path: str) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, Protocol
 
@@ -39,6 +40,14 @@ class Kind(IntEnum):
     PAYLOAD = 2  # what a destination sends: rendered at C2
     EXCHANGE = 3  # request and response of the last attempt, packed
     TEXT = 4  # anything else that people want to see
+
+
+class Both(Protocol):
+    """A message and its answer."""
+
+    channel: str
+    raw: bytes
+    ack: bytes | None
 
 
 class Keys(Protocol):
@@ -131,6 +140,41 @@ class Codec:
         flags |= ENCRYPTED
         sealed = keys.encrypt(data, _associated.pack(flags, key_id, number, row))
         return _header.pack(flags, key_id, number) + sealed
+
+    def seal_received(self, first: int, news: Sequence[Both]) -> list[Any]:
+        """What `seal` makes of each raw message with its answer, one after the other: body id, blob, id, blob …
+
+        `first` is the id of the first message; the others follow it.
+        """
+        if not (self._compress and self._encrypt):
+            found: list[Any] = []
+            for row, new in enumerate(news, first):
+                row <<= 12
+                found += row, self.seal(row, pack(new.raw, new.ack or b""), new.channel, PACKED)
+            return found
+        compressors, small, keys = self._compressors, (0, self._small), self.keys
+        encrypt, key_id = keys.encrypt, keys.current
+        header, associated = _header.pack, _associated.pack
+        found = []
+        for message_id, new in enumerate(news, first):
+            raw, ack = new.raw, new.ack or b""
+            row = message_id << 12  # body_id(message_id, Kind.RAW)
+            data = _length.pack(len(raw)) + raw + ack
+            if len(data) > SMALL:
+                found += row, self.seal(row, data, new.channel, PACKED)
+                continue
+            number, engine = compressors.get((new.channel, 0), small)
+            smaller = engine.compress(data)
+            if len(smaller) >= len(data):
+                found += row, self.seal(row, data, new.channel, PACKED)
+                continue
+            flags = (
+                PACKED | ENCRYPTED | COMPRESSED | DICTIONARY if number else PACKED | ENCRYPTED | COMPRESSED
+            )
+            found += (
+                row, header(flags, key_id, number) + encrypt(smaller, associated(flags, key_id, number, row))
+            )  # fmt: skip
+        return found
 
     def open(self, row: int, blob: bytes) -> tuple[bytes, bytes]:
         """What the blob holds: the body, and the one packed behind it (or b"")."""

@@ -13,14 +13,13 @@ import orjson
 
 from engine.clock import Micros
 from engine.store import crashpoints
-from engine.store.bodies import PACKED, pack
 from engine.store.levels import settle
-from engine.store.messages import DEFAULT_WINDOW, NewMessage, Received, receive, row_of
-from engine.store.tx import Q, Tx
+from engine.store.messages import DEFAULT_WINDOW, NewMessage, Received, pack_keys, receive
+from engine.store.tx import Q, Tx, clean
 
-WIDTH = 16  # rows in one statement
-SMALLEST = 3  # a smaller group is not worth it
-_COLUMNS = 21
+WIDTHS = (64, 16, 4, 1)  # rows in one statement
+SMALLEST = 2  # a smaller group is not worth it
+_COLUMNS = 17
 
 
 def receive_all(tx: Tx, news: Sequence[NewMessage], *, window: Micros = DEFAULT_WINDOW) -> list[Received]:
@@ -30,50 +29,56 @@ def receive_all(tx: Tx, news: Sequence[NewMessage], *, window: Micros = DEFAULT_
     if crashpoints.ARMED:
         tx.marks.add("c1")
     done: list[Received] = []
-    for start in range(0, len(news), WIDTH):
-        some = news[start : start + WIDTH]
-        if len(some) == WIDTH:
-            done += _insert(tx, some)
-        else:
-            for new in some:
-                done += _insert(tx, [new])
+    start, left = 0, len(news)
+    for width in WIDTHS:
+        while left >= width:
+            done += _insert(tx, news[start : start + width])
+            start, left = start + width, left - width
     return done
 
 
 def _all_new(tx: Tx, news: Sequence[NewMessage], window: Micros) -> bool:
     """Whether none of these needs a look of its own."""
-    ids = [new.control_id for new in news if new.control_id]
+    ids = []
+    for new in news:
+        if not new.framed or new.state == "ERROR" or new.ack is None:
+            return False
+        if new.control_id:
+            ids.append(new.control_id)
     if len(set(ids)) != len(ids):
-        return False
-    if any(not new.framed or new.state == "ERROR" or new.ack is None for new in news):
         return False
     try:
         wanted = orjson.dumps(ids).decode()
     except orjson.JSONEncodeError:  # a lone surrogate
         return False
-    since = min(new.received_at for new in news) - window
+    since = min([new.received_at for new in news]) - window
     return not tx.rows(Q["any_control_id"], (wanted, since))
 
 
 def _insert(tx: Tx, news: Sequence[NewMessage]) -> list[Received]:
     """Rows and bodies of new messages: ids follow each other, as one writer makes them."""
+    digest, blind = tx.digest, tx.blind
     values: list[object] = []
     for new in news:
-        values += row_of(tx, new, tx.digest(new.raw))
-    last = tx.execute(_statement("insert_message", len(news), _COLUMNS), values).lastrowid
+        state, received_at, raw, also = new.state, new.received_at, new.raw, new.also_keys
+        values += (
+            new.channel, state, received_at, None if state == "RECEIVED" else received_at,
+            clean(new.control_id), clean(new.type), clean(new.sender), new.peer, digest(raw), len(raw),
+            new.ordering_key, pack_keys(also) if also else None,
+            blind(new.mrn) if new.mrn else None, blind(new.visit) if new.visit else None,
+            new.parent_id, new.ack_code, new.config_version,
+        )  # fmt: skip
+    last = tx.execute(_statement("insert_new", len(news), _COLUMNS), values).lastrowid
     assert last is not None
-    bodies: list[object] = []
-    done = []
-    seal = tx.codec.seal
-    counted: dict[tuple[str, str], int] = {}
-    for message_id, new in enumerate(news, last - len(news) + 1):
-        channel, ack, state = new.channel, new.ack, new.state
-        assert ack is not None
-        row = message_id << 12  # body_id(message_id, Kind.RAW)
-        bodies += (row, seal(row, pack(new.raw, ack), channel, PACKED))
-        done.append(Received(message_id, 0, ack, new.ack_code, False, state))
-        counted[channel, state] = counted.get((channel, state), 0) + 1
+    first = last - len(news) + 1
+    bodies = tx.codec.seal_received(first, news)
     tx.execute(_statement("insert_body", len(news), 2), bodies)
+    counted: dict[tuple[str, str], int] = {}
+    done = []
+    for message_id, new in enumerate(news, first):
+        channel, state = new.channel, new.state
+        done.append(Received(message_id, 0, new.ack, new.ack_code, False, state))
+        counted[channel, state] = counted.get((channel, state), 0) + 1
     for (channel, state), count in counted.items():
         tx.count(channel, "received", by=count)
         if state != "RECEIVED":

@@ -151,6 +151,11 @@ SELECT m.id, sum(length(b.data)) FROM message AS m
 SELECT 1 FROM message WHERE control_id IN (SELECT value FROM json_each(?)) AND control_id <> ''
     AND received_at >= ? AND parent_id IS NULL LIMIT 1;
 
+-- insert_new: new, readable messages (C1 of a group)
+INSERT INTO message (channel, state, received_at, routed_at, control_id, type, sender, peer, digest, size,
+    ordering_key, also_keys, mrn, visit, parent_id, ack, config_version)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
 -- insert_body: new bodies (C1 of a group)
 INSERT INTO body (id, data) VALUES (?, ?);
 

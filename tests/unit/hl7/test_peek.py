@@ -159,3 +159,30 @@ def test_time_grows_with_the_bytes_and_not_faster(noise: bytes) -> None:
         assert error.ack == "AR"
     Message(HEAD + raw)["PID-3.1"]
     batch.split(raw)
+
+
+LINE = [b"MSH", b"^~\\&", b"A", b"B", b"C", b"D", b"2026", b"", b"ADT^A01", b"1", b"P", b"2.5"]
+ODD = [b"", b" 7 ", b"a|b", b"\xe9", b"\x1b$B", b"x\ny", b"\t", b"\x0b", b"\x1c", b"^", b"\xef\xbb\xbf"]
+
+
+@pytest.mark.parametrize("field", range(1, 12))
+@pytest.mark.parametrize("odd", ODD)
+def test_a_kind_that_is_known_changes_nothing(field: int, odd: bytes) -> None:
+    """The same header and the same answer, whether the kind of message was seen before or not."""
+
+    def seen(raw: bytes) -> tuple[object, ...]:
+        try:
+            h = peek.peek(raw)
+        except HeaderError as error:
+            return (error.code,)
+        texts = [h.field(number) for number in range(1, 20)]
+        return texts, h.control_id, h.type, h.sender, h.codec, ack.build(h, "AA", ack_id="I1", now=0)
+
+    fields = LINE.copy()
+    fields[field] = odd
+    raw = b"|".join(fields) + b"\rPID|1||7"
+    peek._kinds.clear()
+    alone = seen(raw)
+    peek._kinds.clear()
+    peek.peek(b"|".join(LINE) + b"\rPID|1||7")
+    assert seen(raw) == seen(raw) == alone
