@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import HL7Error
-from engine.hl7 import batch, peek
+from engine.hl7 import ack, batch, peek
 from engine.hl7.er7 import Message
 from engine.hl7.peek import HeaderError
 
