@@ -142,7 +142,10 @@ class Reader:
         if self._env is None:
             self._env = Offsets()
         self._env.filters, self._env.tests = real.filters, real.tests
-        self._env.globals = {**real.globals, **dict.fromkeys(real.library.names)}
+        own = (
+            real.library.names if real.library is not None else ()
+        )  # none: a channel that could not be built
+        self._env.globals = {**real.globals, **dict.fromkeys(own)}
         return self._env
 
     def expression(self, written: Written, text: bool, known: Known) -> None:
