@@ -3,8 +3,9 @@
 Guarantees: a filter, transformer or template that loops is stopped after `seconds` and its message becomes ERROR
 `step.timeout`; one that allocates without end gets a MemoryError and becomes ERROR; the engine goes on. Works by
 SIGALRM and RLIMIT_AS, so on the main thread of a POSIX process; elsewhere (tests in a thread) it does nothing.
-Time is counted in ticks, and a process that is stopped (SIGSTOP, a paused machine) or gets no CPU counts none:
-its message is not to blame.
+Time is counted in ticks of one timer that runs for a whole slice: a message has its `seconds` and at most one TICK
+more, and a tick between two messages does nothing. A process that is stopped (SIGSTOP, a paused machine) or gets
+no CPU counts none: its message is not to blame.
 Refuses nothing. It cannot stop C code that never looks at signals: such a message kills the engine, is found
 at work after the restart, and after the second time it is parked as `poison` (see channels.route).
 """
@@ -46,6 +47,7 @@ class Guard:
         self.seconds = seconds
         self.memory = memory
         self.active = False
+        self._armed = False  # a message is at work
         self._left = 0  # ticks
 
     def install(self) -> None:
@@ -56,22 +58,37 @@ class Guard:
 
     def arm(self) -> None:
         """A message begins."""
-        if self.active:
-            self._left = max(1, round(self.seconds / TICK))
-            signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
+        self._left = max(1, round(self.seconds / TICK)) + 1  # the first tick may come at once
+        self._armed = True
 
     def disarm(self) -> None:
         """It is done."""
-        if self.active:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        self._armed = False
 
     def _tick(self, _number: int, _frame: FrameType | None) -> None:
-        self._left -= 1
-        if self._left <= 0:
-            raise StepTimeout
+        if self._armed:
+            self._left -= 1
+            if self._left <= 0:
+                raise StepTimeout
 
     @contextmanager
-    def bounded_memory(self) -> Iterator[None]:
+    def bounded(self) -> Iterator[None]:
+        """A slice of messages: within this, those that are armed run out of time, and memory has an end."""
+        with self._bounded_memory():
+            if not self.active:
+                yield
+                return
+            try:
+                signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
+                yield
+            finally:
+                try:
+                    self._armed = False
+                finally:  # even if the last tick of a message comes right here
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+
+    @contextmanager
+    def _bounded_memory(self) -> Iterator[None]:
         """Within this, an allocation beyond the budget raises MemoryError."""
         statm = _statm() if self.active else None
         if statm is None:

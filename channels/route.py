@@ -247,7 +247,7 @@ class Router:
     def _render(self, batch: Batch) -> list[Wanted]:
         """Run the messages of a batch that are not done through their pipelines; gives what they want looked up."""
         wanted: list[Wanted] = []
-        with self.guard.bounded_memory():
+        with self.guard.bounded():
             for index, (arrived, done) in enumerate(batch.messages):
                 if done is not None:
                     continue

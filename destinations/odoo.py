@@ -114,8 +114,9 @@ class OdooDestination:
         made = self._template(scope)
         if not made:
             return None
+        payload = dumps(made)
         try:
-            operations = OPERATION_LIST.decode(dumps(made))
+            OPERATION_LIST.decode(payload)
         except msgspec.ValidationError as error:
             raise StepError(
                 f"the template does not make operations: {error}",
@@ -123,7 +124,7 @@ class OdooDestination:
                 where=self._settings.template or "operations",
                 todo="see docs/odoo.md for what an operation holds",
             ) from None
-        return msgspec.json.encode(operations)
+        return payload
 
     def explain(self, scope: Scope) -> list[Made]:
         """The operations for this message, each with the part of the template that made it."""

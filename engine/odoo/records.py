@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from engine.model import Operation
@@ -29,6 +30,7 @@ from engine.odoo.references import Cell, Lookups, Resolver, Waiting
 from engine.odoo.values import refuse, together
 from engine.states import Result
 
+_COLUMN = attrgetter("column")
 NEW_FIELDS = 60.0  # seconds between two looks for a field that is not there
 
 
@@ -48,12 +50,15 @@ class Row:
         """The cells to send: all for a new record, the changed ones for a known one."""
         if self.id is None:
             return self.cells
-        changed = {
-            cell.field
-            for cell in self.cells
-            if cell.field not in self.current
-            or not cell.unchanged(fields[cell.field], self.current[cell.field])
-        }
+        current = self.current
+        changed: set[str] = set()
+        for cell in self.cells:
+            name, _, text, _, _ = cell
+            old = current.get(name)  # never None where Odoo has read it
+            if old == text or (old is False and not text):
+                continue  # the same for every type: what most cells are, without asking for the type
+            if name not in current or not cell.unchanged(fields[name], old):
+                changed.add(name)
         if not changed:
             return []
         kept = together(fields, changed, {cell.field for cell in self.cells})
@@ -84,7 +89,7 @@ class Records:
     async def run(self, model: str, jobs: list[Job]) -> None:
         """Run the heads of `jobs`: each is done, failed, or waits for a record."""
         fields = await self._client.fields_get(model)
-        if any(name not in fields for job in jobs for name in job.head.values):
+        if not all(job.head.values.keys() <= fields.keys() for job in jobs):
             fields = await self._client.fields_get(model, NEW_FIELDS)  # perhaps a module was just installed
         rows: dict[str, Row] = {}
         resolver = self.resolver()
@@ -102,9 +107,9 @@ class Records:
         groups: dict[tuple[str, ...], list[tuple[Row, list[Cell]]]] = {}
         for row in rows.values():
             if row.jobs[0].active and not self._settled(row):
-                cells = sorted(row.columns(fields), key=lambda cell: cell.column)
+                cells = sorted(row.columns(fields), key=_COLUMN)
                 if cells or row.id is None:
-                    groups.setdefault(tuple(cell.column for cell in cells), []).append((row, cells))
+                    groups.setdefault(tuple(map(_COLUMN, cells)), []).append((row, cells))
                 else:
                     _done(row, "adopted" if row.adopted else "unchanged", [])
         for columns, group in groups.items():

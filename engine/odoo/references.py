@@ -140,10 +140,13 @@ class Resolver:
         """Look up what the values of several operations on one model refer to."""
         xids: list[str] = []
         finds: set[Find] = set()
+        related = {name: info for name, info in fields.items() if info["type"] in RELATIONS}
         for row in values:
+            if related.keys().isdisjoint(row):
+                continue
             for name, value in row.items():
-                info = fields.get(name)
-                if info is None or info["type"] not in RELATIONS:
+                info = related.get(name)
+                if info is None:
                     continue
                 for reference in references(value):
                     with suppress(OdooError):  # a malformed one: `cells` says so of its own operation
@@ -170,8 +173,11 @@ class Resolver:
         """The columns of an operation; raises Waiting or OdooError."""
         made: list[Cell] = []
         for name, value in operation.values.items():
-            where = f"{operation.model}.{name}"
             info = fields.get(name)
+            if info is not None and info["type"] == "char" and type(value) is str:  # most are
+                made.append(Cell(name, name, value, None, ()))
+                continue
+            where = f"{operation.model}.{name}"
             if info is None:
                 raise OdooError(
                     "Odoo has no such field", result=Result.PERMANENT, code="odoo.unknown_field", where=where

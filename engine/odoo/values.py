@@ -39,8 +39,6 @@ def cell(info: Info, value: Any, where: str) -> str:
     kind = info.get("type")
     if value is None or value == "":
         return "0" if kind == "boolean" else ""
-    if kind == "char" and type(value) is str:  # most cells are
-        return value
     if kind == "boolean":
         return "1" if _truth(value, where) else "0"
     if kind in {"integer", "many2one_reference"}:

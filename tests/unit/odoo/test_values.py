@@ -4,7 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.model import Operation
 from engine.odoo.errors import OdooError
+from engine.odoo.records import Row
+from engine.odoo.references import Cell
 from engine.odoo.values import cell, fold, same, together
 
 
@@ -66,3 +69,30 @@ def test_a_field_that_odoo_would_recompute_goes_along():
     }
     assert together(fields, {"start"}, {"start", "stop", "name"}) == {"start", "stop"}
     assert together(fields, {"name"}, {"start", "stop", "name"}) == {"name"}
+
+
+KINDS = ["char", "text", "html", "selection", "date", "boolean", "integer", "float", "many2one", "many2many"]
+READ = {
+    "boolean": st.booleans(),
+    "integer": st.integers(0, 2) | st.just(False),
+    "float": st.sampled_from([0.0, 1.0, 1.5, False]),
+    "many2one": st.just(False) | st.sampled_from([[1, "one"], [2, "two"]]),
+    "many2many": st.lists(st.integers(1, 2), unique=True),
+}
+
+
+@given(st.data(), st.sampled_from(KINDS))
+def test_a_row_sends_exactly_the_cells_that_would_change_something(data, kind):
+    old = data.draw(READ.get(kind, st.just(False) | st.sampled_from(["", "0", "a", "a\r\n", "<p>a</p>"])))
+    if kind.startswith("many2"):
+        ids = data.draw(st.frozensets(st.integers(1, 2), max_size=1))
+        known = ids if not ids or data.draw(st.booleans()) else None
+        sent = Cell("x", "x/id", ",".join(f"m.x{number}" for number in ids), known)
+    else:
+        texts = ["0", "1"] if kind == "boolean" else ["", "0", "1"] if kind in ("integer", "float") else None
+        sent = Cell("x", "x", data.draw(st.sampled_from(texts or ["", "0", "a", "a\n", "a\r\n"])))
+    fields = {"x": {"type": kind}}
+    row = Row(Operation("upsert", "m", "k"), "m.k", [sent], id=1, current={"id": 1, "x": old})
+    assert row.columns(fields) == ([] if sent.unchanged(fields["x"], old) else [sent])
+    row.current = {"id": 1}
+    assert row.columns(fields) == [sent]
