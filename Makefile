@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench screenshots clean
 
 demo: .venv/installed console/static/console.css
 	$(BIN)/python run_engine.py demo
@@ -21,6 +21,11 @@ check: .venv/installed-dev
 	$(BIN)/python run_engine.py docs --check
 	$(BIN)/python run_engine.py schema --check
 	$(BIN)/python run_engine.py schema --events --check
+
+# The picture of the console in README, taken by the browser tests of the running demo.
+screenshots: .venv/installed-dev console/static/console.css
+	ISTHMUS_SCREENSHOTS=build/screenshots $(BIN)/python -m pytest tests/browser
+	cp build/screenshots/dashboard-paused.png docs/console.png
 
 bench: .venv/installed-dev
 	$(BIN)/python -m bench

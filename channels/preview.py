@@ -9,7 +9,7 @@ right) fails the whole preview with its own error.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,30 +145,3 @@ class Previewer:
             make = getattr(found[0], "planner", None) if found else None
             self._planners[key] = make() if make else None
         return self._planners[key]
-
-
-def kinds(changes: Iterable[Any]) -> list[tuple[str, list[Any]]]:
-    """Changes by record, in order: what becomes of it in a word, and its changes.
-
-    created, changed, untouched, archived, merged, called, or the note of the plan.
-    """
-    records: list[list[Any]] = []
-    for change in changes:
-        last = records[-1][-1] if records else None
-        if last and (last.op, last.model, last.key) == (change.op, change.model, change.key) and change.field:
-            records[-1].append(change)
-        else:
-            records.append([change])
-    return [(_kind(record), record) for record in records]
-
-
-def _kind(record: list[Any]) -> str:
-    first = record[0]
-    if first.op == "merge":
-        return "merged" if first.note == "would merge" else first.note
-    if not first.field:
-        return "untouched" if first.note == "unchanged" else first.note
-    if first.op == "archive" or any(one.field == "active" and one.new in ("0", "False") for one in record):
-        return "archived"
-    new = first.record is None and all(one.old is None for one in record)
-    return "created" if new else "changed"

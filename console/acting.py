@@ -9,10 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
 
+from console.preview import Preview, preview
 from console.problems import Refused
 from console.queries import Act, chosen
 from console.stores import Stores
@@ -99,6 +101,18 @@ class Desk:
             kept = sorted(set(ids) - set(gone))
             only = {} if act.verb == "replay" else act.query.only
             return kept, gone, stale(tx, act.verb, kept, **only)
+
+    def preview(self, act: Act, config: Path, reveal: bool) -> Preview:
+        """What an act would change in the destinations; with its values only to who may see them, and audited."""
+        if act.verb == "discard":
+            raise Refused(422, "preview.verb", "to discard changes nothing in a destination")
+        if reveal and not self.identity.reveal:
+            raise Refused(403, "forbidden", "this needs the right to see patient data")
+        kept, _, _ = self.weigh(act)
+        found = preview(config, self.stores.data_dir, act, kept, reveal)
+        if reveal:
+            self.saw(_short(kept[: found.looked_at]), f"preview of {act.verb}")
+        return found
 
     def act(self, act: Act) -> tuple[jobs.Job, list[int]]:
         """Make the job. Gives it, and the messages that were left out as their content is not kept."""

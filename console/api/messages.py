@@ -69,6 +69,19 @@ def act(request: Request, identity: Operator, act: queries.Act) -> Response:
     return answer({"job": job, "without_content": gone}, 202, {"Location": f"/api/v1/jobs/{job.id}"})
 
 
+@router.post(
+    "/messages/acts/preview", summary="What an act would change in the destinations, record by record"
+)
+def preview(
+    request: Request,
+    identity: Operator,
+    act: queries.Act,
+    reveal: Annotated[bool, Query(description="With keys and values; audited.")] = False,
+) -> Response:
+    """Old and new of every field; nothing is done."""
+    return answer(desk_of(request).preview(act, request.app.state.config, reveal))
+
+
 @router.get("/errors", summary="Open errors grouped by their cause")
 def errors(
     request: Request,

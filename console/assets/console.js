@@ -5,11 +5,14 @@ window.htmx = htmx; // the extension below registers itself on it
 await import("htmx-ext-sse");
 
 const local = new Intl.DateTimeFormat(undefined, { dateStyle: "short", timeStyle: "medium" });
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" }); // of today
 
 function localTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
-    time.title = time.dateTime;
-    time.textContent = local.format(new Date(time.dateTime));
+    const at = new Date(time.dateTime);
+    const today = at.toDateString() === new Date().toDateString();
+    time.title = local.format(at);
+    time.textContent = (today ? clock : local).format(at);
   }
 }
 

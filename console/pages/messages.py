@@ -123,16 +123,14 @@ def _one(request: Request, identity: Identity, message_id: int, unmasked: bool) 
     return page(request, "message.html", message=seen(request, identity, message_id, unmasked), warning=None)
 
 
-@router.post("/acts")
-async def act(request: Request, identity: Operator) -> Response:
-    """Replay, resend or discard: one, the ticked ones, or all that a search finds. Asks first when it is stale."""
-    form = await request.form()
+def wanted_act(form: Any) -> queries.Act:
+    """The act of a form: on one message, the ticked ones, or all that a search finds."""
     ticked = [str(item) for item in form.getlist("id")]
     query = query_of({**dict(form), "ids": " ".join(ticked)}) if ticked else query_of(form)
     if ticked:
         query = queries.Query(ids=query.ids, cause=query.cause, destination=query.destination)
     try:
-        wanted = queries.Act.model_validate(
+        return queries.Act.model_validate(
             {
                 "verb": form.get("verb"), "query": query, "note": form.get("note") or "",
                 "rate": form.get("rate") or None, "force": bool(form.get("force")),
@@ -141,12 +139,34 @@ async def act(request: Request, identity: Operator) -> Response:
     except ValidationError as error:
         first = error.errors()[0]
         raise Refused(422, "act", f"{first['loc'][0]}: {first['msg']}") from None
+
+
+@router.post("/acts")
+async def act(request: Request, identity: Operator) -> Response:
+    """Replay, resend or discard; asks first, with what stands against it."""
+    form = await request.form()
+    wanted = wanted_act(form)
     desk = desk_of(request)
     if not form.get("sure"):
         kept, gone, older = await run_in_threadpool(desk.weigh, wanted)
         return page(
             request, "confirm.html", act=wanted, kept=kept, gone=gone, older=older,
-            query=query.model_dump(exclude_none=True, mode="json"),
+            query=wanted.query.model_dump(exclude_none=True, mode="json"),
         )  # fmt: skip
     job, _ = await run_in_threadpool(desk.act, wanted)
     return RedirectResponse(f"/jobs/{job.id}", 303)
+
+
+@router.post("/acts/preview")
+async def preview(request: Request, identity: Operator) -> Response:
+    """What the act would change; a part of the page that asks, or a page of its own."""
+    form = await request.form()
+    found, wrong = None, ""
+    try:
+        found = await run_in_threadpool(
+            desk_of(request).preview, wanted_act(form), request.app.state.config, bool(form.get("reveal"))
+        )
+    except Refused as error:
+        wrong = str(error)
+    name = "_preview.html" if request.headers.get("hx-request") else "preview.html"
+    return page(request, name, preview=found, wrong=wrong)

@@ -11,11 +11,12 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from channels.preview import Effect, Previewer, kinds
+from channels.preview import Effect, Previewer
 from engine.cli import access
 from engine.cli.options import checked
 from engine.cli.reactor import steady
 from engine.cli.selecting import chosen_ids, narrowing
+from engine.odoo.change import kinds
 
 LONGEST = 200  # characters of a value
 SIGNS = {"created": "+", "changed": "~", "archived": "-", "merged": "&", "untouched": "="}

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from engine.model import Operation
 from engine.odoo.acts import satisfied
+from engine.odoo.change import Change
 from engine.odoo.client import OdooClient
 from engine.odoo.errors import OdooError
 from engine.odoo.externalid import encode
@@ -22,19 +21,6 @@ from engine.odoo.jobs import LOADED
 from engine.odoo.records import Records, Row
 from engine.odoo.references import RELATIONS, Cell, Waiting
 from engine.states import Result
-
-
-class Change(msgspec.Struct):
-    """One field of one record. `old` is None where a record would be made; `note` says the rest."""
-
-    op: str
-    model: str
-    key: str
-    record: int | None = None
-    field: str = ""
-    old: Any = None
-    new: Any = None
-    note: str = ""
 
 
 class Planner:

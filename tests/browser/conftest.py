@@ -1,0 +1,159 @@
+"""A real engine with its console, and a real Chromium before it.
+
+Without Chromium (or playwright) these tests are skipped, and say so; with ISTHMUS_REQUIRE_SERVICES=1 they fail.
+ISTHMUS_CHROMIUM names the program, ISTHMUS_SCREENSHOTS a folder for the pictures that the tests take.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from engine_process import ROOT, Client, Process, until
+
+from console.build import STATIC, build
+
+PASSWORD = "a long sentence to type"
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+def missing(what: str) -> None:
+    """Skip, or fail where everything must be there."""
+    if os.environ.get("ISTHMUS_REQUIRE_SERVICES") == "1":
+        pytest.fail(f"{what} is missing, and ISTHMUS_REQUIRE_SERVICES is set")
+    pytest.skip(f"{what} is missing")
+
+
+class Demo(Process):
+    """`demo` on a copy of the shipped configuration whose table of sexes refuses unknown codes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config, self.data = folder / "config", folder / "data"
+        shutil.copytree(ROOT / "config", self.config)
+        channels = self.config / "channels.yaml"
+        channels.write_text(
+            channels.read_text().replace("sex.yaml, otherwise: keep", "sex.yaml, otherwise: error")
+        )
+        table = self.config / "tables/sex.yaml"
+        table.write_text(table.read_text().replace("W: F\n", "M: M\nF: F\n"))
+        arguments = ["-c", str(channels), "-d", str(self.data), "--console", "127.0.0.1:0"]
+        super().__init__(["demo", *arguments], folder / "demo.log", {"ADT_PORT": "0", "SIU_PORT": "0"})
+        self.spawn()
+        self.setup = self.told(r"(http://[^\s]+/setup\?token=\S+)")
+        self.url = self.setup.partition("/setup")[0]
+        self.port = int(self.told(r"adt listens on 127\.0\.0\.1:(\d+)"))
+
+    def told(self, pattern: str) -> str:
+        """What it printed."""
+
+        def look():
+            self.check()
+            return re.search(pattern, self.text)
+
+        return until(look)[1]
+
+    def send(self, control_id: str, mrn: str, sex: str = "F") -> None:
+        """One patient over MLLP."""
+        with Client(self.port) as client:
+            answer = client.send(
+                f"MSH|^~\\&|EHR|RGH|ISTHMUS|CLINIC|20260302080100||ADT^A28^ADT_A05|{control_id}|P|2.5.1\r"
+                "EVN|A28|20260302080100\r"
+                f"PID|1||{mrn}^^^RGH^MR||Lindqvist^Astrid||19900412|{sex}\r".encode()
+            )
+        assert b"MSA|AA" in answer
+
+    def reload(self) -> None:
+        """Take the edited configuration up."""
+        verb = Process(
+            ["channel", "reload", "-d", str(self.data)], self.log.with_name("reload.log"), self.environ
+        )
+        verb.spawn()
+        assert verb.wait() == 0, verb.text
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    if not (STATIC / "console.js").exists() and not build():
+        missing("npm (to build the console's script)")
+    found = Demo(tmp_path_factory.mktemp("demo"))
+    yield found
+    found.terminate()
+    assert "Traceback" not in found.text, found.text[-3000:]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    api = None
+    try:
+        from playwright import sync_api as api
+    except ImportError:
+        missing("playwright")
+    program = (
+        os.environ.get("ISTHMUS_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    )
+    if program is None:
+        missing("chromium")
+    with api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def signed_in(chromium, demo):
+    """The cookies of the first admin, who was set up in the browser."""
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(demo.setup)
+    page.get_by_label("Password (12 characters or more)").fill(PASSWORD)
+    page.get_by_label("The password again").fill(PASSWORD)
+    page.get_by_role("button", name="Make the admin").click()
+    page.wait_for_url(f"{demo.url}/")
+    page.goto(f"{demo.url}/users")
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture
+def open_page(chromium, demo, signed_in):
+    """Opens a page as the admin; whatever the browser complains about fails the test."""
+    contexts, wrong = [], []
+
+    def opened(path="/", state=signed_in, **settings):
+        context = chromium.new_context(
+            storage_state=state, base_url=demo.url, viewport=settings.pop("viewport", {"width": 1360, "height": 800}),
+            **settings,
+        )  # fmt: skip
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on(
+            "console", lambda told: wrong.append(told.text) if told.type in ("error", "warning") else None
+        )
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(path)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not wrong
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """Keeps a picture of a page."""
+    folder = Path(os.environ.get("ISTHMUS_SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def taken(page, name, **settings):
+        page.screenshot(path=folder / f"{name}.png", **settings)
+
+    return taken

@@ -1,0 +1,129 @@
+"""What people do in the console, done in a browser: by mouse, by keyboard, on a telephone."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from conftest import PASSWORD
+from engine_process import ROOT
+
+PAGES = ("/", "/messages", "/messages/3", "/errors", "/jobs", "/users", "/audit", "/account")
+AXE = ROOT / "console/assets/node_modules/axe-core/axe.min.js"
+
+
+def received(page) -> int:
+    """What the dashboard shows as received on `adt`."""
+    cell = page.locator("tr", has=page.get_by_role("rowheader", name=re.compile("^adt"))).locator("td").nth(2)
+    return int(re.match(r"\d+", cell.inner_text().replace("\u202f", ""))[0])
+
+
+def test_the_dashboard_changes_by_itself(open_page, demo, picture):
+    page = open_page()
+    before = received(page)
+    assert before > 5
+    page.evaluate("window.stillHere = true")
+    demo.send("LIVE1", "770001")
+    page.wait_for_function(
+        "n => [...document.querySelectorAll('tr')].some(r => r.innerText.startsWith('adt')"
+        " && parseInt(r.children[3].innerText) > n)",
+        arg=before,
+    )
+    assert page.evaluate("window.stillHere"), "the page was not loaded again"
+    page.get_by_role("button", name="pause adt").click()
+    page.get_by_role("button", name="resume adt").wait_for()
+    page.locator(".spark polyline").first.wait_for()  # two samples are there
+    picture(page, "dashboard-paused", clip={"x": 0, "y": 0, "width": 1360, "height": 320})
+    page.get_by_role("button", name="resume adt").click()
+    page.get_by_role("button", name="pause adt").wait_for()
+    assert page.evaluate("window.stillHere")
+
+
+def test_a_failed_message_is_replayed_and_its_record_seen_in_under_ten_clicks(open_page, demo, picture):
+    demo.send("BROKEN1", "770002", sex="W")
+    page = open_page()
+    page.locator("#channels a.bad").first.wait_for()  # shown by itself
+    clicks = 0
+
+    def click(role, name):
+        nonlocal clicks
+        clicks += 1
+        page.get_by_role(role, name=name).first.click()
+
+    click("link", "Errors")
+    page.get_by_role("button", name="Replay the 1 of this kind").wait_for()
+    picture(page, "errors")
+    table = demo.config / "tables/sex.yaml"
+    table.write_text(f"{table.read_text()}\nW: F\n")
+    demo.reload()
+    click("button", "Replay the 1 of this kind")
+    preview = page.locator("#preview")
+    preview.get_by_text("created").first.wait_for()
+    assert "res.partner" in preview.inner_text()
+    assert "Lindqvist" not in page.content() and "770002" not in page.content()
+    picture(page, "replay-masked", full_page=True)
+    click("button", "Show the values")
+    preview.get_by_text("Astrid Lindqvist").first.wait_for()
+    picture(page, "replay-preview", full_page=True)
+    click("button", "Replay")
+    page.get_by_text("1 of 1 messages, 1 changed").wait_for()
+    picture(page, "job")
+    click("link", "Messages")
+    click("link", re.compile(r"^\d+$"))
+    page.get_by_text(re.compile(r"res\.partner,\d+")).first.wait_for()
+    assert "Lindqvist" not in page.content()
+    picture(page, "message-masked", full_page=True)
+    click("button", "Show patient data")
+    page.get_by_text("Lindqvist").first.wait_for()
+    picture(page, "message", full_page=True)
+    assert clicks < 10
+    page.goto("/errors")
+    page.get_by_text("Nothing is in error").wait_for()
+    page.goto("/audit?action=phi.reveal")
+    assert page.get_by_role("row").count() >= 3
+
+
+def test_messages_are_found_by_patient_without_a_trace_in_the_address(open_page, demo, picture):
+    page = open_page("/messages")
+    page.keyboard.press("/")
+    page.get_by_label("MRN").fill("100234")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name=re.compile(r"^\d+$")).first.wait_for()
+    assert "100234" not in page.url
+    picture(page, "search")
+    found = page.get_by_role("link", name=re.compile(r"^\d+$")).count()
+    assert 0 < found < 16
+    page.get_by_role("link", name=re.compile(r"^\d+$")).last.click()
+    page.get_by_role("heading", name="Timeline").wait_for()
+
+
+def test_one_signs_in_with_the_keyboard_alone(open_page, demo):
+    page = open_page("/login", state=None)
+    page.keyboard.type("admin")
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{demo.url}/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.querySelector('#main').contains(document.activeElement)")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_fits_a_telephone_and_axe_finds_nothing_serious(open_page, picture, scheme):
+    page = open_page(color_scheme=scheme)
+    for path in PAGES:
+        page.goto(path)
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+        picture(page, f"{scheme}-narrow-{path.strip('/').replace('/', '-') or 'dashboard'}")
+        page.set_viewport_size({"width": 1360, "height": 800})
+        picture(page, f"{scheme}-{path.strip('/').replace('/', '-') or 'dashboard'}")
+        page.evaluate(AXE.read_text())
+        found = page.evaluate("axe.run().then(found => found.violations)")
+        serious = [
+            (one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")
+        ]
+        assert not serious, path
