@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import PASSWORD
+from demo_console import PASSWORD
 from engine_process import ROOT
 
 PAGES = ("/", "/messages", "/messages/3", "/errors", "/jobs", "/users", "/audit", "/account")

@@ -1,0 +1,58 @@
+"""The demo with its console as a process, and one that breaks a message on purpose."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from engine_process import ROOT, Client, Process, until
+
+PASSWORD = "a long sentence to type"
+
+
+class Demo(Process):
+    """`demo` on a copy of the shipped configuration whose table of sexes refuses unknown codes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config, self.data = folder / "config", folder / "data"
+        shutil.copytree(ROOT / "config", self.config)
+        channels = self.config / "channels.yaml"
+        channels.write_text(
+            channels.read_text().replace("sex.yaml, otherwise: keep", "sex.yaml, otherwise: error")
+        )
+        table = self.config / "tables/sex.yaml"
+        table.write_text(table.read_text().replace("W: F\n", "M: M\nF: F\n"))
+        arguments = ["-c", str(channels), "-d", str(self.data), "--console", "127.0.0.1:0"]
+        super().__init__(["demo", *arguments], folder / "demo.log", {"ADT_PORT": "0", "SIU_PORT": "0"})
+        self.spawn()
+        self.setup = self.told(r"(http://[^\s]+/setup\?token=\S+)")
+        self.url = self.setup.partition("/setup")[0]
+        self.port = int(self.told(r"adt listens on 127\.0\.0\.1:(\d+)"))
+
+    def told(self, pattern: str) -> str:
+        """What it printed."""
+
+        def look():
+            self.check()
+            return re.search(pattern, self.text)
+
+        return until(look)[1]
+
+    def send(self, control_id: str, mrn: str, sex: str = "F") -> None:
+        """One patient over MLLP."""
+        with Client(self.port) as client:
+            answer = client.send(
+                f"MSH|^~\\&|EHR|RGH|ISTHMUS|CLINIC|20260302080100||ADT^A28^ADT_A05|{control_id}|P|2.5.1\r"
+                "EVN|A28|20260302080100\r"
+                f"PID|1||{mrn}^^^RGH^MR||Lindqvist^Astrid||19900412|{sex}\r".encode()
+            )
+        assert b"MSA|AA" in answer
+
+    def reload(self) -> None:
+        """Take the edited configuration up."""
+        verb = Process(
+            ["channel", "reload", "-d", str(self.data)], self.log.with_name("reload.log"), self.environ
+        )
+        verb.spawn()
+        assert verb.wait() == 0, verb.text
