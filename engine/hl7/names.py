@@ -214,8 +214,10 @@ def segments_of(structure: str, version: str = DEFAULT) -> list[str]:
 
 def table(number: str, version: str = DEFAULT) -> tuple[str, tuple[str, ...]]:
     """Name and codes of an HL7 table (`0001`); two empties when it is not known."""
-    found = _library(nearest(version)).TABLES.get(f"HL7{number.removeprefix('HL7').zfill(4)}")
-    return (found[0], tuple(found[1])) if found else ("", ())
+    library = _library(nearest(version))  # 2.1 to 2.3 have no tables there: 2.3.1 has theirs
+    tables = library.TABLES if hasattr(library, "TABLES") else _library("2.3.1").TABLES
+    found = tables.get(f"HL7{number.removeprefix('HL7').zfill(4)}")
+    return (found[0], tuple(dict.fromkeys(found[1]))) if found else ("", ())
 
 
 def position(path: str, segment: str, names: list[str]) -> list[int]:
