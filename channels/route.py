@@ -225,10 +225,15 @@ class Router:
         def failed(failure: Any) -> None:
             down = failure.check(LookupDown)
             why = f"{failure.value.code}: {failure.value.what}" if down else failure.type.__name__
-            if not self.waits_for:
+            held = down is not None and failure.value.held  # a wrong key or right: people must mend it
+            told = f"{wanted[0].lookup.label}: {why}"
+            if held and told != self.waits_for:
+                todo = failure.value.todo
+                log.error("lookup.held", lookup=wanted[0].lookup.label, why=why, todo=todo)
+            elif not self.waits_for:
                 log.warning("lookup.down", lookup=wanted[0].lookup.label, why=why)
-            self.waits_for = f"{wanted[0].lookup.label}: {why}"
-            seconds = min(FETCH_AGAIN * 2**batch.failures, FETCH_LONGEST)
+            self.waits_for = told
+            seconds = FETCH_LONGEST if held else min(FETCH_AGAIN * 2**batch.failures, FETCH_LONGEST)
             batch.failures += 1
             self.clock.callLater(seconds, self._fetch, batch, wanted)
 

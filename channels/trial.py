@@ -13,6 +13,9 @@
 
 Other expectations: `filtered: message_type` (the filter that stops it), `error: {code: ..., where: PID-3}`,
 `variables: {mrn: "1"}`, `sent: {destination: text or data}` for destinations that are not Odoo.
+What `lookup` steps find: `lookups: {clinic res.partner: {P1: {name: Nora}, P2: Nora}}`, by the connection, with its
+model or resource where it has several, then by what is matched (several values: `A|B`); a record, or just its
+`value`. A key that is not named is not there; a lookup that is not named at all is the error `lookup.offline`.
 Several messages one after the other: `messages: [{message: ..., expect: ...}, ...]`; several tests in a file:
 `cases: [...]`, each with the keys above; `channel` beside it holds for all.
 
@@ -39,8 +42,9 @@ from engine.spec.channel import Configuration
 from engine.spec.document import Document, Where, did_you_mean, read
 from engine.states import MessageState
 
-CASE = frozenset({"name", "channel", "message", "messages", "expect"})
-FILE = frozenset({"channel", "cases"})
+CASE = frozenset({"name", "channel", "message", "messages", "expect", "lookups"})
+SHARED = ("channel", "lookups")
+FILE = frozenset({*SHARED, "cases"})
 
 
 @dataclass
@@ -87,6 +91,9 @@ class Runner:
                 outcome.wrong.append(Wrong(str(document.mark((*place, "message"))), "message", text=text))
                 continue
             expectation = Expectation(document, (*place, "expect"))
+            for lookup in self.pipelines[test["channel"]].lookups:
+                given = test.get("lookups") or {}
+                lookup.instead = given.get(lookup.label, given.get(lookup.label.partition(" ")[0]))
             outcome.wrong += expecting.compare(expectation, self.result(test["channel"], raw))
         return outcome
 
@@ -94,7 +101,7 @@ class Runner:
         def told(path: Where, text: str, *, key: bool = False) -> Wrong:
             name = ".".join(map(str, path))
             place = (*where, *path)
-            if path == ("channel",) and place not in document.marks:
+            if path[:1] and path[0] in SHARED and place not in document.marks:
                 place = path  # said once for all
             return Wrong(str(document.mark(place, key=key)), name, text=text)
 
@@ -108,6 +115,8 @@ class Runner:
         elif test["channel"] not in self.pipelines:
             hint = did_you_mean(str(test["channel"]), self.pipelines)
             yield told(("channel",), f"there is no channel {test['channel']!r}. {hint}")
+        else:
+            yield from (told(path, text, key=True) for path, text in self._unasked(test))
         if "messages" not in test and "name" not in test:
             yield told((), "`name` is missing")
         for place, one in steps((), test):
@@ -118,6 +127,26 @@ class Runner:
             if isinstance(one, dict) and "expect" in one:
                 for path, text in expecting.form(expect):
                     yield told((*place, "expect", *path), text, key=bool(path))
+
+    def _unasked(self, test: dict[str, Any]) -> Iterator[tuple[Where, str]]:
+        """What stands in `lookups` and answers nobody."""
+        given = test.get("lookups") or {}
+        if not isinstance(given, dict):
+            yield ("lookups",), "lookups are a mapping of connections"
+            return
+        labels = [lookup.label for lookup in self.pipelines[test["channel"]].lookups]
+        known = dict.fromkeys([*labels, *(label.partition(" ")[0] for label in labels)])
+        for name, answers in given.items():
+            if name not in known:
+                yield (
+                    ("lookups", name),
+                    f"the channel has no lookup {name!r}. {did_you_mean(str(name), known)}",
+                )
+            elif not isinstance(answers, dict):
+                yield (
+                    ("lookups", name),
+                    "answers are a mapping: what is matched, what is found",
+                )
 
     def message(self, channel: str, given: Any, file: Path) -> bytes:
         """The bytes of a message as a test gives it."""
@@ -156,7 +185,7 @@ def cases(document: Document) -> Iterator[tuple[Where, Any]]:
         return
     for name in sorted(set(data) - FILE):
         yield (name,), {name: None}
-    shared = {name: data[name] for name in ("channel",) if name in data}
+    shared = {name: data[name] for name in SHARED if name in data}
     for index, case in enumerate(data["cases"] if isinstance(data["cases"], list) else ()):
         yield ("cases", index), shared | case if isinstance(case, dict) else case
 

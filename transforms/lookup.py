@@ -166,7 +166,11 @@ class LookupStep(Settings):
         assert connection is not None
         fetch = connection.fetcher(self, context.reactor, context.data_dir)
         lookup = Lookup(
-            f"{self.connection} {self.model or self.resource}".strip(), fetch, self.ttl, self.cache_size
+            f"{self.connection} {self.model or self.resource}".strip(),
+            fetch,
+            self.ttl,
+            self.cache_size,
+            self.value,
         )
         context.cache.setdefault("lookups", []).append(lookup)
 

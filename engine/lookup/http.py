@@ -8,7 +8,8 @@ What is looked up stands in the URL: the other side may log it, so send no names
 |-------------------------------|-------------------------------|
 | 200 with JSON                 | the record at `pointer`       |
 | 404, 204                      | nothing is there              |
-| 401, 403, 408, 429, 5xx, none | asked again: messages wait    |
+| 401, 403                      | held: messages wait, told as error, asked every minute |
+| 408, 429, 5xx, none           | asked again: messages wait    |
 | any other                     | those messages become ERROR   |
 """
 
@@ -97,7 +98,9 @@ def _judge(status: int, body: bytes, steps: tuple[Any, ...]) -> Any:
     if status in (404, 204):
         return None
     if status in WAIT or status >= 500:
-        raise LookupDown(f"the service answers {status}")
+        down = LookupDown(f"the service answers {status}")
+        down.held = status in (401, 403)
+        raise down
     if status != 200:
         raise IsthmusError(
             f"the service answers {status}", code="lookup.answer", todo="check `resource` and `match`"

@@ -47,8 +47,12 @@ async def search(client: OdooClient, query: Query, keys: list[Key]) -> dict[Key,
     try:
         rows = await client.search_read(query.model, domain, fields, order=query.order, limit=MOST)
     except OdooError as error:
-        kind = IsthmusError if error.result == Result.PERMANENT else LookupDown
-        raise kind(error.what, code=error.code, where=error.where, todo=error.todo) from error
+        told = {"code": error.code, "where": error.where, "todo": error.todo}
+        if error.result == Result.PERMANENT:
+            raise IsthmusError(error.what, **told) from error
+        down = LookupDown(error.what, **told)
+        down.held = error.result == Result.CONFIG
+        raise down from error
     texts = {tuple(str(part) for part in key): key for key in keys}
     found: dict[Key, Any] = {}
     for row in rows:

@@ -10,7 +10,7 @@ Guarantees: one fetch a lookup and batch, however many messages ask; what was fo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from engine.errors import IsthmusError, StepError
@@ -21,9 +21,13 @@ Fetch = Callable[[list[Key]], Awaitable[dict[Key, Any]]]
 
 
 class LookupDown(IsthmusError):
-    """A lookup cannot be answered now; asked again later."""
+    """A lookup cannot be answered now; asked again later.
+
+    `held`: the other side refuses us (key, right); only people can mend that, so it is told loudly.
+    """
 
     code = "lookup.down"
+    held = False
 
 
 class Wanted(BaseException):
@@ -38,8 +42,10 @@ class Wanted(BaseException):
 class Lookup:
     """What one `lookup` step has fetched."""
 
-    def __init__(self, label: str, fetch: Fetch, ttl: float, size: int) -> None:
+    def __init__(self, label: str, fetch: Fetch, ttl: float, size: int, field: str = "") -> None:
         self.label = label
+        self.field = field  # the one field of a record that counts, "" for all
+        self.instead: Mapping[str, Any] | None = None  # of a test: answers by key; nothing is fetched
         self.fetch = fetch
         self.ttl = ttl
         self.size = size
@@ -56,8 +62,14 @@ class Lookup:
             return found
         kept = self._kept.get(key)
         if kept is None:
+            if self.instead is not None:
+                return self._instead(key, self.instead)
             raise Wanted(self, key)
         return kept[1]
+
+    def _instead(self, key: Key, answers: Mapping[str, Any]) -> Any:
+        found = answers.get("|".join(map(str, key)))
+        return found if found is None or isinstance(found, dict) or not self.field else {self.field: found}
 
     def begin(self, now: float) -> None:
         """A batch begins at `now` (seconds): what is too old is forgotten."""

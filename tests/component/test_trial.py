@@ -228,3 +228,58 @@ def test_every_sample_can_be_recorded(sample, tmp_path):
     args = ["test", "-c", str(CHANNELS), "--record", str(sample), "--channel", channel, "--to", str(target)]
     assert CliRunner().invoke(cli, args).exit_code == 0
     assert CliRunner().invoke(cli, ["test", "-c", str(CHANNELS), str(target)]).exit_code == 0
+
+
+LOOKED_UP = """\
+channel: adt
+name: what is known of the patient
+{lookups}
+message: |
+  MSH|^~\\&|A|B|||20260101||ADT^A08|1|P|2.5
+  PID|||{ref}||Keller
+expect:
+  {expect}
+"""
+
+
+@pytest.mark.parametrize(
+    ("lookups", "ref", "expect"),
+    [
+        ("lookups: {clinic res.partner: {'7': {name: Nora}}}", "7", "variables: {found: Nora}"),
+        ("lookups: {clinic: {'7': Nora}}", "7", "variables: {found: Nora}"),
+        ("lookups: {clinic: {'7': Nora}}", "8", "error: {code: lookup.nothing}"),
+        ("", "7", "error: {code: lookup.offline}"),
+    ],
+)
+def test_lookups_are_answered_by_the_test(tmp_path, lookups, ref, expect):
+    assert looked_up(tmp_path, lookups, ref, expect) == []
+
+
+@pytest.mark.parametrize(
+    ("lookups", "told"),
+    [
+        ("lookups: {clinik: {'7': Nora}}", "3:11 the channel has no lookup 'clinik'. Did you mean 'clinic'?"),
+        ("lookups: [clinic]", "3:1 lookups are a mapping of connections"),
+        ("lookups: {clinic: [Nora]}", "3:11 answers are a mapping: what is matched, what is found"),
+        ("lookups: {clinic: {'7': Nora}}", "8:22 "),
+    ],
+)
+def test_lookups_that_do_not_fit(tmp_path, lookups, told):
+    (wrong,) = looked_up(tmp_path, lookups, "7", "variables: {found: Max}")
+    place, _, text = told.partition(" ")
+    assert wrong.where.endswith(place), wrong
+    assert text in wrong.text
+
+
+def looked_up(tmp_path, lookups, ref, expect):
+    step = (
+        "      - lookup: {var: found, connection: clinic, model: res.partner, value: name, otherwise: error,"
+        " match: {ref: \"{{ msg['PID-3.1'] }}\"}}\n"
+    )
+    head, _, tail = CONFIG.partition("      - set:")
+    (tmp_path / "channels.yaml").write_text(f"{head}{step}      - set:{tail}")
+    (tmp_path / "case.yaml").write_text(LOOKED_UP.format(lookups=lookups, ref=ref, expect=expect))
+    configuration = load(tmp_path / "channels.yaml")
+    assert configuration.errors == []
+    (outcome,) = Runner(configuration).run(tmp_path / "case.yaml")
+    return outcome.wrong

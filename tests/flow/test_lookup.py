@@ -6,6 +6,7 @@ import pytest
 import yaml
 from desk import HEADER, Desk, FlowReactor, Sent, scripted
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.testing import StringTransportWithDisconnection
 
@@ -110,6 +111,25 @@ def test_messages_wait_through_an_outage_in_their_order(tmp_path, odoo):
             desk.advance(20)
         assert destinations["out"].effects == ["C1", "C2", "C3"]
         assert desk.engine.channels["adt"].status()["why"] == ""
+        desk.stop()
+
+
+def test_a_wrong_key_holds_loudly_and_messages_wait(tmp_path, odoo):
+    with scripted() as destinations, capture_logs() as logs:
+        desk = start(tmp_path, PARTNER % "")
+        odoo.fault = OdooError("wrong key", result=Result.CONFIG, code="odoo.login", todo="make a new key")
+        receive(desk, ("C1", "P1"))
+        for _ in range(130):
+            desk.advance(1)
+        assert len(odoo.calls) == 3  # every minute
+        told = [one for one in logs if one["event"].startswith("lookup.")]
+        assert [(one["event"], one["log_level"]) for one in told] == [("lookup.held", "error")]
+        assert told[0]["todo"] == "make a new key" and "odoo.login" in told[0]["why"]
+        assert "odoo.login" in desk.engine.channels["adt"].status()["why"]
+        assert desk.rows("SELECT state FROM message") == [("RECEIVED",)]
+        odoo.fault = None
+        desk.advance(60)
+        assert destinations["out"].effects == ["C1"]
         desk.stop()
 
 
@@ -221,8 +241,9 @@ def test_http():
 
     assert ask(200, b'{"items": [{"name": "x"}]}') == {("F & M",): {"name": "x"}}
     assert ask(200, b'{"items": []}') == ask(404, b"") == {}
-    for status in (401, 429, 500, 503):
-        assert isinstance(ask(status, b""), LookupDown)
+    for status in (401, 403, 429, 500, 503):
+        down = ask(status, b"")
+        assert isinstance(down, LookupDown) and down.held == (status in (401, 403))
     for status, body in ((400, b""), (302, b""), (200, b"<html>")):
         error = ask(status, body)
         assert isinstance(error, IsthmusError) and not isinstance(error, LookupDown)
