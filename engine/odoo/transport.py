@@ -1,8 +1,7 @@
 """One HTTP request to Odoo, or to the stand-in that lives in this process.
 
-Guarantees: Content-Length is always sent (Odoo 19 silently ignores a chunked body); a connection that the
-server keeps open after its answer carries the next request, if that comes within IDLE (a proxy before Odoo keeps
-it, which saves the TLS handshake; Odoo 16 and 19 close it, so none of their workers waits for an idle one); TLS
+Guarantees: Content-Length is always sent (Odoo 19 silently ignores a chunked body), one connection for one
+request (Odoo 16 and 19 close it anyway, and an idle socket blocks one of its workers for two seconds), TLS
 certificates are verified, and every failure is an `OdooError` that says whether the request may have run.
 
 Refuses: redirects, proxies, answers above 256 MiB, and to wait longer than the timeout.
@@ -10,7 +9,7 @@ Refuses: redirects, proxies, answers above 256 MiB, and to wait longer than the 
 | failure | result |
 |---|---|
 | name not found, refused, no route, connect timeout | RETRY: certainly not applied |
-| connection lost before the answer, kept or new, timeout while waiting | UNKNOWN: perhaps applied |
+| connection lost before the answer, timeout while waiting | UNKNOWN: perhaps applied |
 | certificate not trusted | CONFIG |
 """
 
@@ -39,8 +38,6 @@ from engine.states import Result
 Answer = tuple[int, Mapping[str, str], bytes]
 LIMIT = 256 * 1024 * 1024
 CONNECT_TIMEOUT = 10.0
-IDLE = 1  # seconds; less than any server keeps one, so that hardly ever both act at once
-KEPT = 16  # idle connections at most
 
 
 class Transport(Protocol):
@@ -119,14 +116,10 @@ class HttpTransport:
         self._reactor = reactor
         self._timeout = timeout
         extra = {"contextFactory": context_factory} if context_factory is not None else {}
-        pool = HTTPConnectionPool(reactor, persistent=True)
-        pool.cachedConnectionTimeout = IDLE
-        pool.maxPersistentPerHost = KEPT
-        pool.retryAutomatically = False  # whoever called decides
         self._agent = Agent(
             reactor,
             connectTimeout=min(CONNECT_TIMEOUT, timeout),
-            pool=pool,
+            pool=HTTPConnectionPool(reactor, persistent=False),
             **extra,
         )
 

@@ -1,6 +1,6 @@
 """`plan` says what would happen to records, and changes nothing: neither in the sandbox nor in a real Odoo.
 
-The real one is that of ODOO_URL, ODOO_DB (or ODOO_DATABASE), ODOO_LOGIN and ODOO_API_KEY, when they are set.
+The real one is that of ODOO_URL, ODOO_DB, ODOO_LOGIN and ODOO_API_KEY, when they are set.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.unit.odoo.conftest import Blocking
 SAMPLES = sorted((CHANNELS.parent / "samples").glob("*.hl7"))
 MODELS = ("res.partner", "calendar.event", "ir.model.data")
 REAL = os.environ.get("ODOO_URL", "")
-DATABASE = os.environ.get("ODOO_DB") or os.environ.get("ODOO_DATABASE", "")
+DATABASE = os.environ.get("ODOO_DB", "")
 
 
 def isthmus(*args, **environ):

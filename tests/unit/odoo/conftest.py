@@ -1,6 +1,6 @@
 """One Odoo for the contract tests: a real one where ODOO_URL names it, and the sandbox where it can be had.
 
-ODOO_URL, ODOO_DATABASE, ODOO_LOGIN, ODOO_API_KEY: the user needs the rights of docs/odoo.md.
+ODOO_URL, ODOO_DB, ODOO_LOGIN, ODOO_API_KEY: the user needs the rights of docs/odoo.md.
 """
 
 import http.client
@@ -75,7 +75,7 @@ class World:
             )
         else:
             inner = Blocking(os.environ["ODOO_URL"])
-            names = tuple(os.environ[f"ODOO_{name}"] for name in ("DATABASE", "API_KEY", "LOGIN"))
+            names = tuple(os.environ[f"ODOO_{name}"] for name in ("DB", "API_KEY", "LOGIN"))
         self.wire = Cut(inner)
         self.client = OdooClient(self.wire, names[0], names[1], login=names[2])
         self.run_id = uuid.uuid4().hex[:10]
