@@ -20,7 +20,7 @@ from console.queries import Act, chosen
 from console.stores import Stores
 from engine.errors import IsthmusError
 from engine.security.roles import Identity, Role
-from engine.store import audit, commands, jobs, operate
+from engine.store import audit, commands, jobs, operate, search
 from engine.store.stale import Stale, stale
 from engine.store.tx import Tx
 
@@ -70,6 +70,11 @@ class Desk:
             raise Refused(
                 422, "channel.act", f"a channel cannot {act!r}", f"one of {', '.join(CHANNEL_ACTS)}"
             )
+        with self.stores.reading() as tx:
+            status = (commands.engine_status(tx) or {}).get("status", {})
+            known = name in status.get("channels", {}) or name in search.counts(tx)
+        if not known:
+            raise Refused(404, "channel.unknown", "there is no such channel")
         return self.command("channel", {"name": name, "act": act}, f"channel.{act}", name)
 
     def command(self, verb: str, args: dict[str, Any], action: str, object: str) -> dict[str, Any]:
