@@ -42,7 +42,7 @@ __all__ = ["Message", "Segment"]
 _LINE_END = re.compile("(\r\n|\r|\n)")
 _LINE_END_BYTES = re.compile(rb"(\r\n|\r|\n)")
 _LEAD = re.compile(rb"(?:[ \t\r\n\x0b\x0c\x1c]*\xef\xbb\xbf)+")
-_AROUND = ("\n", "\r\r", "\r ", "\r\t", "\x1c", "\x0b", "\x0c", "\ufeff")
+_AROUND = ("\n", "\x1c", "\x0b", "\x0c", "\ufeff")
 _compiled = paths.known
 
 
@@ -335,12 +335,18 @@ def no_header(raw: bytes) -> HL7Error:
 def _lines(text: str) -> list[str]:
     for odd in _AROUND:
         if odd in text:
-            lines = text.replace("\r\n", "\r").replace("\n", "\r").split("\r")
-            return [line for line in map(_tidy, lines) if line]
+            return _odd_lines(text)
     lines = text.lstrip(LEADING).removeprefix("\r").split("\r")
     if not lines[-1]:
         lines.pop()
+    if lines and min(lines) < "!":  # one is empty or begins with a blank
+        return _odd_lines(text)
     return lines
+
+
+def _odd_lines(text: str) -> list[str]:
+    lines = text.replace("\r\n", "\r").replace("\n", "\r").split("\r")
+    return [line for line in map(_tidy, lines) if line]
 
 
 def _tidy(line: str) -> str:
