@@ -38,6 +38,7 @@ VERBS = {
     "token": ("engine.cli.people:token", "API tokens."),
     "audit": ("engine.cli.people:log", "Who did what, and whether the audit log is whole."),
     "channel": ("engine.cli.channel", "Start, stop, pause and resume a channel."),
+    "config": ("engine.cli.config", "The configurations that ran: history, diff, rollback."),
     "db": ("engine.cli.db", "Look after the store: backup, check, prune, vacuum, migrate, keys."),
     "docs": ("engine.cli.docs:docs", "Write the reference page."),
     "schema": ("engine.cli.docs:schema", "Write the JSON Schema of channel files."),

@@ -77,6 +77,22 @@ def troubles(told: dict[str, Any]) -> list[str]:
             for item in channel["destinations"]
             if item["state"] not in ("closed", "paused")
         ]
+    return found + left_open(told["now"], status.get("channels"))
+
+
+def left_open(now: dict[str, dict[str, int]], channels: dict[str, Any] | None) -> list[str]:
+    """Deliveries that wait for a channel or destination which the running configuration has not."""
+    found = []
+    for channel, counts in sorted(now.items() if channels is not None else ()):
+        known = {item["destination"] for item in (channels or {}).get(channel, {}).get("destinations", ())}
+        for name, count in sorted(counts.items()):
+            state, _, destination = name.partition("/")
+            if state == "QUEUED" and destination not in known:
+                found.append(
+                    f"{channel}, {destination}: {count} deliveries are open, and the configuration has no such"
+                    f" {'destination' if channel in (channels or {}) else 'channel'}: put it back, or `isthmus"
+                    f" messages discard --channel {channel} --destination {destination}`"
+                )
     return found
 
 

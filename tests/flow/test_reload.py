@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from reloading import TWO, Fresh, begin, make_desk, reload, result, version_of  # noqa: F401
 
+from engine.cli.status import troubles
 from engine.states import Result
-from engine.store import versions
+from engine.store import search, versions
 
 
 def test_only_what_changed_is_swapped(make):
@@ -198,7 +199,11 @@ def test_a_removed_destination_keeps_what_is_open_and_frees_its_channel(make):
     assert "destination b" in reload(desk, TWO)["changes"]["adt"]
     assert adt.open == 0 and b.life == ["start", "stop"]
     assert desk.rows("SELECT state FROM delivery WHERE destination = 'b'") == [("QUEUED",)]
+    told = {"running": True, "engine": {"status": desk.engine.status()}}
+    (trouble,) = troubles({**told, "now": search.backlog(desk.engine.store.reader)})
+    assert trouble.startswith("adt, b: 1 deliveries are open, and the configuration has no such destination")
     reload(desk, both)
+    assert not troubles({**told, "engine": {"status": desk.engine.status()}, "now": {"adt": {"QUEUED/b": 1}}})
     assert adt.open == 1 or desk.rows("SELECT state FROM delivery WHERE destination = 'b'") == [("SENT",)]
     desk.advance(61)
     assert desk.rows("SELECT state FROM delivery WHERE destination = 'b'") == [("SENT",)] and adt.open == 0

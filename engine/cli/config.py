@@ -1,0 +1,138 @@
+"""`config`: the configurations that ran: list them, look at one, compare two, go back to one."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+from channels import versions as past
+from channels.lint import check
+from channels.wording import told
+from engine.cli import access
+from engine.cli.channel import reload
+from engine.cli.options import config_option, data_option, json_option
+from engine.clock import iso
+from engine.security.keyring import open_keyring
+from engine.spec.channel import load
+from engine.store import versions
+from engine.store.store import open_store
+
+
+@click.group("config")
+def command() -> None:
+    """The configurations that ran: history, show, diff, rollback."""
+
+
+@command.command("history")
+@click.option("--limit", default=20, show_default=True, help="Newest so many.")
+@data_option
+@json_option
+def history(limit: int, data: Path, as_json: bool) -> None:
+    """What ran, newest first: number, version, when, who, what changed, note.
+
+    Example: isthmus config history
+    """
+    with access.reading(data) as tx:
+        found = versions.history(tx, limit)
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+        return
+    for entry in found:
+        changes = "; ".join(f"{name}: {', '.join(what)}" for name, what in entry.changes)
+        note = f"  ({entry.note})" if entry.note else ""
+        click.echo(f"{entry.id:4}  {entry.version}  {iso(entry.at)}  {entry.actor}  {changes}{note}".rstrip())
+
+
+@command.command("show")
+@click.argument("version")
+@data_option
+@json_option
+def show(version: str, data: Path, as_json: bool) -> None:
+    """The files of a VERSION: its name, the beginning of it, or its number in the history.
+
+    Example: isthmus config show 3
+    """
+    with access.reading(data) as tx:
+        entry, files = past.version_of(tx, version)
+    texts = {name: text.decode("utf-8", "replace") for name, text in sorted(files.items())}
+    if as_json:
+        click.echo(msgspec.json.encode({"entry": entry, "files": texts}).decode())
+        return
+    for name, text in texts.items():
+        click.echo(f"# {name}\n{text.rstrip()}\n")
+
+
+@command.command("diff")
+@click.argument("before", default="")
+@click.argument("after", default="")
+@click.option("--words", is_flag=True, help="Only the plain words.")
+@config_option
+@data_option
+@json_option
+def diff(before: str, after: str, words: bool, config: Path, data: Path, as_json: bool) -> None:
+    """How BEFORE and AFTER differ: in plain words, then line by line. Exit 1 when they do.
+
+    Without AFTER the files as they are now, without BEFORE the version that was taken up last.
+
+    Example: isthmus config diff 3 4
+    """
+    with access.reading(data) as tx:
+        last = versions.latest(tx)
+        _, old = past.version_of(tx, before or (last.version if last else ""))
+        new = past.version_of(tx, after)[1] if after else past.on_disk(config, old)
+    sentences, lines = told(old, new), list(past.unified(old, new))
+    if as_json:
+        click.echo(msgspec.json.encode({"words": sentences, "diff": lines}).decode())
+    else:
+        for sentence in sentences or ["Nothing that matters." if lines else "The files are the same."]:
+            click.echo(sentence)
+        if lines and not words:
+            click.echo("\n" + "\n".join(lines))
+    sys.exit(1 if lines else 0)
+
+
+@command.command("rollback")
+@click.argument("version")
+@click.option("--note", default="", help="Why: kept in the history.")
+@click.option("--force", is_flag=True, help="Also over edits that no version has; they are kept beside.")
+@config_option
+@data_option
+def rollback(version: str, note: str, force: bool, config: Path, data: Path) -> None:
+    """Write the files of VERSION back, and let the engine take them up: a new entry of the history.
+
+    Works without a running engine, too: the next one starts with them.
+
+    Example: isthmus config rollback 3 --note "wrong ward codes"
+    """
+    with access.reading(data) as tx:
+        entry, wanted = past.version_of(tx, version)
+        for name in past.roll_back(tx, config, wanted, force=force):
+            click.echo(f"{name} {'written' if name in wanted else 'removed'}")
+        alive = access.running(tx, time.time_ns() // 1000)
+    why = f"rollback to {entry.version}" + (f": {note}" if note else "")
+    sys.exit(reload(data, note=why) if alive else _written(config, data, why))
+
+
+def _written(config: Path, data: Path, note: str) -> int:
+    """Check what stands in the files now, and put it into the history; gives the exit code."""
+    configuration = load(config)
+    wrong = [problem for problem in check(configuration) if problem.severity == "error"]
+    for problem in wrong:
+        click.echo(str(problem), err=True)
+    if wrong:
+        click.echo("The files are back, but an engine would not start with them.", err=True)
+        return 1
+    root = configuration.files.root
+    files = {past.name_of(path, root): text for path, text in configuration.files.contents.items()}
+    version = configuration.files.version
+    store = open_store(data, open_keyring(data), mode="client")
+    try:
+        store.writer.call(lambda tx: versions.add(tx, version, access.actor(), files, note=note))
+    finally:
+        store.close()
+    click.echo(f"Version {version} is what the next engine starts with.")
+    return 0
