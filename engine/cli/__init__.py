@@ -40,7 +40,10 @@ VERBS = {
     "channel": ("engine.cli.channel", "Start, stop, pause and resume a channel."),
     "config": ("engine.cli.config", "The configurations that ran: history, diff, rollback."),
     "db": ("engine.cli.db", "Look after the store: backup, check, prune, vacuum, migrate, keys."),
-    "docs": ("engine.cli.docs:docs", "Write the reference page."),
+    "docs": (
+        "engine.cli.docs:docs",
+        "Write the reference and verb pages, or the interface specification of a channel.",
+    ),
     "schema": ("engine.cli.docs:schema", "Write the JSON Schema of channel files."),
     "bench": ("engine.cli.bench", "Measure this machine."),
 }

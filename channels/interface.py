@@ -1,0 +1,249 @@
+"""The interface specification of a channel: what goes in, what becomes of it, which tables are used.
+
+Guarantees: it is made of the declarations that run, so it says what the channel does; secrets are masked, and no
+message content is in it. The same blocks are written as Markdown or HTML.
+Refuses nothing: an expression whose meaning is not fixed is shown as it is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from channels.blocks import Block, Code, Heading, Rows, Text
+from channels.build import Builder
+from engine.hl7 import events, names
+from engine.spec import template, yamlnodes
+from engine.spec.channel import Bound, ChannelSpec, Configuration, DestinationSpec
+from engine.spec.document import Document
+from engine.spec.options import ACKS, DestinationOptions
+from engine.spec.secret import Secret, masked
+from engine.spec.structure import VERBS
+
+_PATH = re.compile(r"(?<![A-Za-z0-9])([A-Z][A-Z0-9]{2})(?:\[[^\]]*\])?-\d+(?:\[[^\]]*\])?(?:\.\d+){0,2}")
+_TABLE = re.compile(r"\btable\(\s*['\"]([^'\"]+)['\"]")
+_ON_ERROR: dict[str, str] = DestinationOptions.model_json_schema()["properties"]["on_error"]["meanings"]
+
+
+def specification(configuration: Configuration, name: str) -> list[Block]:
+    """The blocks of one channel's specification. KeyError when there is no such channel."""
+    spec = configuration.channels[name]
+    context = Builder(configuration).context(spec)
+    blocks: list[Block] = [Heading(1, f"Interface {name}")]
+    if spec.options.description:
+        blocks.append(Text(spec.options.description))
+    document = configuration.document
+    blocks += [Heading(2, "Channel"), Rows(("what", "value", "meaning"), list(_facts(spec, document)))]
+    blocks += _messages(spec)
+    if spec.filters:
+        blocks += [
+            Heading(2, "Filters"),
+            Text("A message passes when every filter lets it pass."),
+            _steps(spec.filters, document),
+        ]
+    if spec.transformers:
+        blocks += [Heading(2, "Transformers"), Text("In this order."), _steps(spec.transformers, document)]
+    for item in spec.destinations:
+        blocks += _destination(item, context, document)
+    used = _tables(configuration, blocks)
+    if used:
+        blocks.append(Heading(2, "Code tables"))
+        for table in used:
+            blocks += _table(configuration.tables[table])
+    return blocks
+
+
+def _facts(spec: ChannelSpec, document: Document) -> Iterator[tuple[str, ...]]:
+    options = spec.options
+    for kind, bound in (("listener", spec.listener), ("format", spec.format)):
+        yield (
+            kind,
+            Code(f"{bound.component.name} {_settings(bound, document)}".strip()),
+            bound.component.summary,
+        )
+    levels = options.ack if isinstance(options.ack, dict) else {"": options.ack}
+    for kind, level in levels.items():
+        yield f"ack {kind}".strip(), Code(level), ACKS[level]
+    yield "ack_mode", Code(options.ack_mode), _meaning(options, "ack_mode", options.ack_mode)
+    for key in ("timezone", "charset", "ordering_key", "order_with", "mrn"):
+        value = getattr(options, key)
+        if value:
+            shown = (
+                _named(value) if key == "ordering_key" else value if isinstance(value, str) else _flow(value)
+            )
+            yield key, Code(shown), str(type(options).model_fields[key].description)
+    yield "storage", Code(options.storage), _meaning(options, "storage", options.storage)
+    for key, value in options.retention.model_dump().items():
+        if value is not None:
+            shown = value if isinstance(value, str) else f"{value} {'bytes' if key == 'max_size' else 's'}"
+            yield f"retention.{key}", Code(shown), str(type(options.retention).model_fields[key].description)
+
+
+def _meaning(options: Any, key: str, value: str) -> str:
+    extra: Any = type(options).model_fields[key].json_schema_extra
+    return str(extra["meanings"][value])
+
+
+def _messages(spec: ChannelSpec) -> list[Block]:
+    chosen = [one.settings for one in spec.filters if one.component.name == "message_type"]
+    allowed = [kind for settings in chosen for kind in getattr(settings, "allow", ())]
+    denied = [kind for settings in chosen for kind in getattr(settings, "deny", ())]
+    blocks: list[Block] = [Heading(2, "Messages")]
+    if not allowed:
+        blocks.append(
+            Text("Every message type is taken." if not denied else "Every type but the refused ones.")
+        )
+    rows = [(Code(kind), events.name(kind), "taken") for kind in allowed]
+    rows += [(Code(kind), events.name(kind), "not taken") for kind in denied]
+    return [*blocks, Rows(("type", "event", "what becomes of it"), rows)] if rows else blocks
+
+
+def _steps(steps: tuple[Bound, ...], document: Document) -> Rows:
+    rows = []
+    for bound in steps:
+        settings = _settings(bound, document)
+        rows.append(
+            (Code(bound.component.name), bound.component.summary, Code(settings), _named_in(settings))
+        )
+    return Rows(("step", "what it does", "settings", "HL7"), rows)
+
+
+def _settings(bound: Bound, document: Document, without: str = "") -> str:
+    """What is declared of a component, on one line; secrets are stars."""
+    written: Any = document.data
+    for key in bound.where:
+        written = written.get(key) if isinstance(written, dict) else written[key]
+    written = written.get(bound.component.name) if isinstance(written, dict) else {}
+    data = bound.settings.model_dump(
+        mode="json", exclude_defaults=True, exclude={without} if without else None
+    )
+    scalar = bound.settings.scalar
+    if scalar and not isinstance(written, dict):
+        written = {scalar: written}
+    data = _hidden(data, written)
+    return _flow(data[scalar]) if list(data) == [scalar] else _flow(data) if data else ""
+
+
+def _hidden(shown: Any, written: Any) -> Any:
+    """`shown` without what is a secret in the file."""
+    if isinstance(written, Secret):
+        return masked(written)
+    if isinstance(shown, dict) and isinstance(written, dict):
+        return {key: _hidden(value, written.get(key)) for key, value in shown.items()}
+    if isinstance(shown, list) and isinstance(written, list) and len(shown) == len(written):
+        return [_hidden(*pair) for pair in zip(shown, written, strict=True)]
+    return shown
+
+
+def _flow(data: Any) -> str:
+    if isinstance(data, str):
+        return data
+    text = yaml.safe_dump(data, default_flow_style=True, width=10**6, sort_keys=False, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _named_in(text: str) -> str:
+    """The HL7 places that a text reads, with their names."""
+    return "; ".join(_named(path) for path in dict.fromkeys(found[0] for found in _PATH.finditer(text)))
+
+
+def _named(path: str) -> str:
+    """`PID-8.1 Administrative Sex, table 0001`; the path alone where HL7 has no name for it."""
+    plain = re.sub(r"\[[^\]]*\]", "", path)
+    if not names.exists(plain) or plain.startswith("Z"):
+        return path
+    table = names.describe(plain).table or names.describe(plain.partition(".")[0]).table
+    return f"{path} {names.label(path)}" + (f", table {table}" if table else "")
+
+
+def _destination(item: DestinationSpec, context: Any, document: Document) -> list[Block]:
+    settings: Any = item.bound.settings
+    error = item.options.on_error
+    facts = [
+        ("component", Code(item.bound.component.name), item.bound.component.summary),
+        ("on_error", Code(error), _ON_ERROR[error]),
+    ]
+    blocks: list[Block] = [Heading(2, f"Destination {item.name}")]
+    odoo = item.bound.component.name == "odoo"
+    facts.insert(1, ("settings", Code(_settings(item.bound, document, "operations" if odoo else "")), ""))
+    blocks.append(Rows(("what", "value", "meaning"), facts))
+    for title, steps in (("Filters", item.filters), ("Transformers", item.transformers)):
+        if steps:
+            blocks += [Heading(3, title), _steps(steps, document)]
+    if odoo:
+        blocks += _mapping(settings, context)
+    return blocks
+
+
+def _mapping(settings: Any, context: Any) -> list[Block]:
+    """What an Odoo destination writes: each operation, and each field with the expression that gives it."""
+    if settings.operations:
+        root: Any = yamlnodes.represent(masked(settings.operations), "")
+    else:
+        path = template.find(settings.template, context)
+        root = yamlnodes.compose(context.files.text(path), path.name)
+    lets: Any = None
+    if isinstance(root, yaml.MappingNode):
+        entries = yamlnodes.items(root, "")
+        lets, root = entries["let"][1] if "let" in entries else None, entries["operations"][1]
+    blocks: list[Block] = [Text("Where `event` stands, it is the canonical event (docs/canonical.md).")]
+    if lets is not None:
+        rows = [(Code(key), Code(text), _named_in(text)) for key, text in _fields(lets)]
+        blocks += [Heading(3, "Names used below"), Rows(("name", "stands for", "HL7"), rows)]
+    for node in root.value:
+        entries = yamlnodes.items(node, "")
+        verb = next(key for key in entries if key in VERBS)
+        blocks.append(Heading(3, f"{verb} {entries[verb][1].value}"))
+        written: list[tuple[str, ...]] = []
+        for key in ("for", "when", "key", "retired", "method"):
+            if key in entries:
+                text = _written(entries[key][1])
+                written.append((key, Code(text), _named_in(text), ", ".join(_TABLE.findall(text))))
+        for key in ("values", "args", "kwargs", "unless"):
+            for field, text in _fields(entries[key][1]) if key in entries else ():
+                written.append((Code(field), Code(text), _named_in(text), ", ".join(_TABLE.findall(text))))
+        blocks.append(Rows(("field", "comes from", "HL7", "code table"), written))
+    return blocks
+
+
+def _fields(node: Any) -> list[tuple[str, str]]:
+    if not isinstance(node, yaml.MappingNode):
+        return [("", _written(node))]
+    return [(key, _written(value)) for key, (_, value) in yamlnodes.items(node, "").items()]
+
+
+def _written(node: Any) -> str:
+    """A value of a template as it is written, on one line."""
+    if isinstance(node, yaml.ScalarNode):
+        return " ".join(node.value.split())
+    if isinstance(node, yaml.SequenceNode):
+        return f"[{', '.join(map(_written, node.value))}]"
+    return "{" + ", ".join(f"{key}: {text}" for key, text in _fields(node)) + "}"
+
+
+def _tables(configuration: Configuration, blocks: list[Block]) -> list[str]:
+    """The declared tables that the text so far speaks of."""
+    cells = " ".join(
+        cell for block in blocks if isinstance(block, Rows) for row in block.rows for cell in row
+    )
+    return [name for name in configuration.tables if re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", cells)]
+
+
+def _table(table: Any) -> list[Block]:
+    unknown = (
+        f"becomes {table.default}"
+        if table.default is not None
+        else f"is handled by `otherwise: {table.otherwise}`"
+    )
+    case = " Upper and lower case are the same." if table.ignore_case else ""
+    rows = [
+        (Code(code), *(row.get(column, "") for column in table.columns)) for code, row in table.rows.items()
+    ]
+    return [
+        Heading(3, f"Table {table.name}"),
+        Text(f"A code that is not in it {unknown}.{case}"),
+        Rows(("code", *table.columns), rows),
+    ]

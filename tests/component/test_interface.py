@@ -1,0 +1,118 @@
+"""`docs --channel`: the interface specification says what the channel declares, and shows no secret."""
+
+from html.parser import HTMLParser
+
+import pytest
+from click.testing import CliRunner
+
+from channels.blocks import Code, Heading, Rows, Text, html, markdown
+from engine.cli import cli
+
+CHANNEL = """
+connections: {clinic: {odoo: {url: "sandbox:", api_key: !secret {env: KEY}}}}
+tables:
+  sex: {values: {F: female, M: male}, otherwise: absent}
+  unused: {values: {A: b}}
+channels:
+  intake:
+    description: Patients of the front desk
+    ack: {ADT^A08: routed, otherwise: stored}
+    retention: {content: 30d}
+    listener: {http: {port: 8080, token: !secret {env: KEY}}}
+    filters:
+      - message_type: {allow: [ADT^A08, ADT^A04], deny: [ADT^A60]}
+      - condition: "msg['PID-8'] != 'X' | default('a|b')"
+    transformers:
+      - set: {vars: {mrn: "{{ msg['PID-3[5=MR].1'] }}", hidden: !secret {env: KEY}}}
+    destinations:
+      odoo:
+        on_error: skip
+        odoo:
+          connection: clinic
+          operations:
+            - upsert: res.partner
+              key: "p/{{ mrn }}"
+              when: "msg['PID-5.1'] is present"
+              values: {name: "{{ msg['PID-5.1'] }}", function: "{{ msg['PID-8'] | table('sex') }}"}
+"""
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setenv("KEY", "hunter2-hunter2-hunter2")
+    file = tmp_path / "channels.yaml"
+    file.write_text(CHANNEL)
+    return file
+
+
+def docs(*words):
+    return CliRunner().invoke(cli, ["docs", *map(str, words)])
+
+
+def test_it_says_what_the_channel_declares(config):
+    made = docs("--channel", "intake", "-c", config)
+    assert made.exit_code == 0, made.output
+    for line in (
+        "# Interface intake",
+        "| `ADT^A08` | Update patient information | taken |",
+        "| `ADT^A60` | Update allergy information | not taken |",
+        "| ack ADT^A08 | `routed` | Filters and transformers went through; AE when a step fails. |",
+        "| `name` | `{{ msg['PID-5.1'] }}` | PID-5.1 Patient Name / Family Name |  |",
+        "| `function` | `{{ msg['PID-8'] \\| table('sex') }}` | PID-8 Administrative Sex, table 0001 | sex |",
+        "| on_error | `skip` | Nothing waits: later messages overtake. |",
+        "A code that is not in it is handled by `otherwise: absent`.",
+        "| `F` | female |",
+    ):
+        assert line in made.output, line
+    assert "retention.content | `2592000 s`" in made.output and "PID-3[5=MR].1" in made.output
+    assert "Table unused" not in made.output
+
+
+@pytest.mark.parametrize("form", ["markdown", "html"])
+def test_no_secret_is_shown(config, form):
+    made = docs("--channel", "intake", "-c", config, "--format", form)
+    assert made.exit_code == 0 and "***" in made.output and "hunter2" not in made.output
+
+
+@pytest.mark.parametrize("channel", ["adt", "siu"])
+def test_shipped_channels_have_one_in_both_forms(tmp_path, channel):
+    page = tmp_path / "page.html"
+    assert docs("--channel", channel, "--format", "html", "--output", page).exit_code == 0
+    opened = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            if tag != "meta":
+                opened.append(tag)
+
+        def handle_endtag(self, tag):
+            assert opened.pop() == tag
+
+    Reader().feed(page.read_text("utf-8"))
+    assert not opened
+    text = docs("--channel", channel).output
+    assert "### upsert res.partner" in text and "## Code tables" in text and "Table sex" in text
+    for table in text.split("\n\n"):
+        if table.startswith("|"):
+            widths = {line.replace("\\|", "").count("|") for line in table.strip().split("\n")}
+            assert len(widths) == 1, table
+
+
+def test_check_tells_a_stale_page(config, tmp_path):
+    page = tmp_path / "intake.md"
+    words = ("--channel", "intake", "-c", config, "--output", page)
+    assert docs(*words).exit_code == 0 and docs(*words, "--check").exit_code == 0
+    page.write_text("old")
+    stale = docs(*words, "--check")
+    assert stale.exit_code == 1 and "stale" in stale.output and page.read_text() == "old"
+
+
+def test_an_unknown_channel_is_told_with_the_nearest(config):
+    made = docs("--channel", "intak", "-c", config)
+    assert made.exit_code == 2 and "Did you mean 'intake'?" in made.output
+
+
+def test_no_text_becomes_markup():
+    blocks = [Heading(1, "<b>"), Text("<i>"), Rows(("a",), [(Code("x|<`y"),), ("<u>",)])]
+    assert not {"<b>", "<i>", "<u>"} & set(html(blocks).replace(">", ">\n").split())
+    assert "| `` x\\|<`y `` |" in markdown(blocks)
