@@ -1,7 +1,7 @@
 """The console on a real store, reached as a browser reaches it: every request goes through the whole application."""
 
-import httpx
 import pytest
+from console_desk import PASSWORD, Browser
 
 from console.app import make_app
 from engine.security import passwords
@@ -11,55 +11,10 @@ from engine.store import messages as stored
 from engine.store import users
 from engine.store.store import open_store
 
-PASSWORD = "a long sentence to type"
 RAW = (
     b"MSH|^~\\&|EHR|RGH|ISTHMUS|CLINIC|20260302||ADT^A01^ADT_A01|%s|P|2.5.1\r"
     b"PID|1||%s^^^RGH^MR||%s^Nora||19840917|F\r"
 )
-
-BASE = "http://console.test"
-
-
-class Browser:
-    """A client with cookies that sends what a browser sends along."""
-
-    def __init__(self, app):
-        self.http = httpx.Client(
-            transport=InThread(app), base_url=BASE, headers={"origin": BASE, "accept": "text/html"}
-        )
-
-    def get(self, path, **more):
-        return self.http.get(path, **more)
-
-    def post(self, path, csrf=True, **fields):
-        if csrf:
-            fields["csrf"] = self.csrf
-        return self.http.post(path, data=fields)
-
-    @property
-    def csrf(self):
-        page = self.http.get("/account").text
-        return page.partition('name="csrf" content="')[2].partition('"')[0]
-
-    def sign_in(self, name, password=PASSWORD, **more):
-        return self.post("/login", csrf=False, name=name, password=password, **more)
-
-
-class InThread(httpx.BaseTransport):
-    """The application called directly, its answers read wholly."""
-
-    def __init__(self, app):
-        self.transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-
-    def handle_request(self, request):
-        import asyncio
-
-        async def call():
-            answer = await self.transport.handle_async_request(request)
-            content = b"".join([part async for part in answer.stream])
-            return httpx.Response(answer.status_code, headers=answer.headers, content=content)
-
-        return asyncio.run(call())
 
 
 @pytest.fixture

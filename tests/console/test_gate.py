@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import PASSWORD, Browser
+from console_desk import PASSWORD, Browser
 
 from console.app import API
 from console.guard import COOKIE, LARGEST_BODY

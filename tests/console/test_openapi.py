@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import schemathesis
-from conftest import Browser
+from console_desk import Browser
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 

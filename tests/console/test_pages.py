@@ -5,7 +5,7 @@ import time
 
 import pyotp
 import pytest
-from conftest import PASSWORD, Browser
+from console_desk import PASSWORD, Browser
 
 from engine.store import audit, jobs, users
 
