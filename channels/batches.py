@@ -71,9 +71,11 @@ class Group:
         self.answers: list[bytes] = []
         self.missing = count
 
-    def part(self, index: int, raw: bytes) -> Incoming:
+    def part(self, index: int, raw: bytes, reference: str = "") -> Incoming:
         """What stands for the `index`th message."""
-        return _Part(self, index, raw)
+        part = _Part(self, index, raw)
+        part.reference = reference or part.reference
+        return part
 
     def add(self, index: int, data: bytes | None) -> None:
         """The answer of one message."""

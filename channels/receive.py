@@ -12,6 +12,7 @@ with AE or AR and an ERR segment; a batch is stored whole or not at all.
 | the same MSH-10 with other bytes             | flagged, or ERROR     | AA, or AR 205 (`duplicates.other_bytes`) |
 | bytes that are not HL7, a bad frame          | ERROR                 | AR or AE with ERR                     |
 | nothing at all (an empty frame)              | nothing               | AR with ERR                           |
+| what only carries messages (a notification)  | FILTERED, and each    | the worst of their answers            |
 | FHS/BHS batch, several MSH in one frame      | each message          | one batch of ACKs, or an ACK for each |
 | anything while the store cannot commit       | nothing               | AR 207: send again                    |
 """
@@ -30,7 +31,7 @@ from engine.errors import HL7Error, IsthmusError
 from engine.formats.base import Format
 from engine.hl7 import batch
 from engine.hl7.peek import Header
-from engine.model import Incoming
+from engine.model import Carried, Incoming
 from engine.security.keyring import Keyring
 from engine.spec.options import ChannelOptions
 from engine.states import MessageState
@@ -129,6 +130,9 @@ class Intake:
         raw = incoming.raw
         if self.refusing is not None:
             self._refuse(incoming, self.refusing)
+            return
+        if incoming.carried is not None:
+            self._receive_carried(incoming, incoming.carried)
             return
         if incoming.error is None and self._batches and is_batch(raw):
             self._receive_batch(incoming)
@@ -341,12 +345,29 @@ class Intake:
         """The batch itself, byte for byte: kept beside its messages, and filtered at once."""
         header = parts.header("FHS") or parts.header("BHS")
         fields = header.split(header[3:4] or b"|")
+        control_id = fields[10].strip().decode("latin-1") if len(fields) > 10 else ""
+        reason = f"a batch of {count}; its messages follow"
+        return self._beside(incoming, (header[:3] or b"BTS").decode("latin-1"), control_id, reason)
+
+    def _beside(self, incoming: Incoming, kind: str, control_id: str, reason: str) -> Taken:
+        """Bytes that are kept beside the messages in them, and filtered at once."""
         row = messages.NewMessage(self.channel, incoming.raw, incoming.received_at, peer=incoming.peer)
-        row.type = (header[:3] or b"BTS").decode("latin-1")
-        row.control_id = fields[10].strip().decode("latin-1") if len(fields) > 10 else ""
+        row.type, row.control_id = kind, control_id
         taken = Taken(Silent(incoming), None, row, None)
-        taken.filtered = f"a batch of {count}; its messages follow"
+        taken.filtered = reason
         return taken
+
+    def _receive_carried(self, incoming: Incoming, carried: Carried) -> None:
+        """Store what came and the messages in it in one transaction; the worst of their answers is the answer."""
+        whole = self._beside(incoming, carried.type, carried.control_id, carried.reason)
+        answers = Group(incoming, len(carried.messages), self.format)
+        group = [whole]
+        for number, (raw, control_id) in enumerate(carried.messages):
+            group.append(self._take(raw, answers.part(number, raw, control_id), None))
+        if not carried.messages:
+            whole.incoming = incoming
+            whole.row.ack, whole.row.ack_code = self.acknowledge(None, "AA", None), "AA"
+        self._queue(*group)
 
     def _batch_ack(self, parts: batch.Batch, acks: list[bytes]) -> bytes:
         at = self.now()

@@ -9,7 +9,7 @@ or say `null`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -149,6 +149,15 @@ Transformer = Callable[[Scope], None]
 """Changes the scope: the message, its variables, its text."""
 
 
+class Carried(NamedTuple):
+    """What bytes hold that are no message themselves: they are stored beside their messages, as FILTERED."""
+
+    type: str
+    control_id: str
+    reason: str  # why they go no further
+    messages: tuple[tuple[bytes, str], ...]  # each with the name it has when its bytes give no control id
+
+
 class Incoming:
     """What a listener hands to its channel: bytes, where from, and a way to answer (exactly once).
 
@@ -160,6 +169,7 @@ class Incoming:
 
     __slots__ = ("error", "peer", "raw", "received_at")
     reference = ""  # names the message where it has no control id: the same again is the same message
+    carried: Carried | None = None  # set when the bytes only carry messages
 
     def __init__(self, raw: bytes, peer: str, received_at: Micros, error: Any = None) -> None:
         self.raw = raw

@@ -1,0 +1,193 @@
+"""Notifications of FHIR servers: the listener `fhir_subscription`.
+
+Guarantees: a notification is stored (C1) before it is answered, and answered with the FHIR body and the status that
+servers take for success; who has no right (path token, header, bearer token, network) is refused before the body is
+read, a wrong signature before anything is stored; each event becomes a message of its own, named so that it is the
+same message when it is sent again. Refuses: other methods and paths; bodies that are no FHIR JSON are stored as
+ERROR and answered 400 with an OperationOutcome. What arrives and what becomes of it: `engine.fhir.notification`,
+`docs/fhir.md`.
+"""
+
+from __future__ import annotations
+
+import hmac
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import ClassVar
+
+import orjson
+from pydantic import Field, SecretStr, field_validator
+from twisted.web import http
+
+from engine.errors import ConfigError, HL7Error
+from engine.fhir.notification import Notification, detect
+from engine.fhir.resource import Fhir
+from engine.model import Carried
+from engine.spec.component import BuildContext, Settings, component
+from listeners.http_server import Arrival, HttpServer, HttpSettings, Request
+
+ANSWER = orjson.dumps({"resourceType": "Bundle", "type": "transaction-response"})
+SHORTEST = 16  # characters of a secret
+
+
+class SecretHeader(Settings):
+    """A header that every request must have."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9-]+$", description="Its name.", examples=["X-Engine"])
+    value: SecretStr = Field(description="Its value.", examples=["!secret fhir_header"])
+
+
+@component(
+    "listener",
+    "fhir_subscription",
+    example="fhir_subscription: {port: 8080, path: /fhir/hook}",
+)
+class FhirSubscription(HttpSettings):
+    """Receives the notifications of a FHIR server: R4 rest-hook, R4 backport, R4B and R5; needs `format: fhir`.
+
+    POST, PUT and DELETE, at `path` and at `path/Type/id`. Each event becomes one message, the resource itself;
+    handshakes and heartbeats are stored as FILTERED. See docs/fhir.md.
+    """
+
+    path: str = Field(
+        default="/fhir", pattern="^/", description="Path that the server sends to.", examples=["/fhir/hook"]
+    )
+    path_token: SecretStr | None = Field(
+        default=None,
+        description="Secret that follows `path`, for servers that can send no header: `/fhir/hook/SECRET`.",
+        examples=["!secret fhir_path"],
+    )
+    header: SecretHeader | None = Field(default=None, description="A header that every request must have.")
+    signature: SecretStr | None = Field(
+        default=None,
+        description="Secret of the HMAC-SHA256 of the body, in `X-Signature` or `X-Hub-Signature`.",
+        examples=["!secret fhir_signature"],
+    )
+    reliable_counter: bool = Field(
+        default=False, description="The server's event numbers never begin again: they name its events."
+    )
+
+    @field_validator("path_token", "signature")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < SHORTEST:
+            raise ValueError(f"is shorter than {SHORTEST} characters: anybody could guess it")
+        return value
+
+    @field_validator("header")
+    @classmethod
+    def _header_long_enough(cls, value: SecretHeader | None) -> SecretHeader | None:
+        if value is not None:
+            cls._long_enough(value.value)
+        return value
+
+    def build(self, context: BuildContext) -> FhirListener:
+        """A listener on `context.reactor`; certificates are read and checked here."""
+        self.check_token()
+        if not isinstance(context.format, Fhir):
+            raise ConfigError(
+                "fhir_subscription takes FHIR messages", code="fhir.format",
+                todo="write `format: fhir` in the channel",
+            )  # fmt: skip
+        return FhirListener(self, context)
+
+
+class FhirArrival(Arrival):
+    """One notification."""
+
+    __slots__ = ("carried",)
+
+    def __init__(self, body: bytes, request: Request, found: Notification) -> None:
+        super().__init__(body if found.reason else found.messages[0][0], request)
+        if found.reason:
+            self.carried = Carried(found.kind, found.control_id, found.reason, found.messages)
+        else:
+            self.carried = None
+            self.reference = found.messages[0][1] or self.reference
+
+
+class FhirListener(HttpServer):
+    """See listeners.base.Listener."""
+
+    settings: FhirSubscription
+    methods: ClassVar[tuple[bytes, ...]] = (b"POST", b"PUT", b"DELETE")
+
+    def __init__(self, settings: FhirSubscription, context: BuildContext) -> None:
+        super().__init__(settings, context)
+        self._base = settings.path.rstrip("/")
+        self._secret = _bytes(settings.path_token)
+        self._key = _bytes(settings.signature)
+        self._header = settings.header and (settings.header.name.encode(), _bytes(settings.header.value))
+
+    def below(self, path: str) -> str | None:
+        """`Patient/1` of `/fhir/hook/Patient/1`; None for a path that is not served."""
+        if path != self._base and not path.startswith(f"{self._base}/"):
+            return None
+        parts = [part for part in path[len(self._base) :].split("/") if part]
+        if self._secret:
+            parts = parts[1:]  # `refusal` has seen it
+        return "/".join(parts) if len(parts) in (0, 2) else None
+
+    def serves(self, path: str) -> bool:
+        """The path itself, and Type/id below it."""
+        return self.below(path) is not None
+
+    def refusal(self, request: http.Request, length: int | None) -> int:
+        """By network, bearer token and size as any listener on HTTP, then by the secrets of its own."""
+        refused = super().refusal(request, length)
+        if refused:
+            return refused
+        if self._secret:
+            path = (
+                _path(request)[len(self._base) :].strip("/") if _path(request).startswith(self._base) else ""
+            )
+            if not hmac.compare_digest(path.partition("/")[0].encode(), self._secret):
+                return 401
+        if self._header:
+            header, secret = self._header
+            given = (request.requestHeaders.getRawHeaders(header) or [b""])[0]
+            if not hmac.compare_digest(given.strip(), secret):
+                return 401
+        return 0
+
+    def distrusted(self, request: Request, body: bytes) -> int:
+        """The signature is over the raw bytes."""
+        if not self._key:
+            return 0
+        header = request.getHeader("X-Signature") or request.getHeader("X-Hub-Signature") or ""
+        given = header.removeprefix("sha256=").strip().lower().encode()
+        return 0 if hmac.compare_digest(given, hmac.digest(self._key, body, sha256).hex().encode()) else 401
+
+    def arrival(self, request: Request, body: bytes) -> Arrival:
+        """The messages of a notification; what cannot be read is one, in error."""
+        try:
+            found = detect(
+                request.method.decode("latin-1"),
+                lambda header: request.getHeader(header) or "",
+                self.below(_path(request)) or "",
+                body,
+                hour=datetime.now(UTC).strftime("%Y%m%dT%H"),
+                counter=self.settings.reliable_counter,
+            )
+        except HL7Error as error:
+            unreadable = Arrival(body, request)
+            unreadable.error = error
+            return unreadable
+        if found.bundle:
+            request.echo = ANSWER
+        elif request.method == b"PUT":
+            request.echo = body
+        return FhirArrival(body, request, found)
+
+    def good(self, request: Request, body: bytes) -> tuple[int, bytes]:
+        """200 with what the server's client wants to read: a Bundle, the resource, or an OperationOutcome."""
+        return 200, request.echo or body
+
+
+def _path(request: http.Request) -> str:
+    found = request.path or request.channel._path  # before the body, only the channel knows it
+    return bytes(found).partition(b"?")[0].decode("latin-1")
+
+
+def _bytes(secret: SecretStr | None) -> bytes:
+    return secret.get_secret_value().encode() if secret is not None else b""
