@@ -185,8 +185,10 @@ class FhirListener(HttpServer):
 
 
 def _path(request: http.Request) -> str:
-    found = request.path or request.channel._path  # before the body, only the channel knows it
-    return bytes(found).partition(b"?")[0].decode("latin-1")
+    found: bytes = (
+        getattr(request, "path", None) or request.channel._path
+    )  # only the channel knows it so early
+    return found.partition(b"?")[0].decode("latin-1")
 
 
 def _bytes(secret: SecretStr | None) -> bytes:
