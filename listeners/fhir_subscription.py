@@ -13,7 +13,7 @@ from __future__ import annotations
 import hmac
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import orjson
 from pydantic import Field, SecretStr, field_validator
@@ -185,10 +185,8 @@ class FhirListener(HttpServer):
 
 
 def _path(request: http.Request) -> str:
-    found: bytes = (
-        getattr(request, "path", None) or request.channel._path
-    )  # only the channel knows it so early
-    return found.partition(b"?")[0].decode("latin-1")
+    found: Any = request.path or request.channel._path  # before the body is read only the channel knows it
+    return str(found.partition(b"?")[0], "latin-1")
 
 
 def _bytes(secret: SecretStr | None) -> bytes:
