@@ -154,7 +154,16 @@ def engine(folder: Path, odoo: int = 0) -> Server:
     config = data / "channels.yaml"
     config.write_text((PIPELINE if odoo else CHANNEL).format(port=port, odoo=odoo))
     server = Server(
-        "run_engine.py", "run", "--config", str(config), "--data", str(data), "--log", "error", port=port
+        "run_engine.py",
+        "run",
+        "--config",
+        str(config),
+        "--data",
+        str(data),
+        "--log",
+        "error",
+        "--no-console",
+        port=port,
     )
     server.wait_open()
     return server
