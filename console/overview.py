@@ -6,7 +6,6 @@ many messages there are; sampled once for all who look. Rates are of the last ho
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from itertools import pairwise
@@ -21,7 +20,6 @@ from engine.store.tx import Tx
 EVERY = 5.0  # seconds between samples
 KEPT = 720  # samples: one hour
 RECENT = 1000  # newest messages that latencies are taken from
-ALIVE = 5_000_000  # microseconds since the engine's heartbeat
 RISING = 6  # samples that must not fall for a queue to be called growing
 GROWING = 50  # and be more than this in the end
 SILENT = 3600 * 1_000_000  # a channel that had traffic and has none for so long is called silent
@@ -96,9 +94,7 @@ class Sampler:
         with self._lock:
             self._sample(now, totals, waiting, engine)
             samples = list(self._samples)
-        running = bool(
-            engine and engine["status"] and abs(now - engine["seen_at"]) < ALIVE and _alive(engine["pid"])
-        )
+        running = commands.beating(engine, now) and engine is not None and commands.alive(engine["pid"])
         status = (engine or {}).get("status") or {}
         live = status.get("channels", {}) if running else {}
         recent = _recent(tx)
@@ -206,13 +202,3 @@ def _percentile(values: list[int], share: float) -> int | None:
 
 def _sum(values: dict[str, int], name: str) -> int:
     return sum(count for key, count in values.items() if key == name or key.startswith(f"{name}/"))
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-    return True

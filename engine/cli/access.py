@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ from engine.store.sqlite import DATABASE
 from engine.store.store import open_store
 from engine.store.tx import Tx
 
-ALIVE = 5_000_000  # microseconds since the last heartbeat
 WAIT = 120.0  # seconds that a command may take
 
 
@@ -43,17 +41,6 @@ def present(data: Path) -> None:
         )
 
 
-def alive(pid: int) -> bool:
-    """Whether there is a process with this number."""
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
 @contextmanager
 def reading(data: Path) -> Iterator[Tx]:
     """A reader of the store."""
@@ -67,10 +54,7 @@ def reading(data: Path) -> Iterator[Tx]:
 
 def running(tx: Tx, now: Micros) -> bool:
     """Whether an engine is at work on this store."""
-    told = commands.engine_status(tx)
-    if told is None or not told["status"]:  # none, or it was a verb that opened the store
-        return False
-    return bool(abs(now - told["seen_at"]) < ALIVE)  # the wall clock may have been set back
+    return commands.beating(commands.engine_status(tx), now)
 
 
 def ask(data: Path, verb: str, args: dict[str, Any]) -> dict[str, Any]:

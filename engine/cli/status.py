@@ -119,10 +119,10 @@ def _size(size: int) -> str:
 
 def _absent(engine: dict[str, Any] | None) -> str:
     """Why there is no news of the engine."""
-    if engine is None or not access.alive(engine["pid"]):
+    if engine is None or not commands.alive(engine["pid"]):
         return "the engine is not running"
     return (
-        f"process {engine['pid']} has not written its state for more than {access.ALIVE // 10**6} seconds:"
+        f"process {engine['pid']} has not written its state for more than {commands.ALIVE // 10**6} seconds:"
         " the store cannot be written, or it stands still (its log tells)"
     )
 

@@ -6,6 +6,7 @@ A command that was taken by an engine that died is taken again by the next one (
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import msgspec
@@ -27,6 +28,8 @@ class Command(msgspec.Struct):
     result: Any = None
 
 
+ALIVE: Micros = 5_000_000
+"""Microseconds since the last heartbeat after which an engine counts as gone."""
 _COLUMNS = "id, at, actor, verb, args, state, result"
 
 
@@ -94,3 +97,21 @@ def engine_status(tx: Tx) -> dict[str, Any] | None:
     epoch, pid, started_at, seen_at, status = rows[0]
     told = orjson.loads(status) if status else {}
     return {"epoch": epoch, "pid": pid, "started_at": started_at, "seen_at": seen_at, "status": told}
+
+
+def beating(told: dict[str, Any] | None, now: Micros) -> bool:
+    """Whether what `engine_status` told is of an engine that was at work a moment ago."""
+    if told is None or not told["status"]:  # none, or it was a verb that opened the store
+        return False
+    return bool(abs(now - told["seen_at"]) < ALIVE)  # the wall clock may have been set back
+
+
+def alive(pid: int) -> bool:
+    """Whether there is a process with this number."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
