@@ -146,7 +146,7 @@ class Builder:
         mark = self.configuration.document.mark
         where = (*bound.where, bound.component.name)
         base = Path(mark(where).file).parent
-        return replace(context, base=base, place=lambda setting: mark((*where, *setting)))
+        return replace(context, label=bound.label, base=base, place=lambda setting: mark((*where, *setting)))
 
     def _connection(self, name: str, body: Any) -> Any:
         where = ("connections", name)

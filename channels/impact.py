@@ -16,6 +16,7 @@ import msgspec
 
 from channels.build import Builder
 from channels.expecting import decoded
+from channels.once import Memory, decide
 from channels.pipeline import Pipeline
 from engine.errors import HL7Error
 from engine.model import Meta
@@ -123,12 +124,14 @@ class Run:
 
     def __init__(self, configuration: Configuration, channel: str) -> None:
         self.pipeline = Builder(configuration).pipeline(configuration.channels[channel])
+        self._memory = Memory()  # `duplicate` filters know only the messages that are looked at
 
     def fate(self, sample: Sample) -> Fate | None:
         """None when there is no content."""
         if sample.raw is None:
             return None
-        done = self.pipeline.process(sample.raw, sample.meta)
+        memory = self._memory.next(sample.meta.id, sample.meta.received_at)
+        done = decide(self.pipeline.process(sample.raw, sample.meta), memory)
         sent = {name: decoded(payload) for name, payload in done.payloads}
         return Fate(done.state, _why(done.state, done.reason, done.code, done.place), sent)
 

@@ -17,7 +17,7 @@ from engine.clock import Micros
 from engine.errors import IsthmusError, StepTimeout
 from engine.formats.base import Format, Identity
 from engine.hl7.format import Hl7v2
-from engine.model import Divided, Filter, Meta, Scope, Transformer
+from engine.model import Divided, Filter, Meta, Once, Scope, Transformer
 from engine.spec.lookups import Lookup, Wanted, fetch_all
 from engine.states import MessageState
 
@@ -67,6 +67,9 @@ class Rendered:
     version: str = ""  # of the configuration that made this
     parts: list[Part] = field(default_factory=list)  # of a message that was split
     part_ids: list[int] = field(default_factory=list)  # and their ids, once C2 is committed
+    once: list[tuple[str, Once]] = field(
+        default_factory=list
+    )  # destination or "", what may pass once: C2 decides
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,12 @@ class Pipeline:
 
         Raises Wanted when a lookup has not its value yet: fetch it, then run again.
         """
+        once: list[tuple[str, Once]] = []
+        rendered = self._run(raw, meta, watch, once)
+        rendered.once = once
+        return rendered
+
+    def _run(self, raw: bytes, meta: Meta, watch: Watch, once: list[tuple[str, Once]]) -> Rendered:
         label = "parse"
         try:
             scope = Scope(self.parse(raw), meta, self.interpret)
@@ -128,6 +137,7 @@ class Pipeline:
                     watch(label, scope, reason)
                 if reason is not None:
                     return Rendered(MessageState.FILTERED, reason=f"{label}: {reason}")
+            once += [("", one) for one in scope.once]
             for step in self.transformers:
                 label = step.label
                 step.run(scope)
@@ -140,7 +150,7 @@ class Pipeline:
                     result.skipped.append((route.name, "not chosen by `route`"))
                     continue
                 label = route.name
-                payload, why = self._render(route, scope, watch)
+                payload, why = self._render(route, scope, watch, once)
                 if payload is None:
                     result.skipped.append((route.name, why))
                 else:
@@ -169,7 +179,9 @@ class Pipeline:
         reason = f"{label}: split into {len(parts)}; they follow"
         return Rendered(MessageState.FILTERED, reason=reason, parts=parts)
 
-    def _render(self, route: Route, shared: Scope, watch: Watch) -> tuple[bytes | None, str]:
+    def _render(
+        self, route: Route, shared: Scope, watch: Watch, once: list[tuple[str, Once]]
+    ) -> tuple[bytes | None, str]:
         label = f"destinations.{route.name}"
         scope = shared
         try:
@@ -191,7 +203,10 @@ class Pipeline:
                 if watch is not None:
                     watch(label, scope, None)
             label = f"destinations.{route.name}"
-            return route.destination.render(scope), "nothing to do for this message"
+            payload = route.destination.render(scope)
+            if payload is not None and scope is not shared:
+                once += [(route.name, one) for one in scope.once]
+            return payload, "nothing to do for this message"
         except (Exception, StepTimeout) as error:
             raise _StepFailed(error, label) from error
 

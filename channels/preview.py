@@ -16,12 +16,14 @@ from typing import Any
 import msgspec
 
 from channels.build import Builder
+from channels.once import decide
 from channels.pipeline import Pipeline
 from engine.errors import DeliveryError
 from engine.model import Meta, Operation
 from engine.spec.channel import Configuration
 from engine.states import MessageState, Result
 from engine.store import deliveries, messages, operate
+from engine.store.seen import Seen
 from engine.store.tx import Tx
 
 NO_PLAN = "this destination cannot tell beforehand what it would change"
@@ -99,6 +101,8 @@ class Previewer:
             nowhere.why = "its channel is not in this configuration"
             return [nowhere]
         rendered = await pipeline.fetched(raw, meta, self._reactor.seconds())
+        if self._tx is not None:
+            rendered = decide(rendered, Seen(self._tx, meta), noting=False)
         if not rendered.payloads:
             nowhere.state = rendered.state
             nowhere.why = rendered.reason or (

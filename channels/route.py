@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import structlog
 from twisted.internet.defer import ensureDeferred
 
+from channels import once
 from channels.guard import Guard
 from channels.pipeline import Pipeline, Rendered
 from engine.clock import Micros
@@ -26,6 +27,7 @@ from engine.model import Meta
 from engine.spec.lookups import LookupDown, Wanted, fetch_all
 from engine.states import MessageState
 from engine.store import messages
+from engine.store.seen import Seen
 from engine.store.together import route_all
 from engine.store.writer import Writer
 
@@ -318,9 +320,10 @@ class Router:
         self._last = min(self._last, first - 1)
         self.clock.callLater(1, self.wake)
 
-    def _store(self, group: list[tuple[Arrived, Rendered]], tx: Any) -> list[bool]:
-        """C2: what became of each message, and its deliveries with their payloads."""
+    def _store(self, group: list[tuple[Arrived, Rendered]], tx: Any) -> list[Rendered | None]:
+        """C2: what became of each message, and its deliveries with their payloads; None: it was not RECEIVED."""
         at = self.now()
+        group = [(arrived, once.decide(made, Seen(tx, arrived.meta))) for arrived, made in group]
         routed = route_all(
             tx,
             [
@@ -343,10 +346,13 @@ class Router:
                 rendered.part_ids = [
                     messages.add_part(tx, part) for part in _parts(arrived, rendered, at, tx)
                 ]
-        return routed
+        return [rendered if now else None for (_, rendered), now in zip(group, routed, strict=True)]
 
     def _stored(
-        self, group: list[tuple[Arrived, Rendered]], routed: list[bool] | None, error: BaseException | None
+        self,
+        group: list[tuple[Arrived, Rendered]],
+        routed: list[Rendered | None] | None,
+        error: BaseException | None,
     ) -> None:
         self.pending -= len(group)
         if routed is None and not isinstance(error, StoreError):
@@ -355,7 +361,7 @@ class Router:
         if routed is None:
             self._rewind(group[0][0].meta.id)
             return
-        self.done([one for one, now in zip(group, routed, strict=True) if now])
+        self.done([(arrived, made) for (arrived, _), made in zip(group, routed, strict=True) if made])
         self.wake()
 
     def _store_alone(self, group: list[tuple[Arrived, Rendered]], error: BaseException | None) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from channels.pipeline import Pipeline, Route, Step
 from channels.recording import Message, Notes, plain
 from engine.model import Scope
+from engine.spec.retention import age_text
 from engine.spec.template import Made, Template
 
 
@@ -71,7 +72,7 @@ class Spy:
         self.take()
         label = f"destinations.{destination}.{step.label}" if destination else step.label
         ran = Ran(label, destination, bytes(scope.msg), old=dict(scope.vars))
-        text = scope.text
+        text, asked = scope.text, len(scope.once)
         self.ran.append(ran)
         try:
             reason = step.run(scope)
@@ -79,6 +80,9 @@ class Spy:
             ran.outcome = "changed" if changed else "unchanged"
             if kind == "filter":
                 ran.outcome, ran.reason = ("passed", "") if reason is None else ("filtered", reason)
+                for one in scope.once[asked:] if reason is None else ():
+                    window = age_text(one.window // 1_000_000)
+                    ran.reason = f"unless the same {one.what} came in the {window} before"
         finally:
             ran.after, ran.new, ran.notes = bytes(scope.msg), dict(scope.vars), self.take()
         return reason

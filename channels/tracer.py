@@ -17,6 +17,7 @@ import msgspec
 
 from channels import foretell, recording
 from channels.influence import STATE, UNTOUCHED, Facts, Influence, Key, flatten
+from channels.once import Memory, decide
 from channels.pipeline import Pipeline, Rendered
 from channels.spying import Ran, Spy, spied
 from channels.trace import (
@@ -57,6 +58,8 @@ class Tracer:
         self._builder.watching = False
         self._plain = self._builder.pipeline(self._spec)
         self.format = self._plain.format
+        self._memory = Memory()  # what `duplicate` filters know: the messages traced before
+        self._traced = 0
         self._marks = {label: str(configuration.document.mark(bound.where)) for label, bound in self._bound()}
 
     def _bound(self) -> Iterator[tuple[str, Any]]:
@@ -82,6 +85,8 @@ class Tracer:
         self._builder.notes.take()
         spy = Spy(self._builder.notes)
         result = spied(self._watched, spy).process(raw, recording.Known(meta, self._builder.notes))  # type: ignore[arg-type]
+        self._traced += 1
+        result = decide(result, self._memory.next(self._traced, received_at))
         told.state, told.why = result.state, why(result)
         answers = foretell.answers(self.format, self._spec.options, header, result, received_at)
         told.answers = [decode(answer).text for answer in answers]
@@ -171,7 +176,8 @@ class _Telling:
             self._looked_up(output.notes)
         self._experiments()
         told.partial = not self.influence.left
-        told.because = self._from(STATE)["sources"]
+        if self.influence.base[STATE][0] == result.state:  # else it is what came before
+            told.because = self._from(STATE)["sources"]
         told.variables = [self._value(key, ".".join(map(str, key[1:]))) for key in self._keys("variable")]
         for number, event in enumerate(spy.events()):
             values = [self._value(key, path_text(key[2:])) for key in self._keys("event", number)]
@@ -182,7 +188,8 @@ class _Telling:
             one.steps = [self._step(ran) for ran in spy.ran if ran.destination == item.name]
             one.skipped = skipped.get(item.name, "")
             rendered = spy.rendered.get(item.name)
-            if rendered is not None:
+            gone = result.state == MessageState.FILTERED or item.name in skipped
+            if rendered is not None and not gone:
                 if rendered.payload is not None and not rendered.made:
                     one.payload = rendered.payload.decode("utf-8", "replace")
                 for key, made in numbered(rendered.made):

@@ -35,6 +35,7 @@ from channels import expecting, foretell
 from channels.build import Builder
 from channels.coverage import Coverage
 from channels.expecting import Expectation, Result, Wrong
+from channels.once import Memory, decide
 from channels.recording import RecordingBuilder
 from channels.spying import Spy, spied
 from engine.errors import HL7Error
@@ -83,7 +84,8 @@ class Runner:
         outcome.wrong = list(self._form(document, where, test))
         if outcome.wrong:
             return outcome
-        for place, one in steps(where, test):
+        memory = Memory()
+        for number, (place, one) in enumerate(steps(where, test), 1):
             try:
                 raw = self.message(test["channel"], one["message"], file)
             except OSError as error:
@@ -94,7 +96,9 @@ class Runner:
             for lookup in self.pipelines[test["channel"]].lookups:
                 given = test.get("lookups") or {}
                 lookup.instead = given.get(lookup.label, given.get(lookup.label.partition(" ")[0]))
-            outcome.wrong += expecting.compare(expectation, self.result(test["channel"], raw))
+            outcome.wrong += expecting.compare(
+                expectation, self.result(test["channel"], raw, memory.next(number))
+            )
         return outcome
 
     def _form(self, document: Document, where: Where, test: dict[str, Any]) -> Iterator[Wrong]:
@@ -156,8 +160,8 @@ class Runner:
             return str(given).encode()
         return str(given).strip().replace("\n", "\r").encode() + b"\r"
 
-    def result(self, channel: str, raw: bytes) -> Result:
-        """What the channel makes of a message."""
+    def result(self, channel: str, raw: bytes, memory: Memory | None = None) -> Result:
+        """What the channel makes of a message; `memory` holds what came before it."""
         pipeline = self.pipelines[channel]
         options = self.configuration.channels[channel].options
         try:
@@ -166,7 +170,7 @@ class Runner:
         except HL7Error as error:
             return Result(MessageState.ERROR, "", error.code, error.what, error.where, [error.ack])
         spy = Spy(self._notes)
-        done = spied(pipeline, spy).process(raw, meta)
+        done = decide(spied(pipeline, spy).process(raw, meta), memory or Memory())
         if self._coverage is not None:
             self._coverage.note(channel, spy)
         answers = foretell.answers(pipeline.format, options, header, done, 0)

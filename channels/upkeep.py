@@ -36,7 +36,7 @@ from engine.errors import IsthmusError, StoreError
 from engine.security.keyring import Keyring
 from engine.spec.options import ChannelOptions
 from engine.spec.retention import Disk, Retention
-from engine.store import maintenance, retention
+from engine.store import maintenance, retention, seen
 from engine.store.levels import set_levels
 from engine.store.retention import ROWS, Rule
 from engine.store.store import Store
@@ -176,6 +176,7 @@ class Upkeep:
         self._obey_levels()
         try:
             yield self._reencrypt()
+            yield self._forget()
             if any(_keeps_less(channel.spec.options) for channel in self._channels.values()):
                 yield self._retain()
         finally:
@@ -184,6 +185,12 @@ class Upkeep:
                 log.info("retention", **counts)
                 detail = ", ".join(f"{name}={count}" for name, count in sorted(counts.items()))
                 self._writer.submit(lambda tx: tx.event("retention", actor=retention.ACTOR, detail=detail))
+
+    @inlineCallbacks
+    def _forget(self) -> Any:
+        """What `duplicate` filters need no more."""
+        while seen.stale(self._store.reader, self._at) and (yield self._turn()):
+            self._counts["seen"] += yield self._writer.run(lambda tx: seen.forget(tx, self._at, ROWS))
 
     @inlineCallbacks
     def _retain(self) -> Any:
@@ -217,7 +224,7 @@ class Upkeep:
             found: tuple[int, list[int]] | None = yield self._in_thread(next, windows, None)
             if found is None:
                 return
-            seen, ids = found
+            upto, ids = found
             while ids:
                 rows = yield self._turn()
                 if not rows:
@@ -226,7 +233,7 @@ class Upkeep:
                 ids = ids[done.done :]
                 self._counts[f"{rule.channel}.{rule.what}"] += done.messages
             if key:
-                self._seen[key] = seen
+                self._seen[key] = upto
 
     @inlineCallbacks
     def _give_up(self, name: str, before: Micros) -> Any:

@@ -97,6 +97,15 @@ class Divided(StepError):
         self.parts = parts
 
 
+class Once(NamedTuple):
+    """What a `duplicate` filter asks of the transaction that ends the message (C2): let it pass once."""
+
+    digest: bytes  # of what must not come again
+    window: Micros  # how long that is remembered
+    label: str  # of the filter
+    what: str  # for people: the paths that count
+
+
 class Scope:
     """One message on its way through filters and transformers: all that these pure functions may touch.
 
@@ -104,7 +113,7 @@ class Scope:
     the transformers that ran before; `event` is the last and most specific one.
     """
 
-    __slots__ = ("_events", "chosen", "interpret", "message", "msg", "text", "vars")
+    __slots__ = ("_events", "chosen", "interpret", "message", "msg", "once", "text", "vars")
 
     def __init__(
         self, msg: Any, message: Meta, interpret: Callable[[Any, Meta], list[Any]] | None = None
@@ -114,6 +123,7 @@ class Scope:
         self.vars: dict[str, Any] = {}
         self.text: str | None = None  # what a `jinja` or `python` transformer rendered as the body to send
         self.chosen: frozenset[str] | None = None  # the destinations that a `route` step chose; None: all
+        self.once: tuple[Once, ...] = ()
         self.interpret = interpret
         self._events: list[Any] | None = None
 

@@ -102,6 +102,7 @@ class BuildContext:
     """What a component may use while it is built. `reactor` is for listeners and destinations alone."""
 
     channel: str = ""
+    label: str = ""  # of the component in its channel: `filters[0] duplicate`
     base: Path = field(default_factory=Path)  # folder of the YAML file that names the component
     place: Callable[[Where], Mark] | None = None  # where a setting is written, by its keys
     data_dir: Path | None = None  # where the engine keeps its files; None when nothing is to be run

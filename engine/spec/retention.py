@@ -30,6 +30,12 @@ def seconds(value: Any) -> int:
     return int(found[1]) * AGES[found[2]]
 
 
+def age_text(age: int) -> str:
+    """Seconds as `seconds` reads them, in the largest unit that gives a whole number."""
+    unit = next(unit for unit in reversed(AGES) if age % AGES[unit] == 0)
+    return f"{age // AGES[unit]}{unit}"
+
+
 def bytes_of(value: Any) -> int:
     """`50GB` or `512MiB` as bytes; a bare number is bytes. ValueError."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:

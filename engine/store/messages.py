@@ -25,6 +25,8 @@ ID_REUSED = 1
 """Flag: the control id had been used before with other bytes."""
 BAD_FRAME = 2
 """Flag: refused for its framing, so the same bytes in a good frame are another message."""
+PART = 8
+"""Flag: made of another message (`parent_id`) by a step, not its replay."""
 REUSED_CODE = "duplicate.control_id"
 DEFAULT_WINDOW: Micros = 7 * 86_400_000_000
 """How long a control id is remembered: a week, in microseconds."""
@@ -216,7 +218,7 @@ def route(tx: Tx, done: Routed) -> bool:
 
 def add_part(tx: Tx, new: NewMessage) -> int:
     """Within C2: a message that another one was split into. Gives its id."""
-    message_id = tx.execute(Q["insert_message"], row_of(tx, new, tx.digest(new.raw))).lastrowid
+    message_id = tx.execute(Q["insert_message"], row_of(tx, new, tx.digest(new.raw), flags=PART)).lastrowid
     assert message_id is not None
     tx.put(message_id, Kind.RAW, new.raw, channel=new.channel)
     tx.count(new.channel, "received")

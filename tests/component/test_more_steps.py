@@ -103,6 +103,8 @@ def test_bad_settings_are_refused(text):
         ("route: {rules: [{when: 'true', to: wrad}]}", HL7, "ward"),
         ("route: {rules: [{when: '1 +', to: ward}]}", HL7, "read"),
         ("sample: {share: 0.5, by: '1 +'}", HL7, "read"),
+        ("duplicate: {by: PID3}", HL7, "PID"),
+        ("duplicate: {ignore: ['/a[']}", Xml(), "XPath"),
         ("validate: {version: '9.9'}", HL7, "9.9"),
         ("validate: {version: R3}", FHIR, "R4B"),
         ("validate: {}", Json(), "no standard"),
@@ -136,6 +138,39 @@ def test_what_cannot_be_built_is_a_configuration_error(text, form, hint):
 def test_sender(settings, peer, passes):
     reason, _ = run(f"sender: {settings}", where=scope(peer=peer))
     assert (reason is None) is passes
+
+
+@pytest.mark.parametrize(
+    ("settings", "form", "first", "second", "same"),
+    [
+        ("{}", HL7, RAW, RAW, True),
+        ("{}", HL7, RAW, RAW.replace(b"C1", b"C2"), False),
+        (
+            "{ignore: [MSH-10, NK1-2, OBX-5]}",
+            HL7,
+            RAW,
+            RAW.replace(b"C1", b"C2").replace(b"TWO", b"TEN"),
+            True,
+        ),
+        ("{ignore: PID-3}", HL7, RAW, RAW.replace(b"~8^^^X", b"~9^^^X"), True),
+        ("{by: [PID-3.1, PID-8]}", HL7, RAW, RAW.replace(b"|F|", b"||"), False),
+        ("{by: [PID-3.1, PID-14]}", HL7, RAW, RAW.replace(b'""', b""), False),
+        ("{by: [PID-3.1, PID-3.4]}", HL7, RAW, RAW.replace(b"7^^^RGH", b"7R^^^GH"), False),
+        ("{by: birthDate, window: 1h}", FHIR, PATIENT, PATIENT.replace(b"ANN", b"EVE"), True),
+        ("{ignore: name.family}", FHIR, PATIENT, PATIENT.replace(b"SMITH", b"SMYTH"), True),
+        ("{by: /a}", Json(), b'{"a": {"b": 1}}', b'{"a": {"b": 2}}', False),
+        ("{by: /a}", Json(), b'{"a": 1}', b'{"a": "1"}', True),
+        ("{ignore: /at}", Json(), b'{"a":1,"at":5}', b'{"a":1,"at":6}', True),
+    ],
+)
+def test_duplicate_knows_a_message(settings, form, first, second, same):
+    check, one, two = build(f"duplicate: {settings}", form), scope(form, first), scope(form, second)
+    assert check(one) is None and check(two) is None
+    assert (one.once[0].digest == two.once[0].digest) is same
+    assert bytes(one.msg) == first
+    if "by" in settings and form is HL7:
+        absent = scope(form, RAW.partition(b"PID")[0])
+        assert check(absent) is None and absent.once == ()
 
 
 def test_sample():

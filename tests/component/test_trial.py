@@ -283,3 +283,16 @@ def looked_up(tmp_path, lookups, ref, expect):
     assert configuration.errors == []
     (outcome,) = Runner(configuration).run(tmp_path / "case.yaml")
     return outcome.wrong
+
+
+def test_what_came_before_in_the_test_is_a_duplicate(folder):
+    text = CONFIG.replace("    filters:\n", "    filters:\n      - duplicate: {by: MSH-10}\n", 1)
+    assert "duplicate" in text
+    (folder / "channels.yaml").write_text(text)
+    one = "      - message: |\n          MSH|^~\\&|A|B|||20260101||ADT^A08|1|P|2.5\n          PID|||7||Keller|||F\n"
+    first, again = f"{one}        expect: {{ack: AA}}\n", f"{one}        expect: {{filtered: duplicate}}\n"
+    tests = f"channel: adt\nname: twice\nmessages:\n{first}{again}"
+    (folder / "tests" / "t.yaml").write_text(tests)
+    for _ in range(2):  # the next run remembers nothing of this one
+        (outcome,) = Runner(load(folder / "channels.yaml", {})).run(folder / "tests" / "t.yaml")
+        assert outcome.wrong == []

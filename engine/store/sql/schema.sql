@@ -20,7 +20,7 @@ CREATE TABLE message (
   mrn INTEGER,                           -- blind index
   visit INTEGER,                         -- blind index
   parent_id INTEGER,                     -- replay of that message
-  flags INTEGER NOT NULL DEFAULT 0,      -- 1: control id was used before with other bytes
+  flags INTEGER NOT NULL DEFAULT 0,      -- 1: control id was used before with other bytes; 8: part of `parent_id`
   attempts INTEGER NOT NULL DEFAULT 0,   -- starts of the engine that found it unrouted
   reason TEXT,                           -- why a filter stopped it
   error_code TEXT,
@@ -67,6 +67,15 @@ CREATE TABLE body (
   id INTEGER PRIMARY KEY,
   data BLOB NOT NULL
 );
+
+-- What `duplicate` filters let pass: keyed digests, and the message that passed last.
+CREATE TABLE seen (
+  digest BLOB PRIMARY KEY,
+  message_id INTEGER NOT NULL,
+  at INTEGER NOT NULL,                   -- when that message was received
+  until INTEGER NOT NULL                 -- needed no more after this
+) WITHOUT ROWID;
+CREATE INDEX seen_until ON seen (until);
 
 -- Compression dictionaries, encrypted as they are made of message content.
 CREATE TABLE dictionary (
