@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 
 from destinations.mllp import MllpClient, endpoint
 from engine.errors import ConfigError, HL7Error
+from engine.hl7 import findings
 from engine.hl7.peek import Header
 from engine.spec.options import AckLevel, ChannelOptions
 from engine.states import DeliveryState, MessageState
@@ -183,11 +184,17 @@ def wanted(condition: str, *, good: bool) -> bool:
 
 
 def problem(code: str | None, text: str | None, place: str | None) -> HL7Error:
-    """The ERR segment of an AE: our own words, no data."""
-    return HL7Error(
+    """The ERR segments of an AE: our own words, no data. What `validate` found has one for each finding."""
+    error = HL7Error(
         text or "the message could not be processed",
         code=code or "",
         where=(place or "").rpartition(": ")[2],  # the HL7 position, when the step told one
         ack="AE",
         condition="207",
     )
+    if code == "validate.failed":
+        error.each = tuple(
+            HL7Error(str(one), code=code, where=one.where, ack="AE", condition=one.condition)
+            for one in findings.read(text or "")
+        )
+    return error

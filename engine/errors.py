@@ -33,10 +33,12 @@ class ConfigError(IsthmusError):
 class HL7Error(IsthmusError):
     """Bytes that are not the HL7 that was expected: `where` is a position like `MSH-9`.
 
-    `ack` and `condition` are what an answer must carry: MSA-1 (HL7 table 0008) and ERR-3 (table 0357).
+    `ack` and `condition` are what an answer must carry: MSA-1 (HL7 table 0008) and ERR-3 (table 0357). `each`: what
+    it consists of, when the answer is to name several places.
     """
 
     code = "hl7"
+    each: "tuple[HL7Error, ...]" = ()
 
     def __init__(
         self,

@@ -31,6 +31,10 @@ def command(words: tuple[str, ...], version: str) -> None:
     Example: isthmus explain PID-3.4 PID.patient_name ADT^A08 0001 odoo.validation
     """
     wrong = False
+    if version not in names.versions():
+        click.echo(
+            f"There are no tables of HL7 {version}: those of {names.nearest(version)} answer.", err=True
+        )
     for word in words:
         try:
             explain(word, version)

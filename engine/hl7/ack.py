@@ -116,7 +116,10 @@ def build(
     problem = error or HL7Error(text or "the message was not accepted", ack=code)
     if version < (2, 7):
         lines += form.field + _plain(text or problem.what, given, 80)
-    return _encode(f"{lines}\r{_err(problem, version, given)}\r", header)
+    errors = [_err(one, version, given) for one in problem.each or (problem,)]
+    if version < (2, 5):  # one ERR segment, whose ERR-1 repeats
+        errors = ["ERR" + given.field + given.repetition.join(one[4:] for one in errors)]
+    return _encode("\r".join((lines, *errors, "")), header)
 
 
 class _Form(NamedTuple):

@@ -115,6 +115,10 @@ class BuildContext:
     files: Files = field(default_factory=Files)  # reads files so that the version covers them
     cache: dict[str, Any] = field(default_factory=dict)  # what is made once a channel: its Jinja environment
 
+    def at(self, *setting: str | int) -> str:
+        """Where a setting is written (file:line:column), for an error of it; "" when nobody knows."""
+        return str(self.place(setting)) if self.place is not None else ""
+
     def file(self, path: Path | str, *setting: str | int) -> Path:
         """A path of a setting: it is relative to the file in which the setting is written."""
         base = Path(self.place(setting).file).parent if self.place is not None else self.base

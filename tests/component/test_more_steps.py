@@ -107,6 +107,8 @@ def test_bad_settings_are_refused(text):
         ("duplicate: {ignore: ['/a[']}", Xml(), "XPath"),
         ("validate: {version: '9.9'}", HL7, "9.9"),
         ("validate: {version: R3}", FHIR, "R4B"),
+        ("validate: {level: tables}", FHIR, "HL7 v2"),
+        ("validate: {profile: nowhere.xml}", HL7, "No such file"),
         ("validate: {}", Json(), "no standard"),
         ("sender: {facility: RGH}", FHIR, "HL7 v2"),
     ],
@@ -309,6 +311,10 @@ def test_validate():
         "validate: {on_problem: warn, ignore: [PV1-2, EVN]}", raw=RAW.replace(b"PV1|1|I", b"PV1|1|")
     )
     assert not any(item.startswith("PV1-2") for item in found.vars["problems"])
+    raw = RAW.replace(b"PV1|1|I", b"PV1|1|").replace(b"|F|", b"|Q|")
+    with pytest.raises(StepError, match="PV1-2 is required and missing; PID-8 has a value") as caught:
+        run("validate: {level: tables, ignore: [EVN, NK1, PID-3, PID-11, PID-13]}", raw=raw)
+    assert caught.value.where == "PV1-2, PID-8"
     run("validate: {}", FHIR, PATIENT)
     bad = PATIENT.replace(b'"active":true', f'"active":"{SECRET}"'.encode())
     for version in ("R4B", "R5"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from engine_process import Client, EngineProcess, adt, until, verdict
+from engine_process import Client, EngineProcess, adt, fields, until, verdict
 
 CONFIG = """
 connections:
@@ -26,6 +26,10 @@ channels:
     ack_deadline: 0.5
     listener: {mllp: {port: 0}}
     destinations: {odoo: {odoo: {connection: nowhere, template: patient}}}
+  checked:
+    ack: routed
+    listener: {mllp: {port: 0}}
+    transformers: [{validate: {level: tables}}]
   enhanced:
     ack_mode: enhanced
     ack: delivered
@@ -37,7 +41,7 @@ channels:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
     process = EngineProcess(tmp_path_factory.mktemp("answers"), CONFIG)
-    process.start(4)
+    process.start(5)
     yield process
     assert process.terminate() == 0
     assert not process.faults
@@ -62,6 +66,19 @@ def test_routed_says_whether_the_steps_went_through(engine):
     refused = verdict(engine.send(adt("R2", patient=""), "routed"))
     assert refused == ("AE", "R2", "PID^1^3^1", "207", "patient.no_identifier")
     assert verdict(engine.send(adt("R3").replace(b"ADT^A04", b"ORU^R01"), "routed"))[0] == "AA"  # filtered
+
+
+def test_a_failed_check_is_answered_with_a_place_for_each_finding(engine):
+    raw = adt("V1").replace(b"|F\r", b"|Q\r")
+    errors = [
+        (one[2], one[3].split("^")[0], one[5].split("^")[0])
+        for one in fields(engine.send(raw, "checked"), b"ERR")
+    ]
+    assert errors == [("PV1^1", "100", "validate.failed"), ("PID^1^8^1", "103", "validate.failed")]
+    raw = raw.replace(b"|V1|P|2.5.1", b"|V2|P|2.4")
+    ((_, places),) = fields(engine.send(raw, "checked"), b"ERR")
+    assert [one.split("&")[0] for one in places.split("~")] == ["PV1^1^^100", "PID^1^8^103"]
+    assert verdict(engine.send(adt("V3", more="PV1|1|I\r"), "checked"))[0] == "AA"
 
 
 def test_delivered_says_what_odoo_said(engine):

@@ -38,3 +38,12 @@ def test_a_judgement_can_be_allowed_and_a_fault_cannot(tmp_path):
     assert codes(tmp_path, f"{HEAD}{wrong} # {allow}\n") == ["expression.filter"]
     assert codes(tmp_path, f"{HEAD}      # {allow}\n{wrong}\n") == ["expression.filter"]
     assert codes(tmp_path, f"{HEAD}{wrong} # lint: allow odoo.type\n") == ["hl7.field", "expression.filter"]
+
+
+def test_a_version_and_a_profile_that_are_none_are_told_at_their_place(tmp_path):
+    steps = "      - validate: {version: '9.9'}\n      - validate: {profile: a.xml}\n      - validate: {profile: b}\n"
+    (tmp_path / "a.xml").write_text("<HL7v2xConformanceProfile/>", "utf-8")
+    file = tmp_path / "channels.yaml"
+    file.write_text(HEAD + steps, "utf-8")
+    found = [(one.mark.line, one.mark.column, one.code) for one in check(load(file, {}))]
+    assert found == [(5, 29, "validate.version"), (6, 29, "validate.profile"), (7, 29, "validate.profile")]
