@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from channels.pipeline import Pipeline, Route, Step
 from destinations.base import Destination
 from engine.errors import ConfigError, IsthmusError
+from engine.fhirserver.connection import FhirConnection
 from engine.formats.base import Format
 from engine.lookup.http import HttpConnection
 from engine.lookup.sql import SqlConnection
@@ -28,7 +29,12 @@ from engine.spec.document import Where
 from engine.spec.files import absolute
 from transforms.canonical.from_hl7 import interpreter
 
-CONNECTIONS: dict[str, Any] = {"odoo": OdooConnection, "sql": SqlConnection, "http": HttpConnection}
+CONNECTIONS: dict[str, Any] = {
+    "odoo": OdooConnection,
+    "fhir": FhirConnection,
+    "sql": SqlConnection,
+    "http": HttpConnection,
+}
 """Kinds of connections: what stands below a name in `connections:`."""
 
 
@@ -154,7 +160,11 @@ class Builder:
             known = ", ".join(CONNECTIONS)
             raise self._error(where, f"a connection is one type with its settings below it (types: {known})")
         ((kind, settings),) = body.items()
-        return self._at((*where, kind), lambda: CONNECTIONS[kind].model_validate(settings or {}))
+        folder = Path(self.configuration.document.mark(where).file).parent
+        return self._at(
+            (*where, kind),
+            lambda: CONNECTIONS[kind].model_validate(settings or {}, context={"folder": folder}),
+        )
 
     def _at(self, where: tuple[str | int, ...], make: Callable[[], Any]) -> Any:
         """Run `make`; an error of it tells the place in the file."""

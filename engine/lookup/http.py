@@ -21,16 +21,13 @@ from urllib.parse import urlencode
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, gatherResults
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
-from twisted.web.http_headers import Headers
+from twisted.internet.defer import DeferredSemaphore, gatherResults
 
 from engine.errors import IsthmusError
 from engine.formats.json import compile as pointer
 from engine.formats.tree import MISSING, find
 from engine.spec.lookups import Fetch, Key, LookupDown
+from engine.webclient import Lost, WebClient
 
 LIMIT = 1 << 20
 WAIT = frozenset({401, 403, 408, 429})
@@ -59,30 +56,25 @@ class HttpConnection(BaseModel):
     def fetcher(self, query: Any, reactor: Any, data_dir: Path | None) -> Fetch:
         """What asks for each key of a batch."""
         names, steps = list(query.match), pointer(query.pointer) if query.pointer else ()
-        agent: Any = None
+        web: Any = None
         slots = DeferredSemaphore(self.connections)
-        headers = {"Accept": ["application/json"], "User-Agent": ["isthmus"]}
+        headers = {"Accept": "application/json", "User-Agent": "isthmus"}
         if self.token is not None:
-            headers["Authorization"] = [f"Bearer {self.token.get_secret_value()}"]
+            headers["Authorization"] = f"Bearer {self.token.get_secret_value()}"
 
         async def one(key: Key) -> Any:
             asked = urlencode(dict(zip(names, map(str, key), strict=True)))
-            url = f"{self.url}{query.resource}?{asked}".encode("ascii")
-            sent: Deferred[Any] = agent.request(b"GET", url, Headers(headers))
-            sent.addCallback(_body)
-            sent.addTimeout(self.timeout, reactor)
+            url = f"{self.url}{query.resource}?{asked}"
             try:
-                status, body = await sent
-            except Exception as error:
-                raise LookupDown(f"the service gave no answer ({type(error).__name__})") from None
-            return _judge(status, body, steps)
+                found = await web.request("GET", url, headers)
+            except Lost as error:
+                raise LookupDown(f"the service gave no answer ({error.kind})") from None
+            return _judge(found.status, found.body, steps)
 
         async def fetch(keys: list[Key]) -> dict[Key, Any]:
-            nonlocal agent
-            if agent is None:
-                agent = Agent(
-                    reactor, connectTimeout=self.timeout, pool=HTTPConnectionPool(reactor, persistent=False)
-                )
+            nonlocal web
+            if web is None:
+                web = WebClient(reactor, self.timeout, LIMIT)
             asked = [slots.run(one, key) for key in keys]
             try:
                 found = await gatherResults(asked, consumeErrors=True)
@@ -110,37 +102,3 @@ def _judge(status: int, body: bytes, steps: tuple[Any, ...]) -> Any:
     except orjson.JSONDecodeError:
         raise IsthmusError("the answer is not JSON", code="lookup.answer", todo="check `resource`") from None
     return found[0] if found and found[0] is not MISSING else None
-
-
-class _Collector(Protocol):
-    def __init__(self, done: Deferred[bytes]) -> None:
-        self.done = done
-        self.parts: list[bytes] = []
-        self.size = 0
-
-    def dataReceived(self, data: bytes) -> None:
-        self.size += len(data)
-        self.parts.append(data)
-        if self.size > LIMIT:
-            self.drop()
-
-    def drop(self) -> None:
-        """Close the connection: nobody wants the rest."""
-        transport: Any = self.transport
-        if transport is not None:
-            transport.loseConnection()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.done.called:
-            return
-        if reason.check(ResponseDone) and self.size <= LIMIT:
-            self.done.callback(b"".join(self.parts))
-        else:
-            self.done.errback(Failure(CancelledError()))
-
-
-def _body(response: Any) -> Deferred[tuple[int, bytes]]:
-    done: Deferred[bytes] = Deferred(lambda _: collector.drop())
-    collector = _Collector(done)
-    response.deliverBody(collector)
-    return done.addCallback(lambda data: (response.code, data))

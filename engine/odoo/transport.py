@@ -20,24 +20,16 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from OpenSSL import SSL
-from twisted.internet import defer, error
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Protocol as WireProtocol
-from twisted.internet.protocol import connectionDone
-from twisted.internet.ssl import VerificationError
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, ResponseFailed
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IBodyProducer
-from zope.interface import implementer
 
+from engine import webclient
 from engine.odoo.errors import OdooError
 from engine.states import Result
+from engine.webclient import WebClient
 
 Answer = tuple[int, Mapping[str, str], bytes]
 LIMIT = 256 * 1024 * 1024
-CONNECT_TIMEOUT = 10.0
 
 
 class Transport(Protocol):
@@ -45,59 +37,6 @@ class Transport(Protocol):
 
     def request(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Deferred[Answer]:
         """Send it once; never sends again by itself."""
-
-
-@implementer(IBodyProducer)
-class _Body:
-    """Bytes of known length: Twisted then sends Content-Length instead of chunks."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.length = len(data)
-
-    def startProducing(self, consumer: Any) -> Deferred[None]:
-        consumer.write(self.data)
-        return defer.succeed(None)
-
-    def pauseProducing(self) -> None:
-        """All is written at once."""
-
-    def resumeProducing(self) -> None:
-        """All is written at once."""
-
-    def stopProducing(self) -> None:
-        """All is written at once."""
-
-
-class _Collector(WireProtocol):
-    """Gathers a response body up to LIMIT; a body that ends early is an error, not a short body."""
-
-    def __init__(self, done: Deferred[bytes]) -> None:
-        self.done = done
-        self.parts: list[bytes] = []
-        self.size = 0
-
-    def dataReceived(self, data: bytes) -> None:
-        self.size += len(data)
-        if self.size <= LIMIT:
-            self.parts.append(data)
-        else:
-            self.parts = []
-            self.drop()
-
-    def drop(self) -> None:
-        """Close the connection: nobody wants the rest."""
-        transport: Any = self.transport
-        if transport is not None:
-            transport.loseConnection()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.done.called:
-            return
-        if reason.check(ResponseDone) and self.size <= LIMIT:
-            self.done.callback(b"".join(self.parts))
-        else:
-            self.done.errback(reason if self.size <= LIMIT else Failure(ValueError("answer too large")))
 
 
 class HttpTransport:
@@ -113,74 +52,50 @@ class HttpTransport:
                 todo="write it as https://host or http://host:8069",
             )
         self._base = url.rstrip("/")
-        self._reactor = reactor
-        self._timeout = timeout
-        extra = {"contextFactory": context_factory} if context_factory is not None else {}
-        self._agent = Agent(
-            reactor,
-            connectTimeout=min(CONNECT_TIMEOUT, timeout),
-            pool=HTTPConnectionPool(reactor, persistent=False),
-            **extra,
-        )
+        self._web = WebClient(reactor, timeout, LIMIT, context_factory)
 
     def request(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Deferred[Answer]:
         """Send it once."""
-        raw = Headers({name: [value] for name, value in headers.items()})
-        producer: Any = _Body(body) if body else None
-        sent: Deferred[Any] = self._agent.request(
-            method.encode("ascii"), (self._base + path).encode("ascii"), raw, producer
-        )
-        sent.addCallback(self._collect)
-        sent.addTimeout(self._timeout, self._reactor)
+        sent: Deferred[Any] = self._web.request(method, self._base + path, headers, body)
         return sent.addErrback(lambda failure: Failure(lost(failure)))
 
-    @staticmethod
-    def _collect(response: Any) -> Deferred[Answer]:
-        names = {
-            name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
-            for name, values in response.headers.getAllRawHeaders()
-        }
-        body: Deferred[bytes] = Deferred(lambda _: collector.drop())  # cancelled: the time is over
-        collector = _Collector(body)
-        response.deliverBody(collector)
-        return body.addCallback(lambda data: (response.code, names, data))
+
+_LOST = {
+    "tls": (
+        "the TLS certificate of the Odoo server is not trusted",
+        Result.CONFIG,
+        "odoo.tls",
+        "check the host name in the URL and the certificate authority",
+    ),
+    "unreachable": (
+        "Odoo cannot be reached",
+        Result.RETRY,
+        "odoo.unreachable",
+        "check that Odoo runs and that the URL is right",
+    ),
+    "timeout": (
+        "Odoo gave no answer in time; what was asked may still be done",
+        Result.UNKNOWN,
+        "odoo.timeout",
+        "it is sent again unchanged; more workers or smaller batches make it rarer",
+    ),
+}
+_DISCONNECTED = (
+    "the connection to Odoo was lost before it answered",
+    Result.UNKNOWN,
+    "odoo.disconnected",
+    "it is sent again unchanged; the log of Odoo tells why a worker ended",
+)
 
 
 def lost(failure: Failure) -> OdooError:
     """The OdooError for a request that got no answer."""
-    found = failure.value
-    if isinstance(found, OdooError):
-        return found
-    reasons: list[Any] = [found]
-    if isinstance(found, ResponseFailed):  # ResponseNeverReceived is one
-        reasons += [reason.value for reason in found.reasons]
-    if any(isinstance(reason, (SSL.Error, VerificationError)) for reason in reasons):
-        return OdooError(
-            "the TLS certificate of the Odoo server is not trusted",
-            result=Result.CONFIG,
-            code="odoo.tls",
-            todo="check the host name in the URL and the certificate authority",
-        )
-    if isinstance(found, (error.ConnectError, error.DNSLookupError)):
-        return OdooError(
-            f"Odoo cannot be reached ({type(found).__name__})",
-            result=Result.RETRY,
-            code="odoo.unreachable",
-            todo="check that Odoo runs and that the URL is right",
-        )
-    if any(isinstance(reason, (defer.TimeoutError, defer.CancelledError)) for reason in reasons):
-        return OdooError(
-            "Odoo gave no answer in time; what was asked may still be done",
-            result=Result.UNKNOWN,
-            code="odoo.timeout",
-            todo="it is sent again unchanged; more workers or smaller batches make it rarer",
-        )
-    return OdooError(
-        f"the connection to Odoo was lost before it answered ({type(found).__name__})",
-        result=Result.UNKNOWN,
-        code="odoo.disconnected",
-        todo="it is sent again unchanged; the log of Odoo tells why a worker ended",
-    )
+    if isinstance(failure.value, OdooError):
+        return failure.value
+    found = webclient.lost(failure)
+    what, result, code, todo = _LOST.get(found.how, _DISCONNECTED)
+    told = what if found.how in ("tls", "timeout") else f"{what} ({found.kind})"
+    return OdooError(told, result=result, code=code, todo=todo)
 
 
 class SandboxTransport:
