@@ -97,8 +97,16 @@ class SmartBackend(_Model):
         return jwt.encode(header, claims, key, algorithms=[alg])
 
 
+def _or_none(schema: dict[str, Any]) -> None:
+    mapping = dict(schema)
+    schema.clear()
+    schema["anyOf"] = [{"enum": ["none"]}, mapping]
+
+
 class Auth(_Model):
-    """One of them, or none."""
+    """One of them, or `none`."""
+
+    model_config = ConfigDict(json_schema_extra=_or_none)
 
     basic: Basic | None = Field(default=None, description="User and password.")
     bearer: SecretStr | None = Field(

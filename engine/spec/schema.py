@@ -203,7 +203,7 @@ def _for_editors(node: Schema) -> Schema:
     if kinds & {"integer", "number", "boolean"} or bounded:
         outer = {key: node.pop(key) for key in ANNOTATIONS if key in node}
         forms = [node, {"$ref": "#/$defs/variable"}]
-        if outer and node.get("writeOnly"):
+        if node.get("writeOnly"):
             forms.append({"$ref": "#/$defs/secret"})
         return {**outer, "anyOf": forms}
     return node
