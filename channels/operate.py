@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import structlog
 from twisted.internet.defer import inlineCallbacks
 
@@ -18,7 +19,7 @@ from channels.jobs import JobRunner
 from channels.route import Arrived
 from engine.errors import IsthmusError
 from engine.model import Meta
-from engine.store import commands
+from engine.store import commands, operate
 from engine.store.standing import keys_of, unrouted_of
 from engine.store.tx import Tx
 from engine.store.writer import Writer
@@ -48,6 +49,7 @@ class Operator:
         self._recover = True  # commands that a dead engine had taken are taken again, once
         self._verbs: dict[str, Callable[[commands.Command], Any]] = {
             "channel": self._channel,
+            "edit": self._edit,
         }
 
     def register(self, verb: str, act: Callable[[dict[str, Any]], Any]) -> None:
@@ -149,3 +151,29 @@ class Operator:
             )
         yield getattr(channel, act)()
         return {"channel": name, "state": channel.state}
+
+    @inlineCallbacks
+    def _edit(self, command: commands.Command) -> Any:
+        """An edited copy of a message, as a message of its own. Made once: it ends the command with it."""
+        parent, note = command.args["id"], command.args.get("note", "")
+        raw = commands.unseal(self.reader, str(parent), command.args["sealed"])
+        name = (keys_of(self.reader, [parent]).get(parent) or ("",))[0]
+        channel = self.channels.get(name)
+        if channel is None:
+            raise IsthmusError(f"there is no running channel {name!r}", code="channel.unknown")
+        new = channel.intake.row(raw)
+
+        def work(tx: Tx) -> operate.Replayed | None:
+            made = operate.edit(tx, parent, msgspec.structs.replace(new), command.actor, note)
+            if made is not None:
+                commands.finish(tx, command.id, {"id": made.new, "parent": parent})
+            return made
+
+        made = yield self.writer.run(work)
+        if made is None:
+            raise IsthmusError(
+                f"message {parent} cannot be edited: it is not routed yet, or its content is not kept",
+                code="message.edit",
+            )
+        self._changed("replay", [made])
+        return {"id": made.new, "parent": parent}

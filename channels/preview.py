@@ -18,7 +18,7 @@ import msgspec
 from channels.build import Builder
 from channels.once import decide
 from channels.pipeline import Pipeline
-from engine.errors import DeliveryError
+from engine.errors import DeliveryError, HL7Error
 from engine.model import Meta, Operation
 from engine.spec.channel import Configuration
 from engine.states import MessageState, Result
@@ -92,6 +92,18 @@ class Previewer:
             why = "its content is not kept, so it cannot be replayed"
             return [Effect(message_id, meta.channel, "", MessageState.ERROR, why)]
         return await self.message(content, meta)
+
+    async def edited(self, raw: bytes, old: Meta) -> list[Effect]:
+        """The effects of an edited copy of a stored message."""
+        pipeline = self._pipeline(old.channel)
+        try:
+            new = pipeline.meta(raw, old.received_at, old.peer) if pipeline else old
+        except HL7Error as error:
+            why = f"{error} [{error.code}]"
+            return [Effect(old.id, old.channel, "", MessageState.ERROR, why)]
+        return await self.message(
+            raw, Meta(old.id, old.channel, old.received_at, new.control_id, new.type, new.sender, old.peer)
+        )
 
     async def message(self, raw: bytes, meta: Meta) -> list[Effect]:
         """The effects of one message on its way through today's channel."""

@@ -183,6 +183,15 @@ class Intake:
             row.ack, row.ack_code = self.acknowledge(header, code, error), code
         return Taken(incoming, header, row, error)
 
+    def row(self, raw: bytes) -> messages.NewMessage:
+        """What these bytes would be stored as: an edited copy of a message. Raises HL7Error when it is unreadable."""
+        taken = self._take(raw, Incoming(raw, "", self.now()), None)
+        if taken.error is not None:
+            raise taken.error
+        row = taken.row
+        row.state, row.ack, row.ack_code, row.config_version = MessageState.RECEIVED.value, None, None, None
+        return row
+
     def _accepts(self, header: Header | None) -> bool:
         """Enhanced mode: the first answer is an accept acknowledgement."""
         enhanced = self.answers is not None and self.answers.enhanced

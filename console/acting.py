@@ -77,9 +77,16 @@ class Desk:
             raise Refused(404, "channel.unknown", "there is no such channel")
         return self.command("channel", {"name": name, "act": act}, f"channel.{act}", name)
 
-    def command(self, verb: str, args: dict[str, Any], action: str, object: str) -> dict[str, Any]:
-        """Ask the engine for something and wait for its answer."""
-        number = self.audited(action, object, lambda tx: commands.add(tx, self.identity.name, verb, args))
+    def command(
+        self, verb: str, args: dict[str, Any], action: str, object: str, detail: str = "", sealed: bytes = b""
+    ) -> dict[str, Any]:
+        """Ask the engine for something and wait for its answer. `sealed` is patient data about the object."""
+
+        def ask(tx: Tx) -> int:
+            secret = {"sealed": commands.seal(tx, object, sealed)} if sealed else {}
+            return commands.add(tx, self.identity.name, verb, args | secret)
+
+        number = self.audited(action, object, ask, detail)
         until = time.monotonic() + COMMAND_WAIT
         while time.monotonic() < until:
             with self.stores.reading() as tx:

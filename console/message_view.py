@@ -15,6 +15,7 @@ from engine.errors import HL7Error
 from engine.hl7 import names
 from engine.hl7.er7 import Message
 from engine.store import search
+from engine.store.messages import EDITED, PART
 from engine.store.tx import Tx
 
 PARTS = 400  # fields of a tree, at most
@@ -61,6 +62,7 @@ class MessageView(msgspec.Struct):
     ack: str | None
     config_version: str | None
     parent_id: int | None
+    lineage: str  # what it is of its parent: replay, edited copy, part
     children: list[int]
     error_code: str | None
     error_text: str | None
@@ -93,7 +95,8 @@ def view(tx: Tx, message_id: int, reveal: bool) -> MessageView | None:
     return MessageView(
         **fields
         | {
-            "revealed": reveal, "has_content": shown["raw"] is not None, "deliveries": deliveries,
+            "lineage": lineage(shown["parent_id"], shown["flags"]), "revealed": reveal,
+            "has_content": shown["raw"] is not None, "deliveries": deliveries,
             "timeline": _timeline(shown), "bodies": [body for body in bodies if body.text],
             "tree": tree(shown["raw"], reveal),
         }
@@ -140,6 +143,13 @@ def _timeline(shown: dict[str, Any]) -> list[Moment]:
             )
         )
     return sorted(moments, key=lambda moment: moment.at or 2**62)
+
+
+def lineage(parent_id: int | None, flags: int) -> str:
+    """What a message is of its parent."""
+    if parent_id is None:
+        return ""
+    return "edited copy" if flags & EDITED else "part" if flags & PART else "replay"
 
 
 def _code(code: str | None) -> str:

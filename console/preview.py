@@ -72,6 +72,12 @@ def preview(config: Path, data: Path, act: Act, ids: list[int], reveal: bool) ->
     return Preview(len(ids), len(some), reveal, [_effect(one, reveal) for one in told])
 
 
+def edited(config: Path, data: Path, message_id: int, content: bytes, reveal: bool) -> list[Foreseen]:
+    """The effects of an edited copy of a message, which is told to the command line on its standard input."""
+    arguments = ["messages", "edit", "--dry-run", "--json", "--config", str(config), "--data", str(data)]
+    return [_effect(one, reveal) for one in _asked([*arguments, str(message_id), "-"], content)]
+
+
 def _arguments(config: Path, data: Path, act: Act, ids: list[int]) -> list[str]:
     only = act.query.only if act.verb == "resend" else {}
     names = {"destination": "--destination", "state": "--delivery", "code": "--code", "cause": "--cause"}
@@ -82,13 +88,14 @@ def _arguments(config: Path, data: Path, act: Act, ids: list[int]) -> list[str]:
     ]  # fmt: skip
 
 
-def _asked(arguments: list[str]) -> list[dict[str, Any]]:
+def _asked(arguments: list[str], content: bytes = b"") -> list[dict[str, Any]]:
     if not TOGETHER.acquire(timeout=LONGEST):
         raise Refused(503, "preview.busy", "others are looking ahead now", "try again in a minute")
     try:
         done = subprocess.run(  # noqa: S603 (our own program; numbers and checked words)
-            [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, timeout=LONGEST, check=False
-        )
+            [sys.executable, "-c", PROGRAM, *arguments], input=content, capture_output=True, timeout=LONGEST,
+            check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise Refused(
             504,

@@ -59,6 +59,7 @@ class Need:
 Viewer = Annotated[Identity, Depends(Need(Role.VIEWER))]
 Revealer = Annotated[Identity, Depends(Need(Role.VIEWER, reveal=True))]
 Operator = Annotated[Identity, Depends(Need(Role.OPERATOR))]
+Editor = Annotated[Identity, Depends(Need(Role.OPERATOR, reveal=True))]
 Analyst = Annotated[Identity, Depends(Need(Role.ANALYST))]
 Admin = Annotated[Identity, Depends(Need(Role.ADMIN))]
 

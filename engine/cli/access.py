@@ -57,8 +57,8 @@ def running(tx: Tx, now: Micros) -> bool:
     return commands.beating(commands.engine_status(tx), now)
 
 
-def ask(data: Path, verb: str, args: dict[str, Any]) -> dict[str, Any]:
-    """Ask the running engine for something that only it can do."""
+def ask(data: Path, verb: str, args: dict[str, Any], sealed: bytes = b"") -> dict[str, Any]:
+    """Ask the running engine for something that only it can do. `sealed`: patient data about message `args["id"]`."""
     with reading(data) as tx:
         if not running(tx, time.time_ns() // 1000):
             raise StoreError(
@@ -66,12 +66,14 @@ def ask(data: Path, verb: str, args: dict[str, Any]) -> dict[str, Any]:
                 code="engine.absent",
                 todo="Start it with `isthmus run`.",
             )
-    return _through_engine(data, verb, args)
+    return _through_engine(data, verb, args, sealed)
 
 
-def _through_engine(data: Path, verb: str, args: dict[str, Any]) -> dict[str, Any]:
+def _through_engine(data: Path, verb: str, args: dict[str, Any], sealed: bytes) -> dict[str, Any]:
     store = open_store(data, open_keyring(data), mode="client")
     try:
+        if sealed:
+            args = {**args, "sealed": commands.seal(store.reader, str(args["id"]), sealed)}
         number = store.writer.call(lambda tx: commands.add(tx, actor(), verb, args))
         until = time.monotonic() + WAIT
         while time.monotonic() < until:

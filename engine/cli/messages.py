@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from engine.cli import access
+from engine.cli import access, edit
 from engine.cli.bulk import act
 from engine.cli.export import as_text, write
 from engine.cli.foresee import foresee
@@ -83,6 +83,9 @@ def errors(channel: str | None, data: Path, as_json: bool) -> None:
         click.echo(msgspec.json.encode(groups).decode())
     else:
         error_table(groups)
+
+
+command.add_command(edit.command)
 
 
 def bulk_options(function: Callable[..., Any]) -> Callable[..., Any]:

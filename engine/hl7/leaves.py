@@ -27,10 +27,11 @@ def leaves(message: Message) -> Iterator[tuple[str, str]]:
         seen[name] += 1
         start = f"{name}[{seen[name]}]" if total[name] > 1 else name
         for number in range(3 if name in HEADERS else 1, len(segment.fields)):
-            yield from _field(segment, f"{start}-{number}", number)
+            yield from field(segment, f"{start}-{number}", number)
 
 
-def _field(segment: Segment, path: str, number: int) -> Iterator[tuple[str, str]]:
+def field(segment: Segment, path: str, number: int) -> Iterator[tuple[str, str]]:
+    """The same of one field; `path` is how it is called."""
     given = segment.wording.delimiters
     texts = segment.texts(number)
     for count, text in enumerate(texts, 1):

@@ -1,11 +1,13 @@
 """Commands: what console and CLI ask of the engine, written to the store so that every act is audited.
 
 Guarantees: a command is taken by one node once, in order; its outcome is kept with who asked for it.
-A command that was taken by an engine that died is taken again by the next one (verbs are idempotent).
+A command that was taken by an engine that died is taken again by the next one (verbs are idempotent, or finish it in
+the transaction that acts). Arguments hold no patient data: what must hold some is sealed, and forgotten at the end.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 from typing import Any
 
@@ -63,10 +65,26 @@ def finish(tx: Tx, command_id: int, result: Any = None, error: str = "") -> bool
     """Write the outcome; False when the command was not taken. `error` holds no patient data."""
     content = orjson.dumps({"error": error} if error else result).decode()
     changed = tx.execute(
-        "UPDATE command SET state = ?, finished_at = ?, result = ? WHERE id = ? AND state = 'taken'",
+        "UPDATE command SET state = ?, finished_at = ?, result = ?, args = json_remove(args, '$.sealed')"
+        " WHERE id = ? AND state = 'taken'",
         ("failed" if error else "done", tx.now(), content, command_id),
     ).rowcount
     return changed == 1
+
+
+def seal(tx: Tx, object: str, data: bytes) -> str:
+    """Patient data for the argument `sealed` of a command about `object`: encrypted, whatever bodies are."""
+    keys = tx.codec.keys
+    key_id = keys.current
+    sealed = keys.encrypt(data, f"command {key_id} {object}".encode())
+    return f"{key_id}:{base64.b64encode(sealed).decode()}"
+
+
+def unseal(tx: Tx, object: str, sealed: str) -> bytes:
+    """What `seal` was given. StoreError when it was changed, or is about another object."""
+    number, _, text = sealed.partition(":")
+    key_id = int(number)
+    return tx.codec.keys.decrypt(key_id, base64.b64decode(text), f"command {key_id} {object}".encode())
 
 
 def get(tx: Tx, command_id: int) -> Command | None:

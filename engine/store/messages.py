@@ -27,6 +27,8 @@ BAD_FRAME = 2
 """Flag: refused for its framing, so the same bytes in a good frame are another message."""
 PART = 8
 """Flag: made of another message (`parent_id`) by a step, not its replay."""
+EDITED = 16
+"""Flag: an edited copy of its parent."""
 REUSED_CODE = "duplicate.control_id"
 DEFAULT_WINDOW: Micros = 7 * 86_400_000_000
 """How long a control id is remembered: a week, in microseconds."""

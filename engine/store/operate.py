@@ -1,7 +1,7 @@
-"""What operators do to stored messages: replay, resend, discard; each act leaves an event with its actor.
+"""What operators do to stored messages: replay, edit, resend, discard; each act leaves an event with its actor.
 
-Guarantees: a replay is a new message (`parent_id`), and what was received stays as it is; a resend sends the
-stored payload again, so its record key makes it the same record; a delivery that is being sent meanwhile is
+Guarantees: a replay, edited or not, is a new message (`parent_id`), and what was received stays as it is; a resend
+sends the stored payload again, so its record key makes it the same record; a delivery that is being sent meanwhile is
 decided by whoever commits first. Thousands are done in batches (engine.store.jobs).
 Refuses: to replay or resend a message whose content is not kept (`contentless` names them), to discard what was
 sent; these are left out of the answer.
@@ -17,8 +17,8 @@ import orjson
 from engine.store.bodies import Kind, body_id
 from engine.store.causes import DISMISSED, UNDISMISSED
 from engine.store.levels import settle
-from engine.store.messages import raw
-from engine.store.tx import Tx
+from engine.store.messages import EDITED, NewMessage, raw, row_of
+from engine.store.tx import Q, Tx
 
 RESENDABLE = "('SENT', 'ERROR', 'DISCARDED')"
 DISCARDABLE = "('QUEUED', 'PENDING', 'ERROR')"
@@ -60,6 +60,31 @@ def replay(tx: Tx, ids: Sequence[int], actor: str) -> list[Replayed]:
         tx.count(channel, "replayed")
         made.append(Replayed(message_id, new_id, tuple(name for _, name in replaced if name)))
     return made
+
+
+def edit(tx: Tx, message_id: int, new: NewMessage, actor: str, note: str = "") -> Replayed | None:
+    """Make a new RECEIVED message of edited bytes, which takes the place of the old one as a replay of it does.
+
+    `new` says what the edited bytes are; its channel and where it came from are those of the old message. None (and
+    no change) when that is RECEIVED still, or its content is not kept. `note` holds no patient data.
+    """
+    found = tx.rows(
+        "SELECT channel, peer, control_id FROM message WHERE id = ? AND state <> 'RECEIVED'", (message_id,)
+    )
+    if not found or raw(tx, message_id) is None:
+        return None
+    new.channel, new.peer, control_id = found[0]
+    new.control_id, new.parent_id = new.control_id or control_id, message_id
+    row = row_of(tx, new, tx.digest(new.raw), flags=EDITED)
+    new_id = tx.execute(Q["insert_message"], row).lastrowid
+    assert new_id is not None
+    tx.put(new_id, Kind.RAW, new.raw, channel=new.channel)
+    replaced = discard(tx, [message_id], actor, note=f"edited and replayed as {new_id}")
+    detail = f"{new_id} {note}".strip()
+    tx.event("edit", message_id=message_id, actor=actor, detail=detail)
+    tx.event("edit", message_id=new_id, actor=actor, detail=f"of {message_id} {note}".strip())
+    tx.count(new.channel, "replayed")
+    return Replayed(message_id, new_id, tuple(name for _, name in replaced if name))
 
 
 def resend(

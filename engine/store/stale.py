@@ -80,16 +80,26 @@ def keep_order(tx: Tx, channels: Mapping[str, Order]) -> None:
 
 
 def stale(
-    tx: Tx, verb: str, ids: Sequence[int], destination: str | None = None, **only: str | None
+    tx: Tx,
+    verb: str,
+    ids: Sequence[int],
+    destination: str | None = None,
+    *,
+    more: Mapping[int, tuple[int, ...]] | None = None,
+    **only: str | None,
 ) -> list[Stale]:
     """What `replay` or `resend` of these messages would put over newer data, by message and destination.
 
-    The arguments are those of the act (engine.store.operate).
+    The arguments are those of the act (engine.store.operate). `more`: further ordering keys of a message, as it is
+    edited before it is replayed.
     """
     if verb not in ("replay", "resend") or not ids:
         return []
     order = _order(tx)
     chosen = _rows(tx, ids)
+    for message_id, keys in (more or {}).items():
+        channel, own_keys = chosen.get(message_id, ("", ()))
+        chosen[message_id] = channel, tuple(dict.fromkeys((*own_keys, *keys)))
     if verb == "replay":
         targets = _replayed(tx, chosen, order)
     else:  # a delivery in ERROR goes on from its place, others go behind what waits
@@ -125,6 +135,12 @@ def stale(
         if newer:
             result.append(Stale(message_id, name, max(newer).id))
     return result
+
+
+def ordering_path(tx: Tx, channel: str) -> str:
+    """The path of the ordering key of a channel, as the engine runs it."""
+    known = _order(tx).get(channel)
+    return known.path if known else USUAL
 
 
 def _order(tx: Tx) -> dict[str, Order]:

@@ -34,7 +34,7 @@ def put(store):
         ring = store.reader.codec.keys
         new = stored.NewMessage(
             channel, raw, store.reader.now(), control_id=control_id, type="ADT^A01", sender="EHR|RGH", peer="10.0.0.9",
-            ordering_key=ring.blind(mrn), mrn=mrn, ack=b"MSH|^~\\&|||||||ACK\rMSA|AA|C1\r", ack_code="AA",
+            ordering_key=ring.blind(f"key:{mrn}"), mrn=mrn, ack=b"MSH|^~\\&|||||||ACK\rMSA|AA|C1\r", ack_code="AA",
         )  # fmt: skip
         got = store.writer.call(lambda tx: stored.receive(tx, new))
         routed = stored.Routed(

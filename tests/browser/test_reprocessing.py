@@ -1,0 +1,60 @@
+"""Edit and replay, and the comparison of two messages, done in a browser."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from engine_process import ROOT
+
+AXE = ROOT / "console/assets/node_modules/axe-core/axe.min.js"
+
+
+@pytest.fixture
+def accessible(picture):
+    """Takes a picture of a page, wide and narrow, and asks axe about it."""
+
+    def looked_at(page, name):
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+        page.set_viewport_size({"width": 1360, "height": 900})
+        picture(page, name, full_page=True)
+        page.evaluate(AXE.read_text())
+        found = page.evaluate("axe.run().then(found => found.violations)")
+        serious = [
+            (one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")
+        ]
+        assert not serious, name
+
+    return looked_at
+
+
+def test_a_message_is_edited_compared_and_replayed(open_page, demo, accessible):
+    demo.send("EDIT1", "770101", sex="W")
+    page = open_page("/messages?control_id=EDIT1")
+    page.get_by_role("link", name=re.compile(r"^\d+$")).first.click()
+    old = page.url.rpartition("/")[2]
+    page.get_by_role("button", name="Edit and replay").click()
+    text = page.get_by_label("The message")
+    accessible(page, "edit")
+    text.fill(text.input_value().replace("|W", "|F").replace("Astrid", "Ingrid"))
+    page.get_by_label("Why").fill("wrong code")
+    page.get_by_role("button", name="Look at what would change").click()
+    page.locator("#effects").get_by_text("created").first.wait_for()
+    assert page.locator("del").all_inner_texts() == ["Astrid", "W"]
+    assert "Ingrid Lindqvist" in page.locator("#effects").inner_text()
+    accessible(page, "edited")
+    page.get_by_role("button", name="Replay as edited").click()
+    page.wait_for_url(re.compile(rf"/messages/(?!{old}\b)\d+$"))
+    page.get_by_text("edited copy of").wait_for()
+    page.reload()
+    page.get_by_text(re.compile(r"res\.partner,\d+")).first.wait_for()
+    assert "Ingrid" not in page.content() and "770101" not in page.content()
+    page.get_by_role("link", name="compare").click()
+    page.get_by_role("heading", name="Message").wait_for()
+    assert "Ingrid" not in page.content()
+    page.get_by_role("button", name="Show patient data").click()
+    page.get_by_text("Ingrid").wait_for()
+    accessible(page, "compare")
+    page.goto("/errors")
+    assert "EDIT1" not in page.content()
