@@ -9,6 +9,7 @@ AR 207: nothing is ever accepted and dropped.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import structlog
@@ -17,9 +18,11 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from channels.deliver import Sender
 from channels.receive import OVERLOADED, Intake, Taken
 from channels.route import Arrived, Router
+from engine.clock import Micros
 from engine.errors import HL7Error
 from engine.model import Incoming, Meta
 from engine.spec.channel import ChannelSpec
+from engine.store.noted import note, noted
 
 log = structlog.get_logger()
 
@@ -47,12 +50,30 @@ class Channel:
         self._listening = False
         self._holds: set[str] = set()  # reasons why the listener does not read
         self._refusals: dict[str, HL7Error] = {}  # reason -> what messages are answered with
+        self.reader: Any = None  # of the store
+        self._noted: str | None = None
 
     # The way of a message ---------------------------------------------------------------------------------
 
     def receive(self, incoming: Incoming) -> None:
         """From the listener."""
         self.intake.receive(incoming)
+
+    def now(self) -> Micros:
+        """The time now."""
+        return self.intake.now()
+
+    def noted(self) -> str:
+        """What the listener noted last."""
+        if self._noted is None:
+            self._noted = noted(self.reader, self.name)
+        return self._noted
+
+    def note(self, text: str, *, kept: bool) -> None:
+        """From the listener: where it is."""
+        self._noted = text
+        if kept:
+            self.intake.writer.submit(partial(note, channel=self.name, text=text))
 
     def stored(self, taken: list[Taken]) -> None:
         """From the intake: these are RECEIVED and acknowledged."""

@@ -152,7 +152,8 @@ class Wiring:
             spec, listener, self._intake(spec, group.router.pipelines[spec.name]), group.router, []
         )
         known = [(spec.name, item.name) for item in spec.destinations]
-        channel.open = unfinished(self.store.reader, spec.name, known)
+        channel.reader = self.store.reader
+        channel.open = unfinished(channel.reader, spec.name, known)
         return channel
 
     def _intake(self, spec: ChannelSpec, pipeline: Pipeline) -> Intake:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from engine.clock import Micros
 from engine.model import Incoming
 
 
@@ -18,6 +19,15 @@ class Receiver(Protocol):
 
     def receive(self, incoming: Incoming) -> None:
         """Take one message; answer it when it is stored."""
+
+    def now(self) -> Micros:
+        """The time now, by the engine's clock."""
+
+    def noted(self) -> str:
+        """What a listener of this channel noted last; "" for nothing."""
+
+    def note(self, text: str, *, kept: bool) -> None:
+        """Note where the listener is; with `kept` it outlives the engine. No patient data."""
 
 
 class Listener(Protocol):

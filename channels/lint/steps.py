@@ -35,6 +35,10 @@ class Known:
         """For a destination: what it sets is its own."""
         return Known(set(self.names), self.anything)
 
+    def with_names(self, names: frozenset[str]) -> Known:
+        """With what a component offers to its own templates."""
+        return Known(self.names | names, self.anything) if names else self
+
 
 class Reader:
     """Goes through the channels of one configuration."""
@@ -82,7 +86,7 @@ class Reader:
                 gives.append(meant.value)
                 continue
             known.names.update(gives[:-1] if meant.where[-1:] == tuple(gives[-1:]) else gives)
-            self.meant(meant, bound, where, known)
+            self.meant(meant, bound, where, known.with_names(bound.settings.offers))
         known.names.update(gives, bound.settings.also_sets)
         known.anything = known.anything or bound.settings.sets_any
         if self.findings.errors == before:

@@ -55,6 +55,8 @@ class Settings(BaseModel):
     scalar: ClassVar[str] = ""
     also_sets: ClassVar[frozenset[str]] = frozenset()
     """Variables that a step of this kind sets, besides those that its settings name."""
+    offers: ClassVar[frozenset[str]] = frozenset()
+    """Names that its own templates may use, besides the variables."""
     sets_any: ClassVar[bool] = False
     """Whether a step of this kind may set variables of any name."""
 
