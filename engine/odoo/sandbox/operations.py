@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from engine.odoo.sandbox.dangling import refused
 from engine.odoo.sandbox.faults import Crash, DatabaseFault
 from engine.odoo.sandbox.hooks import GENERIC, HOOKS
-from engine.odoo.sandbox.records import _IN_USE, Records
+from engine.odoo.sandbox.records import Records
 from engine.odoo.sandbox.schema import MANY, Model
 
 
@@ -58,7 +59,7 @@ class Operations(Records):
             if model.name == "ir.model.data":
                 self._check_name(vals.get("name"), vals.get("module"), vals.get("model"), vals.get("res_id"))
             record = self.insert(model, self.columns(model, vals, creating=True))
-            self._relations(model, [record], vals)
+            self._relations(model, [record], vals, creating=True)
             ids.append(record)
         for record in ids:
             hooks.done(self, [record], {}, created=True)
@@ -80,12 +81,14 @@ class Operations(Records):
             hooks.done(self, ids, full, created=False)
         return True
 
-    def _relations(self, model: Model, ids: Sequence[int], vals: dict[str, Any]) -> None:
+    def _relations(
+        self, model: Model, ids: Sequence[int], vals: dict[str, Any], creating: bool = False
+    ) -> None:
         for name, value in vals.items():
             field = model.fields[name]
             if field.type == "many2many":
                 for record in ids:
-                    self.link(model, field, record, value)
+                    self.link(model, field, record, value, creating)
             elif field.type == "one2many":
                 target = self.models[field.relation]
                 for record in ids:
@@ -138,9 +141,7 @@ class Operations(Records):
                 if not found:
                     continue
                 if field.ondelete == "restrict":
-                    raise DatabaseFault(
-                        _IN_USE.format(other.description, other.name, field.string, field.name)
-                    )
+                    raise refused(other, field)
                 if field.ondelete == "cascade":
                     self.unlink(other, found)
                 else:

@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from engine.odoo.sandbox.dangling import read_early, refused
 from engine.odoo.sandbox.database import Database
 from engine.odoo.sandbox.domain import Compiler
-from engine.odoo.sandbox.faults import AccessFault, Crash, DatabaseFault, MissingFault
+from engine.odoo.sandbox.faults import AccessFault, Crash, DatabaseFault, Fault, MissingFault
 from engine.odoo.sandbox.schema import MANY, Field, Model
 from engine.odoo.sandbox.values import from_column, sanitize, timezones, to_column
 
@@ -21,10 +22,6 @@ VERBS = {"read": "access", "write": "modify", "create": "create", "unlink": "del
 _REFUSED = (
     "You are not allowed to {} '{}' ({}) records.\n\nThis operation is allowed for the following groups:\n"
     "\t- {}\n\nContact your administrator to request access if necessary."
-)
-_IN_USE = (
-    "Another model is using the record you are trying to delete.\n\nThe troublemaker is: '{}' ({})\n"
-    "Thanks to the following constraint: '{}' ({})\nHow about archiving the record instead?"
 )
 _NOT_NULL = (
     "Missing required value for the field '{}' ({}).\nModel: '{}' ({})\n- create/update: a mandatory field is "
@@ -91,10 +88,14 @@ class Records:
         """Raise MissingFault unless all records are there."""
         missing = [record for record in ids if not self.db.exists(model, record)]
         if missing:
-            shown = f"{model.name}({', '.join(map(str, missing))},)"
-            raise MissingFault(
-                f"Record does not exist or has been deleted.\n(Record: {shown}, User: {self.uid})"
-            )
+            raise self.missing(model, missing)
+
+    def missing(self, model: Model, ids: Sequence[int]) -> MissingFault:
+        """The error for records that are not there."""
+        shown = f"{model.name}({', '.join(map(str, ids))},)"
+        return MissingFault(
+            f"Record does not exist or has been deleted.\n(Record: {shown}, User: {self.uid})"
+        )
 
     # --- writing
 
@@ -134,9 +135,13 @@ class Records:
             if field.type == "many2one" and value is not None:
                 target = self.models[field.relation]
                 if not self.db.exists(target, value):
-                    if self.major < 17:
-                        self.require(target, [value])
-                    raise DatabaseFault(_IN_USE.format(model.description, model.name, field.string, name))
+                    raise self.dangling(model, field, value, creating)
+
+    def dangling(self, model: Model, field: Field, value: Any, creating: bool) -> Fault:
+        """The error for a reference to a record that is not there."""
+        if read_early(model, field, self.major, creating):
+            return self.missing(self.models[field.relation], [value])
+        return refused(model, field)
 
     def insert(self, model: Model, columns: dict[str, Any]) -> int:
         """Store a new record; its defaults are in `columns` already."""
@@ -176,7 +181,7 @@ class Records:
                 )
                 raise DatabaseFault(text, api16=f" {text}")
 
-    def link(self, model: Model, field: Field, record: int, commands: Any) -> None:
+    def link(self, model: Model, field: Field, record: int, commands: Any, creating: bool = False) -> None:
         """Carry out many2many commands (0 to 6) or a plain list of ids."""
         table = model.relation_table(field.name)
         target = self.models[field.relation]
@@ -188,9 +193,7 @@ class Records:
                 ids = rest[-1] if code == 6 else rest[:1]
                 for item in ids:
                     if not self.db.exists(target, item):
-                        raise DatabaseFault(
-                            _IN_USE.format(model.description, model.name, field.string, field.name)
-                        )
+                        raise self.dangling(model, field, item, creating)
                 self.db.many(f"INSERT OR IGNORE INTO {table} VALUES (?, ?)", ((record, item) for item in ids))
             elif code in (2, 3):
                 self.db.run(f"DELETE FROM {table} WHERE a = ? AND b = ?", (record, rest[0]))

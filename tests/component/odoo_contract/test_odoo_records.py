@@ -96,9 +96,39 @@ def test_missing_record(odoo):
     assert odoo.call("res.partner", "read", ids=[99999999], fields=["name"]) == []
 
 
-def test_reference_to_nothing(odoo):
-    caught = odoo.refused("res.partner", "write", ids=[odoo.partner()], vals={"country_id": 99999})
-    assert caught.name == ("odoo.exceptions.ValidationError" if odoo.new else "odoo.exceptions.MissingError")
+DANGLING = [
+    ("res.partner", {"name": "x"}, "country_id", "w", "", ""),
+    ("res.partner", {"name": "x"}, "parent_id", "c", "", "w"),
+    ("res.partner", {"name": "x"}, "state_id", "", "", ""),
+    ("res.partner", {"name": "x"}, "category_id", "c", "", ""),
+    ("crm.lead", {"name": "x"}, "partner_id", "w", "", ""),
+    ("crm.lead", {"name": "x"}, "country_id", "", "w", ""),
+    ("calendar.event", {"name": "x"}, "categ_ids", "", "", ""),
+    ("sale.order", {}, "partner_id", "cw", "", ""),
+]
+
+
+@pytest.mark.parametrize(("model", "vals", "field", "both", "old", "new"), DANGLING, ids=str)
+def test_reference_to_nothing(odoo, model, vals, field, both, old, new):
+    """A real server gives these answers when it has Sales (and so Accounting), CRM and Calendar."""
+    nothing = [[6, 0, [99999]]] if field in ("category_id", "categ_ids") else 99999
+    first = vals or {"partner_id": odoo.partner()}
+    made = odoo.call(model, "create", vals_list=[first])
+    for verb, caught in (
+        ("c", odoo.refused(model, "create", vals_list=[{**first, field: nothing}])),
+        ("w", odoo.refused(model, "write", ids=made, vals={field: nothing})),
+    ):
+        early = verb in both + (new if odoo.new else old)
+        assert caught.name == f"odoo.exceptions.{'MissingError' if early else 'ValidationError'}", verb
+        assert ("does not exist" if early else "the record") in str(caught)
+
+
+def test_delete_what_is_referred_to(odoo):
+    partner = odoo.partner()
+    odoo.call("sale.order", "create", vals_list=[{"partner_id": partner}])
+    caught = odoo.refused("res.partner", "unlink", ids=[partner])
+    assert caught.name == "odoo.exceptions.ValidationError"
+    assert ("'Sales Order'" if odoo.new else "sale_order_partner_id_fkey") in str(caught)
 
 
 def test_unlink(odoo):
