@@ -22,7 +22,7 @@ _FIRST = frozenset(bytes([byte]) for byte in _BLANK + b"FB")
 def is_batch(raw: bytes) -> bool:
     """Whether a frame holds a batch, or more than one message."""
     if raw[:3] == b"MSH":
-        return raw.find(b"MSH", 3) > 0 and count_headers(raw) > 1
+        return raw.rfind(b"MSH") > 0 and count_headers(raw) > 1
     if raw[:1] not in _FIRST:
         return False
     head = raw.lstrip(_BLANK)[:3]

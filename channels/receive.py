@@ -142,7 +142,7 @@ class Intake:
             self._queue(*(self._take(part, group.part(n, part), None) for n, part in enumerate(parts)))
             return
         taken = self._take(raw, incoming, incoming.error)
-        if raw.strip(b" \t\r\n"):
+        if taken.error is None or raw.strip(b" \t\r\n"):
             self._queue(taken)
         else:  # nothing to store
             self.refused += 1

@@ -17,7 +17,17 @@ class Kind:
     Made once and looked up by the bytes of the line, so that a message costs little more than that look-up.
     """
 
-    __slots__ = ("codec", "delimiters", "fields", "form", "message_code", "plain", "plans", "sender", "type")
+    __slots__ = (
+        "codec",
+        "delimiters",
+        "fields",
+        "form",
+        "message_code",
+        "plain",
+        "readers",
+        "sender",
+        "type",
+    )
 
     def __init__(self, fields: list[str], given: Delimiters, codec: str, plain: bool) -> None:
         self.fields = fields  # fields[n] is MSH-(n+1)
@@ -25,7 +35,9 @@ class Kind:
         self.codec = codec  # the Python codec that the header was read with
         self.plain = plain  # ASCII, no control characters
         self.form: Any = None  # of acknowledgements: engine.hl7.ack
-        self.plans: dict[tuple[str, ...], list[Any]] = {}  # paths -> how engine.hl7.peek.values reads them
+        self.readers: dict[
+            tuple[str, ...], list[Any]
+        ] = {}  # paths -> what reads them: engine.hl7.peek.values
         self.sender = f"{self.field(3)}|{self.field(4)}"
         code, *more = self.field(9).split(given.repetition, 1)[0].split(given.component, 2)
         self.message_code = code.strip()

@@ -20,7 +20,8 @@ the message. ERR-3 is HL7 table 0357.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
 from engine.errors import HL7Error
@@ -171,44 +172,16 @@ def values(raw: bytes, paths: tuple[str, ...], header: Header | None, *, plain: 
     chosen by content, the segment's name anywhere before it) is read by `Message`.
     """
     if header is None or not plain:
-        return [_careful(raw, path) for path in paths]
+        return [_careful(path, raw) for path in paths]
     kind = header.kind
-    plans = kind.plans.get(paths)
-    if plans is None:
-        plans = kind.plans[paths] = [_plan(path, kind.delimiters) for path in paths]
-    found = []
-    for path, plan in zip(paths, plans, strict=True):
-        if plan is None:
-            found.append(_careful(raw, path))
-            continue
-        name, start, separator, field, escape, repetition, parts = plan
-        at = raw.find(name)
-        if at < 0:
-            found.append("")
-            continue
-        if not at or not raw.startswith(start, at - 1):
-            found.append(_careful(raw, path))
-            continue
-        end = raw.find(b"\r", at)
-        fields = raw[at : end if end >= 0 else len(raw)].split(separator, field + 1)
-        if field >= len(fields):
-            found.append("")
-            continue
-        text = fields[field]
-        if escape in text:
-            found.append(_careful(raw, path))
-            continue
-        if repetition in text:
-            text = text.split(repetition, 1)[0]
-        for by, number in parts:
-            pieces = text.split(by, number)
-            text = pieces[number - 1] if number <= len(pieces) else b""
-        found.append("" if text == b'""' else text.decode("ascii"))
-    return found
+    readers = kind.readers.get(paths)
+    if readers is None:
+        readers = kind.readers[paths] = [_reader(path, kind.delimiters) for path in paths]
+    return [read(raw) for read in readers]
 
 
 class _Plan(NamedTuple):
-    """How `value` reads a path from bytes."""
+    """How a path is read from bytes."""
 
     name: bytes  # of the segment
     start: bytes  # how its line begins, with the end of the line before
@@ -220,6 +193,37 @@ class _Plan(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
+def _reader(path: str, given: Delimiters) -> Callable[[bytes], str]:
+    """What reads a path from the bytes of a plain message."""
+    plan = _plan(path, given)
+    careful = partial(_careful, path)
+    if plan is None:
+        return careful
+    name, start, separator, field, escape, repetition, parts = plan
+
+    def read(raw: bytes) -> str:
+        at = raw.find(name)
+        if at < 0:
+            return ""
+        if not at or not raw.startswith(start, at - 1):
+            return careful(raw)
+        end = raw.find(b"\r", at)
+        fields = (raw[at:end] if end >= 0 else raw[at:]).split(separator, field + 1)
+        if field >= len(fields):
+            return ""
+        text = fields[field]
+        if escape in text:
+            return careful(raw)
+        if repetition in text:
+            text = text.split(repetition, 1)[0]
+        for by, number in parts:
+            pieces = text.split(by, number)
+            text = pieces[number - 1] if number <= len(pieces) else b""
+        return "" if text == b'""' else text.decode("ascii")
+
+    return read
+
+
 def _plan(path: str, given: Delimiters) -> _Plan | None:
     """The plan for a path; None when only `Message` can read it."""
     compiled = paths.compile(path)
@@ -241,7 +245,7 @@ def _plan(path: str, given: Delimiters) -> _Plan | None:
     return _Plan(name, b"\r" + name + separator, separator, compiled.field, escape, repetition, parts)
 
 
-def _careful(raw: bytes, path: str) -> str:
+def _careful(path: str, raw: bytes) -> str:
     try:
         return str(Message(raw)[path])
     except HL7Error:

@@ -43,6 +43,10 @@ class Keyring:
         self.current = current
         self._keys = dict(keys)
         self._blind_key = blind_key
+        self._blinding = blake2b(
+            digest_size=8, key=blind_key
+        )  # copied for each text: the key is mixed in once
+        self._digesting = blake2b(digest_size=16, key=blind_key, person=b"isthmus digest")
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
         self._cipher = self._ciphers[current]
         self._new_prefix()
@@ -106,13 +110,16 @@ class Keyring:
 
     def blind(self, text: str) -> int:
         """The keyed 64-bit index value of an identifier: equal texts give equal numbers, and no way back."""
-        hashed = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=self._blind_key).digest()
-        value: int = _unpack_signed(hashed)[0]
+        hashed = self._blinding.copy()
+        hashed.update(text.encode("utf-8", "surrogatepass"))
+        value: int = _unpack_signed(hashed.digest())[0]
         return value
 
     def digest(self, data: bytes) -> bytes:
         """A keyed 16-byte digest, to tell whether two messages have the same bytes."""
-        return blake2b(data, digest_size=16, key=self._blind_key, person=b"isthmus digest").digest()
+        digested = self._digesting.copy()
+        digested.update(data)
+        return digested.digest()
 
     def fingerprints(self) -> dict[int, str]:
         """Key id -> what the store may keep to notice a wrong key file; id 0 is the blind key."""
