@@ -27,7 +27,7 @@ from engine.spec.channel import Bound, ChannelSpec, Configuration
 from engine.spec.component import BuildContext
 from engine.spec.document import Where
 from engine.spec.files import absolute
-from transforms.canonical.from_hl7 import interpreter
+from transforms.canonical import from_fhir, from_hl7
 
 CONNECTIONS: dict[str, Any] = {
     "odoo": OdooConnection,
@@ -36,6 +36,8 @@ CONNECTIONS: dict[str, Any] = {
     "http": HttpConnection,
 }
 """Kinds of connections: what stands below a name in `connections:`."""
+INTERPRETERS: dict[str, Any] = {"hl7v2": from_hl7.interpreter, "fhir": from_fhir.interpreter}
+"""Formats whose messages give canonical events."""
 
 
 class Builder:
@@ -106,7 +108,7 @@ class Builder:
         return Pipeline(
             channel=spec.name,
             parse=context.format.parse,
-            interpret=self.canonical(spec) if context.format.name == "hl7v2" else None,
+            interpret=self.canonical(spec),
             filters=self._steps(spec.filters, context),
             transformers=self._steps(spec.transformers, context),
             routes=tuple(
@@ -125,10 +127,12 @@ class Builder:
         )
 
     def canonical(self, spec: ChannelSpec) -> Any:
-        """What makes the canonical events of this channel's messages."""
+        """What makes the canonical events of this channel's messages; None where the format has none."""
         options = spec.options
         settings = {"timezone": options.timezone, "mrn": options.mrn, "canonical": options.canonical}
-        return self._at((*spec.where, "canonical"), lambda: interpreter(settings))
+        make = INTERPRETERS.get(spec.format.component.name, from_hl7.interpreter)
+        made = self._at((*spec.where, "canonical"), lambda: make(settings))
+        return made if spec.format.component.name in INTERPRETERS else None
 
     def listener(self, spec: ChannelSpec) -> Any:
         """The listener of a channel, not started."""

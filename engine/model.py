@@ -69,6 +69,9 @@ class Meta(msgspec.Struct):
     type: str = ""  # "ADT^A01"
     sender: str = ""  # MSH-3 and MSH-4: "APP|FACILITY"
     peer: str = ""
+    previous: Any = None  # FHIR: the resource (as data) before this message, when it is known
+    change: Literal["", "create", "update", "delete"] = ""  # FHIR: what the server did, when it said so
+    resolve: Callable[[str], Any] | None = None  # FHIR: the resource (as data) that `Type/id` names, or None
 
 
 class Accessor(Protocol):

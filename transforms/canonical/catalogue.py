@@ -11,7 +11,14 @@ from typing import Any
 import msgspec
 
 from transforms.canonical.clinical import Document, Order, Result, Vaccination
-from transforms.canonical.entities import Appointment, Encounter, Patient
+from transforms.canonical.entities import (
+    Appointment,
+    Encounter,
+    Location,
+    Organization,
+    Patient,
+    Practitioner,
+)
 from transforms.canonical.events import BEYOND, SPEC_VERSION
 from transforms.canonical.financial import Account, Charge, Coverage
 
@@ -28,6 +35,10 @@ ENTITIES: dict[str, type] = {
     "vaccination": Vaccination,
     "charge": Charge,
     "payment": Charge,
+    "practitioner": Practitioner,
+    "organization": Organization,
+    "location": Location,
+    "coverage": Coverage,
 }
 """The entity of an event, by the first word of its type."""
 
@@ -117,6 +128,19 @@ EVENTS = {
     "charge.reversed": "a credit",
     "charge.adjusted": "an adjustment",
     "payment.received": "somebody has paid",
+    "practitioner.registered": "a practitioner is known",
+    "practitioner.updated": "the practitioner's data changed",
+    "practitioner.deleted": "the practitioner was entered in error",
+    "organization.registered": "an organization is known",
+    "organization.updated": "the organization's data changed",
+    "organization.deleted": "the organization was entered in error",
+    "location.registered": "a place is known",
+    "location.updated": "the place's data changed",
+    "location.deleted": "the place was entered in error",
+    "coverage.registered": "an insurance of a patient is known",
+    "coverage.updated": "the insurance's data changed",
+    "coverage.cancelled": "the insurance does not pay any more",
+    "coverage.deleted": "the insurance was entered in error",
 }
 """Type of the event, and what it means."""
 

@@ -51,6 +51,9 @@ class Practitioner(Entity):
 
     name: Name = NAMELESS
     role: Code | None = None
+    specialties: list[Code] = []
+    phones: list[Phone] = []
+    active: Maybe[bool] = UNSET
 
     @property
     def key(self) -> str:
@@ -88,6 +91,9 @@ class Location(Entity):
     building: str = ""
     floor: str = ""
     description: str = ""
+    phones: list[Phone] = []
+    address: Address | None = None
+    active: Maybe[bool] = UNSET
 
     @property
     def display(self) -> str:
@@ -100,7 +106,9 @@ class Location(Entity):
 
     @property
     def key(self) -> str:
-        """`facility/point of care/room/bed`, as far as they were sent; "" when the place has no name."""
+        """Its identifier, else `facility/point of care/room/bed`, as far as they were sent; "" without any."""
+        if self.identifiers:
+            return self.identifiers[0].key
         parts = [self.facility, self.point_of_care, self.room, self.bed]
         return "/".join(map(escape, parts)).rstrip("/") if any(parts) else ""
 
@@ -109,6 +117,7 @@ class Patient(Entity):
     """A patient. `mrn` is the identifier that was chosen from `identifiers` (see docs/canonical.md)."""
 
     mrn_identifier: Identifier | None = None
+    active: Maybe[bool] = UNSET
     name: Name = NAMELESS  # the legal one; without parts when none was sent, or when it was cleared
     other_names: list[Name] = []
     birth_date: Maybe[str] = UNSET  # ISO 8601: YYYY, YYYY-MM or YYYY-MM-DD, as precise as it was sent
@@ -146,7 +155,7 @@ class Patient(Entity):
         return [
             " ".join(filter(None, (item.type, item.value, f"({item.assigner})")))
             for item in self.other_identifiers
-            if item.type not in ("SS", "SSN")
+            if item.type not in ("SS", "SSN", "RI")  # RI: what a FHIR server calls the record, not the person
         ]
 
     @property
@@ -265,7 +274,7 @@ class Appointment(Entity):
         if not self.identifiers:
             return ""
         first = self.identifiers[0]
-        key = first.key if first.type == "FILL" else f"{escape(first.assigner)}/placer/{escape(first.value)}"
+        key = f"{escape(first.assigner)}/placer/{escape(first.value)}" if first.type == "PLAC" else first.key
         return f"{key}/{escape(self.occurrence)}" if self.occurrence else key
 
     @property

@@ -15,7 +15,14 @@ from typing import Any
 import msgspec
 
 from transforms.canonical.clinical import Document, Order, Result, Vaccination
-from transforms.canonical.entities import Appointment, Encounter, Patient
+from transforms.canonical.entities import (
+    Appointment,
+    Encounter,
+    Location,
+    Organization,
+    Patient,
+    Practitioner,
+)
 from transforms.canonical.financial import Account, Charge, Coverage
 
 NAMESPACE = uuid.UUID("8f6d2d1c-4c3e-5b0a-9a57-0d9c6b1f7e21")
@@ -53,6 +60,10 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "payment": ("received",),
     "account": ("opened", "updated", "closed", "purged", "merged", "moved", "number_changed"),
     "schedule": ("blocked", "unblocked"),
+    "practitioner": ("registered", "updated", "deleted"),
+    "organization": ("registered", "updated", "deleted"),
+    "location": ("registered", "updated", "deleted"),
+    "coverage": ("registered", "updated", "cancelled", "deleted"),
 }
 # fmt: on
 """Every event that there is, by kind: `patient.registered` …"""
@@ -67,9 +78,9 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
     n: int = 0
     subject: str = ""  # `Patient/<key>`, `Encounter/<key>`, `Appointment/<key>`
     partition_key: str = ""  # the patient's key: events of one patient stay in order
-    correlation_id: str = ""  # MSH-10
-    origin: str = "hl7v2"
-    trigger: str = ""  # "ADT^A01"
+    correlation_id: str = ""  # MSH-10; FHIR: `Patient/1/_history/2`
+    origin: str = "hl7v2"  # or fhir
+    trigger: str = ""  # "ADT^A01"; FHIR: the type of the resource
     patient: Patient | None = None
     encounter: Encounter | None = None
     appointment: Appointment | None = None
@@ -79,6 +90,9 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
     vaccination: Vaccination | None = None
     charge: Charge | None = None
     account: Account | None = None
+    practitioner: Practitioner | None = None
+    organization: Organization | None = None
+    location: Location | None = None
     coverages: list[Coverage] = []
     prior: Encounter | Appointment | None = None
     retired: list[Patient] = []
@@ -98,6 +112,11 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
     def referral(self) -> Order | None:
         """The order, when it is a referral."""
         return self.order if self.order is not None and self.order.kind == "referral" else None
+
+    @property
+    def coverage(self) -> Coverage | None:
+        """The coverage that is billed first."""
+        return self.coverages[0] if self.coverages else None
 
     @property
     def entity(self) -> Any:

@@ -34,9 +34,11 @@ class Coverage(Entity):
 
     @property
     def key(self) -> str:
-        """`payer/policy number`, "" when either was not sent."""
+        """`payer/policy number`, else the identifier of the coverage, else ""."""
         payer = self.payer.key if self.payer is not None else ""
-        return f"{payer}/{escape(self.policy_number)}" if payer and self.policy_number else ""
+        if payer and self.policy_number:
+            return f"{payer}/{escape(self.policy_number)}"
+        return self.identifiers[0].key if self.identifiers else ""
 
 
 class Guarantor(Entity):
@@ -57,7 +59,7 @@ class Charge(Entity):
     """A line of an account (FT1): a charge, a credit, an adjustment or a payment."""
 
     kind: str = "charge"  # charge, credit, adjustment, payment or copay
-    status: str = "billable"  # billable, or aborted for a credit
+    status: str = "billable"  # billable, billed, aborted (also of a credit) or entered-in-error
     n: int = 1  # FT1-1, else its place in the message
     batch: str = ""
     code: Maybe[Code] = UNSET

@@ -15,14 +15,14 @@ from transforms.canonical.events import Event
 from transforms.canonical.from_hl7.adt import adt
 from transforms.canonical.from_hl7.documents import mdm
 from transforms.canonical.from_hl7.finance import bar, dft
-from transforms.canonical.from_hl7.maker import Maker
-from transforms.canonical.from_hl7.options import Options, options
+from transforms.canonical.from_hl7.maker import maker
 from transforms.canonical.from_hl7.orders import orders
 from transforms.canonical.from_hl7.reader import Reader
 from transforms.canonical.from_hl7.referrals import ref, rri
 from transforms.canonical.from_hl7.results import oru
 from transforms.canonical.from_hl7.siu import siu
 from transforms.canonical.from_hl7.vaccinations import vxu
+from transforms.canonical.options import Options, options
 
 __all__ = ["Options", "interpret", "interpreter", "options"]
 
@@ -53,7 +53,7 @@ def interpret(message: Any, meta: Meta, settings: Options | Mapping[str, Any] | 
     adapter = ADAPTERS.get(kind)
     if adapter is None:
         return []
-    return adapter(read, Maker(read, meta, f"{kind}^{trigger}"), trigger)
+    return adapter(read, maker(read, meta, f"{kind}^{trigger}"), trigger)
 
 
 def interpreter(channel: Mapping[str, Any]) -> Callable[[Any, Meta], list[Event]]:

@@ -1,4 +1,4 @@
-"""Makes the events of one message: their ids, times and order.
+"""What all events of one HL7 message have alike.
 
 Guarantee: `time` is when it happened (EVN-6, else EVN-2, else MSH-7), and when it arrived only if the sender
 names no time; ids depend on the message's bytes alone.
@@ -8,47 +8,25 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any
 
 from engine.model import Meta
-from transforms.canonical.events import Event, event_id
 from transforms.canonical.from_hl7.reader import Reader
+from transforms.canonical.maker import Maker
+
+__all__ = ["Maker", "maker"]
 
 
-class Maker:
-    """Collects the events of one message."""
-
-    __slots__ = ("correlation_id", "events", "source", "time", "trigger")
-
-    def __init__(self, read: Reader, meta: Meta, trigger: str) -> None:
-        segment = read.message.segment
-        msh, evn = segment("MSH"), segment("EVN")
-        self.trigger = trigger
-        self.correlation_id = read.plain(msh, 10)
-        self.time: datetime = (
-            read.instant(evn, 6)
-            or read.instant(evn, 2)
-            or read.instant(msh, 7)
-            or datetime.fromtimestamp(meta.received_at / 1_000_000, UTC)
-        )
-        digest = blake2b(bytes(read.message), digest_size=16).hexdigest()
-        self.source = f"{read.plain(msh, 3)}|{read.plain(msh, 4)}|{self.correlation_id}|{digest}"
-        self.events: list[Event] = []
-
-    def event(self, type_: str, kind: str, key: str, **content: Any) -> None:
-        """Add an event about `kind`/`key`."""
-        n = len(self.events)
-        who = content.get("patient")
-        self.events.append(
-            Event(
-                id=event_id(self.source, type_, n),
-                type=type_,
-                time=self.time,
-                n=n,
-                subject=f"{kind}/{key}" if key else "",
-                partition_key=who.key if who is not None else key,
-                correlation_id=self.correlation_id,
-                trigger=self.trigger,
-                **content,
-            )
-        )
+def maker(read: Reader, meta: Meta, trigger: str) -> Maker:
+    """Makes the events of the message that `read` reads."""
+    segment = read.message.segment
+    msh, evn = segment("MSH"), segment("EVN")
+    time = (
+        read.instant(evn, 6)
+        or read.instant(evn, 2)
+        or read.instant(msh, 7)
+        or datetime.fromtimestamp(meta.received_at / 1_000_000, UTC)
+    )
+    control_id = read.plain(msh, 10)
+    digest = blake2b(bytes(read.message), digest_size=16).hexdigest()
+    source = f"{read.plain(msh, 3)}|{read.plain(msh, 4)}|{control_id}|{digest}"
+    return Maker(source, time, control_id, trigger)

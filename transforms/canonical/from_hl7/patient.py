@@ -16,9 +16,9 @@ from engine.errors import StepError
 from transforms.canonical import codes
 from transforms.canonical.entities import Patient
 from transforms.canonical.from_hl7.reader import Reader
+from transforms.canonical.identity import choose
 from transforms.canonical.types import NAMELESS, Address, Code, Identifier, Maybe, Phone
 
-NOT_AN_MRN = frozenset({"SS", "SSN", "DL", "PPN", "AN", "VN", "BA", "MA", "MC", "NI", "NH", "TAX"})
 YES = {"Y": True, "YES": True, "N": False, "NO": False}
 
 
@@ -94,35 +94,7 @@ def _unasked(read: Reader) -> bool:
 
 
 def _choose(read: Reader, found: list[Identifier], where: str) -> Identifier:
-    """Option `mrn` decides; without it the first of type MR, else PI, else the first that can be an MRN."""
-    if not found:
-        raise StepError(
-            "there is no patient identifier",
-            code="patient.no_identifier",
-            where=where,
-            todo="ask the sender to fill PID-3 (patient identifier list)",
-        )
-    if len(found) == 1 and _unasked(read):
-        return found[0]
-    authority, type_ = read.options.mrn_authority, read.options.mrn_type
-    if authority or type_:
-        for item in found:
-            if authority in ("", item.assigner, item.system) and type_ in ("", item.type):
-                return item
-        asked = " and ".join(
-            filter(None, (authority and f"authority {authority!r}", type_ and f"type {type_!r}"))
-        )
-        raise StepError(
-            f"no identifier has {asked}",
-            code="patient.no_mrn",
-            where=where,
-            todo="correct the channel's `mrn` option, or ask the sender for this identifier",
-        )
-    for wanted in ("MR", "PI"):
-        for item in found:
-            if item.type == wanted:
-                return item
-    return next((item for item in found if item.type not in NOT_AN_MRN), found[0])
+    return choose(read.options, found, where, "ask the sender to fill PID-3 (patient identifier list)")
 
 
 def _gender(read: Reader, pid: Any) -> Maybe[str]:

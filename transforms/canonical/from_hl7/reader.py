@@ -16,8 +16,8 @@ from msgspec import UNSET
 from engine.hl7.escapes import unescape
 from transforms.canonical import codes
 from transforms.canonical.entities import Location, Practitioner
-from transforms.canonical.from_hl7.options import Options
-from transforms.canonical.from_hl7.times import instant, partial
+from transforms.canonical.options import Options
+from transforms.canonical.times import instant, partial
 from transforms.canonical.types import Address, Code, Identifier, Maybe, Name, Phone
 
 NULL = '""'

@@ -1,4 +1,4 @@
-"""What a channel may decide about the meaning of its HL7 messages.
+"""What a channel may decide about the meaning of its messages.
 
 Guarantee: options are checked once, when the channel is built. Refused (`ConfigError`): an unknown option, a
 time zone that is not in the IANA list, a duration that is not a positive number of minutes.
@@ -15,7 +15,20 @@ import msgspec
 
 from engine.errors import ConfigError
 
-KNOWN = ("default_authority", "authorities", "default_country", "default_duration", "appointment_id")
+KNOWN = (
+    "default_authority",
+    "authorities",
+    "default_country",
+    "default_duration",
+    "appointment_id",
+    "identity",
+    "absent",
+)
+CHOICES = {
+    "appointment_id": {"filler": "SCH-2", "placer": "SCH-1"},
+    "identity": {"business": "identifiers", "resource": "ids of the FHIR server"},
+    "absent": {"clear": "what a FHIR resource lacks is cleared", "leave": "it is left alone"},
+}
 
 
 class Options(msgspec.Struct, kw_only=True, frozen=True):
@@ -29,6 +42,8 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
     default_country: str = ""  # ISO alpha-2 of addresses that name no country
     default_duration: int = 30  # minutes of an appointment that has no end and no duration
     appointment_id: str = "filler"  # which of SCH-2 (filler) and SCH-1 (placer) names an appointment
+    identity: str = "business"  # FHIR: whether identifiers (business) or the server's ids (resource) are keys
+    absent: str = "clear"  # FHIR: what a resource does not have is cleared, or left alone (leave)
 
 
 def options(channel: Mapping[str, Any]) -> Options:
@@ -45,12 +60,12 @@ def options(channel: Mapping[str, Any]) -> Options:
                     where=where,
                     todo=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}",
                 )
-    name = str(channel.get("timezone") or "UTC")
+    zone_name = str(channel.get("timezone") or "UTC")
     try:
-        zone = ZoneInfo(name)
+        zone = ZoneInfo(zone_name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ConfigError(
-            f"there is no time zone {name!r}",
+            f"there is no time zone {zone_name!r}",
             code="canonical.timezone",
             where="timezone",
             todo="write an IANA name such as America/Chicago",
@@ -62,13 +77,12 @@ def options(channel: Mapping[str, Any]) -> Options:
             code="canonical.option",
             where="canonical.default_duration",
         )
-    which = canonical.get("appointment_id", "filler")
-    if which not in ("filler", "placer"):
-        raise ConfigError(
-            "appointment_id is filler (SCH-2) or placer (SCH-1)",
-            code="canonical.option",
-            where="canonical.appointment_id",
-        )
+    chosen: dict[str, str] = {}
+    for name, words in CHOICES.items():
+        chosen[name] = canonical.get(name, next(iter(words)))
+        if chosen[name] not in words:
+            told = " or ".join(f"{word} ({meaning})" for word, meaning in words.items())
+            raise ConfigError(f"{name} is {told}", code="canonical.option", where=f"canonical.{name}")
     authorities = canonical.get("authorities") or {}
     if not isinstance(authorities, Mapping):
         raise ConfigError(
@@ -85,5 +99,5 @@ def options(channel: Mapping[str, Any]) -> Options:
         authorities={str(key): str(value) for key, value in authorities.items()},
         default_country=str(canonical.get("default_country") or ""),
         default_duration=duration,
-        appointment_id=which,
+        **chosen,
     )

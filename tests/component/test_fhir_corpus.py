@@ -1,0 +1,76 @@
+"""Every FHIR resource that others wrote: no crash, only documented errors, events of the catalogue that templates take;
+the FHIR that others made of HL7 messages has the same patients and appointments as the messages."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import orjson
+import pytest
+
+from engine.errors import HL7Error, StepError
+from engine.fhir.resource import Fhir
+from engine.model import Meta, Scope
+from engine.spec.component import BuildContext
+from engine.spec.template import compile_template
+from transforms.canonical.catalogue import ENTITIES, EVENTS
+from transforms.canonical.from_fhir import interpreter
+
+CORPUS = Path(
+    os.environ.get("ISTHMUS_CORPUS") or Path(__file__).resolve().parents[3] / "shared" / "corpus" / "dev"
+)
+needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason="the message corpus is not here")
+REFUSED = {"fhir.unresolved", "fhir.deleted", "patient.no_identifier", "template.key"}
+TEMPLATES = [
+    compile_template(name, BuildContext()) for name in ("patient", "appointment", "charge", "referral")
+]
+
+
+def resources():
+    """Every resource of the corpus that can be read as a message."""
+    for path in sorted([*(CORPUS / "fhir").rglob("*.json"), *(CORPUS / "expected").rglob("*-expected.json")]):
+        try:
+            yield path, Fhir().parse(path.read_bytes())
+        except HL7Error:
+            continue
+
+
+@needs_corpus
+@pytest.mark.parametrize("identity", ["business", "resource"])
+def test_every_resource_is_interpreted_and_rendered(identity):
+    run = interpreter({"canonical": {"identity": identity}})
+    counts: Counter[str] = Counter()
+    for path, view in resources():
+        meta = Meta(channel="fhir", control_id="1")
+        scope = Scope(view, meta, run)
+        try:
+            events = scope.events
+            for template in TEMPLATES:
+                orjson.dumps(template(scope))
+        except StepError as error:
+            assert error.code in REFUSED, path
+            assert error.todo
+            counts[error.code] += 1
+            continue
+        assert [event.id for event in run(view, meta)] == [event.id for event in events]
+        assert len({event.id for event in events}) == len(events)
+        for event in events:
+            assert event.type in EVENTS, path
+            assert isinstance(event.entity, ENTITIES[event.kind]), path
+            json.dumps(event.to_cloudevent(channel="fhir"))
+            counts[event.kind] += 1
+    print(identity, dict(counts.most_common()))
+    for kind, least in {
+        "patient": 120,
+        "encounter": 30,
+        "appointment": 10,
+        "result": 100,
+        "order": 20,
+    }.items():
+        assert counts[kind] >= least
+    for kind in ("coverage", "document", "vaccination", "practitioner", "organization", "location"):
+        assert counts[kind] >= 4
+    assert sum(counts[code] for code in REFUSED) <= (45 if identity == "business" else 8)
