@@ -24,7 +24,7 @@ PLACES = {
 }  # fmt: skip
 """Location.physicalType (R4) and Location.form (R5): what the name of the place is the name of."""
 MAX_PARENTS = 8
-TODO = "ask the server's people to give the patient an identifier"
+ADVICE = "ask the server's people to give the patient an identifier"
 
 
 def patient(read: Reader) -> Patient:
@@ -71,7 +71,7 @@ def mrn(read: Reader, found: list[Identifier], where: str) -> Identifier:
     """The identifier that is the patient's key."""
     if read.options.identity == "resource" and found and found[0].type == RESOURCE_ID:
         return found[0]
-    return choose(read.options, found, where, TODO)
+    return choose(read.options, found, where, ADVICE)
 
 
 def patient_of(read: Reader, reference: Any, where: str) -> Patient | None:
