@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from console import pages
-from console.api import channels, editing, messages, people
+from console.api import channels, editing, messages, patients, people
 from console.guard import Guard
 from console.overview import EVERY, Sampler
 from console.problems import problem, status_of
@@ -30,7 +30,7 @@ from console.throttle import Throttle
 from engine.errors import IsthmusError
 
 log = structlog.get_logger()
-API = (channels.router, messages.router, editing.router, people.router)
+API = (channels.router, messages.router, editing.router, patients.router, people.router)
 STATIC = Path(__file__).parent / "static"
 
 

@@ -62,6 +62,7 @@ class MessageView(msgspec.Struct):
     ack: str | None
     config_version: str | None
     parent_id: int | None
+    patient: bool  # whether it names one
     lineage: str  # what it is of its parent: replay, edited copy, part
     children: list[int]
     error_code: str | None
@@ -95,7 +96,7 @@ def view(tx: Tx, message_id: int, reveal: bool) -> MessageView | None:
     return MessageView(
         **fields
         | {
-            "lineage": lineage(shown["parent_id"], shown["flags"]), "revealed": reveal,
+            "patient": shown["patient"], "lineage": lineage(shown["parent_id"], shown["flags"]), "revealed": reveal,
             "has_content": shown["raw"] is not None, "deliveries": deliveries,
             "timeline": _timeline(shown), "bodies": [body for body in bodies if body.text],
             "tree": tree(shown["raw"], reveal),

@@ -20,6 +20,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "templates"
 MENU = (
     ("/", "Channels", Role.VIEWER),
     ("/messages", "Messages", Role.VIEWER),
+    ("/patients", "Patients", Role.VIEWER),
     ("/errors", "Errors", Role.VIEWER),
     ("/jobs", "Jobs", Role.VIEWER),
     ("/users", "Users", Role.ADMIN),

@@ -20,7 +20,7 @@ from engine.store.causes import DISMISSED, UNDISMISSED
 from engine.store.messages import ack_of
 from engine.store.tx import Tx
 
-_BLIND = (  # the index is one of stretches of 2048 ids: look into each (see schema.sql)
+BLIND = (  # the index is one of stretches of 2048 ids: look into each (see schema.sql)
     "id IN (WITH RECURSIVE stretch (n) AS (SELECT min(id) >> 11 FROM message UNION ALL"
     " SELECT n + 1 FROM stretch WHERE n < (SELECT max(id) >> 11 FROM message))"
     " SELECT m.id FROM stretch CROSS JOIN message AS m WHERE m.id >> 11 = n AND m.{} = ?)"
@@ -103,9 +103,9 @@ def find(
     if control_id is not None:
         where("control_id = ? AND control_id <> ''", control_id)
     if mrn is not None:
-        where(_BLIND.format("mrn"), tx.blind(mrn))
+        where(BLIND.format("mrn"), tx.blind(mrn))
     if visit is not None:
-        where(_BLIND.format("visit"), tx.blind(visit))
+        where(BLIND.format("visit"), tx.blind(visit))
     if type is not None:
         where(
             "type = ?"
@@ -190,12 +190,13 @@ def backlog(tx: Tx) -> dict[str, dict[str, int]]:
 def show(tx: Tx, message_id: int) -> dict[str, Any] | None:
     """Everything about one message, bodies included as bytes; None when there is none.
 
-    Keys: the columns of the row, `raw`, `answer`, `deliveries` (columns, `payload`, `request`, `response`),
-    `events`, `children` (ids of its replays).
+    Keys: the columns of the row, `patient` (whether it names one), `raw`, `answer`, `deliveries` (columns,
+    `payload`, `request`, `response`), `events`, `children` (ids of its replays).
     """
     shown = _one(tx, "SELECT * FROM message WHERE id = ?", message_id)
     if shown is None:
         return None
+    shown["patient"] = shown["mrn"] is not None
     for hidden in ("digest", "ordering_key", "also_keys", "mrn", "visit"):
         del shown[hidden]
     body = tx.get(message_id, Kind.RAW)

@@ -8,7 +8,7 @@ import pytest
 from demo_console import PASSWORD
 from engine_process import ROOT
 
-PAGES = ("/", "/messages", "/messages/3", "/errors", "/jobs", "/users", "/audit", "/account")
+PAGES = ("/", "/messages", "/patients", "/messages/3", "/errors", "/jobs", "/users", "/audit", "/account")
 AXE = ROOT / "console/assets/node_modules/axe-core/axe.min.js"
 
 

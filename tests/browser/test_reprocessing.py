@@ -58,3 +58,24 @@ def test_a_message_is_edited_compared_and_replayed(open_page, demo, accessible):
     accessible(page, "compare")
     page.goto("/errors")
     assert "EDIT1" not in page.content()
+
+
+def test_everything_about_a_patient(open_page, demo, accessible):
+    demo.send("PAT1", "770102")
+    demo.send("PAT2", "770102")
+    page = open_page("/patients")
+    accessible(page, "patients")
+    page.get_by_label("MRN, exactly").fill("770102")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Records").wait_for()
+    assert "770102" not in page.url and "770102" not in page.content()
+    for _ in range(20):
+        page.reload()
+        if page.get_by_role("rowheader", name=re.compile("res.partner")).count():
+            break
+        page.wait_for_timeout(250)
+    assert page.get_by_role("link", name=re.compile(r"^\d+$")).count() >= 3
+    accessible(page, "patient")
+    page.get_by_role("link", name=re.compile(r"^\d+$")).last.click()
+    page.get_by_role("button", name="Everything about this patient").click()
+    page.get_by_role("heading", name="Everything about a patient").wait_for()

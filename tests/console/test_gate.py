@@ -14,7 +14,7 @@ from engine.security.roles import Role
 from engine.store import users
 
 PUBLIC = {"/login", "/setup"}
-SAMPLE = {"message_id": "1", "job_id": "1", "number": "1", "name": "adt", "act": "pause"}
+SAMPLE = {"reference": "x", "message_id": "1", "job_id": "1", "number": "1", "name": "adt", "act": "pause"}
 
 
 def routes():

@@ -9,7 +9,7 @@ from console_desk import PASSWORD, Browser
 
 from engine.store import audit, jobs, users
 
-PAGES = ("/", "/messages", "/errors", "/jobs", "/users", "/audit", "/account")
+PAGES = ("/", "/messages", "/patients", "/errors", "/jobs", "/users", "/audit", "/account")
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
 
