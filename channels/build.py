@@ -15,10 +15,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from channels.notes import Notes
 from channels.pipeline import Pipeline, Route, Step
 from destinations.base import Destination
 from engine.errors import ConfigError, IsthmusError
 from engine.fhirserver.connection import FhirConnection
+from engine.fhirserver.reading import ResourceLookup
 from engine.formats.base import Format
 from engine.lookup.http import HttpConnection
 from engine.lookup.sql import SqlConnection
@@ -105,6 +107,7 @@ class Builder:
         """The compiled steps and destinations of a channel; those in `keep` are taken as they are."""
         kept = keep or {}
         context = self.context(spec)
+        notes = self._notes(spec, context)
         return Pipeline(
             channel=spec.name,
             parse=context.format.parse,
@@ -123,8 +126,17 @@ class Builder:
             version=self.version,
             format=context.format,
             ordering_key=spec.options.ordering_key or context.format.ordering_key,
-            lookups=tuple(context.cache.get("lookups", ())),
+            lookups=(*context.cache.get("lookups", ()), *([notes.lookup] if notes else ())),
+            notes=notes,
         )
+
+    def _notes(self, spec: ChannelSpec, context: BuildContext) -> Notes | None:
+        """What reads from the FHIR server whose notifications the channel gets."""
+        name = getattr(spec.listener.settings, "connection", "")
+        connection = self.connections.get(name)
+        if not isinstance(connection, FhirConnection):
+            return None
+        return Notes(context.format, ResourceLookup(name, connection, self.reactor))
 
     def canonical(self, spec: ChannelSpec) -> Any:
         """What makes the canonical events of this channel's messages; None where the format has none."""

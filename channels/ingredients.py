@@ -45,9 +45,10 @@ def _channel(builder: Builder, spec: ChannelSpec, shared: dict[Path, bytes]) -> 
         steps += [*item.filters, *item.transformers]
     rendering = (spec.options.timezone, spec.options.charset, spec.format)
     connections = builder.configuration.connections
+    source = connections.get(getattr(spec.listener.settings, "connection", ""))
     return Ingredients(
-        _parts(builder, [spec.listener], {}),
-        _parts(builder, steps, shared),
+        (_parts(builder, [spec.listener], {}), source),
+        (_parts(builder, steps, shared), source),
         (spec.options, spec.format),
         {
             item.name: (

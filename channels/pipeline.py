@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from channels.notes import Notes
 from destinations.base import Destination
 from engine.clock import Micros
 from engine.errors import IsthmusError, StepTimeout
@@ -86,6 +87,7 @@ class Pipeline:
     format: Format = field(default_factory=Hl7v2)
     ordering_key: str = "PID-3.1"
     lookups: tuple[Lookup, ...] = ()
+    notes: Notes | None = None  # reads what a FHIR server only names
 
     @property
     def empty(self) -> bool:
@@ -129,6 +131,8 @@ class Pipeline:
     def _run(self, raw: bytes, meta: Meta, watch: Watch, once: list[tuple[str, Once]]) -> Rendered:
         label = "parse"
         try:
+            if self.notes is not None and (read := self.notes.read(raw, meta)) is not None:
+                return self._followed(read.reason, [(read.raw, "")])
             scope = Scope(self.parse(raw), meta, self.interpret)
             for step in self.filters:
                 label = step.label
@@ -158,7 +162,8 @@ class Pipeline:
         except _StepFailed as failed:
             return _failed(failed.cause, failed.label)
         except Divided as divided:
-            return self._divided(divided, label)
+            reason = f"{label}: split into {len(divided.parts)}; they follow"
+            return self._followed(reason, divided.parts, label)
         except (Exception, StepTimeout) as error:
             return _failed(error, label)
         if self.routes and not result.payloads:
@@ -166,17 +171,16 @@ class Pipeline:
             return Rendered(MessageState.FILTERED, reason=reasons, skipped=result.skipped)
         return result
 
-    def _divided(self, divided: Divided, label: str) -> Rendered:
-        """The parts of a message that was split, and the end of the message itself."""
+    def _followed(self, reason: str, made: list[tuple[bytes, str]], label: str = "read") -> Rendered:
+        """What takes the place of a message, and the end of the message itself."""
         parts = []
         try:
-            for raw, control_id in divided.parts:
+            for raw, control_id in made:
                 header = self.format.peek(raw)
                 identity = self.format.identify(raw, header, self.ordering_key)
-                parts.append(Part(raw, control_id, header.type, identity))
+                parts.append(Part(raw, control_id or header.control_id, header.type, identity))
         except IsthmusError as error:
             return _failed(error, label)
-        reason = f"{label}: split into {len(parts)}; they follow"
         return Rendered(MessageState.FILTERED, reason=reason, parts=parts)
 
     def _render(

@@ -22,8 +22,10 @@ from twisted.web import http
 from engine.errors import ConfigError, HL7Error
 from engine.fhir.notification import Notification, detect
 from engine.fhir.resource import Fhir
+from engine.fhirserver.connection import FhirConnection
 from engine.model import Carried
 from engine.spec.component import BuildContext, Settings, component
+from engine.spec.meaning import ConnectionName
 from listeners.http_server import Arrival, HttpServer, HttpSettings, Request
 
 ANSWER = orjson.dumps({"resourceType": "Bundle", "type": "transaction-response"})
@@ -51,6 +53,11 @@ class FhirSubscription(HttpSettings):
 
     path: str = Field(
         default="/fhir", pattern="^/", description="Path that the server sends to.", examples=["/fhir/hook"]
+    )
+    connection: ConnectionName = Field(
+        default="",
+        description="Name of a `fhir` connection: resources that a notification only names are read there.",
+        examples=["ehr"],
     )
     path_token: SecretStr | None = Field(
         default=None,
@@ -88,6 +95,11 @@ class FhirSubscription(HttpSettings):
             raise ConfigError(
                 "fhir_subscription takes FHIR messages", code="fhir.format",
                 todo="write `format: fhir` in the channel",
+            )  # fmt: skip
+        if self.connection and not isinstance(context.connections.get(self.connection), FhirConnection):
+            raise ConfigError(
+                f"there is no FHIR connection {self.connection!r}", code="fhir.connection",
+                todo="declare it under `connections:` as `NAME: {fhir: {base: …}}`",
             )  # fmt: skip
         return FhirListener(self, context)
 

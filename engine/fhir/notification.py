@@ -34,6 +34,7 @@ from engine.formats import tree
 from engine.formats.base import bad, name
 
 TAGS = "urn:isthmus:notification"
+_SURE = "confirmed"
 _SILENT = ("handshake", "heartbeat", "query-status")
 
 
@@ -91,6 +92,8 @@ def detect(
     data = tree.load(body, "FHIR JSON")
     kind = data.get("resourceType") if isinstance(data, dict) else None
     if kind == "Bundle":
+        if noted(data)[0]:
+            raise bad("the Bundle has a tag that only the engine gives", f"leave out {TAGS}", "fhir.tag")
         found = _bundle(data, hour, counter)
         if found is not None:
             return found
@@ -106,15 +109,19 @@ def detect(
     return Notification("r4-resource", ((body, control_id),), bundle=kind == "Bundle")
 
 
-def note(reference: str, tag: str, context: tuple[str, ...] = ()) -> bytes:
-    """The message for a resource that is `deleted`, or `unread`: its content did not come along."""
+def note(reference: str, tag: str, context: tuple[str, ...] = (), *, sure: bool = False) -> bytes:
+    """The message for a resource that is `deleted`, or `unread`: its content did not come along.
+
+    `sure`: the server was asked, and has it no more.
+    """
+    tags = [{"system": TAGS, "code": code} for code in (tag, *([_SURE] if sure else []))]
     method = "DELETE" if tag == "deleted" else "GET"
     entries = [{"request": {"method": method, "url": reference or "/"}}]
     entries += [{"request": {"method": "GET", "url": one}} for one in context]
     return orjson.dumps(
         {
             "resourceType": "Bundle",
-            "meta": {"tag": [{"system": TAGS, "code": tag}]},
+            "meta": {"tag": tags},
             "type": "history",
             "entry": entries,
         }
@@ -129,6 +136,12 @@ def noted(data: Mapping[str, Any]) -> tuple[str, list[str]]:
             urls = [_text(_dict(entry.get("request")).get("url")) for entry in _dicts(data.get("entry"))]
             return str(tag["code"]), [url.strip("/") for url in urls] or [""]
     return "", []
+
+
+def confirmed(data: Mapping[str, Any]) -> bool:
+    """Whether a note says what the server has answered itself."""
+    tags = _dicts(_dict(data.get("meta")).get("tag"))
+    return any(tag.get("system") == TAGS and tag.get("code") == _SURE for tag in tags)
 
 
 def relative(reference: str) -> str:

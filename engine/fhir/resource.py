@@ -68,13 +68,22 @@ class Fhir:
 
     def parse(self, raw: bytes) -> Resource:
         """The view of a message. Refuses a note of a resource that has to be read first."""
-        view = Resource(raw, self)
+        view = self.view(raw)
         if noted(view.data)[0] == "unread":
             raise FormatError(
                 "the server told that a resource changed, and did not send it", code="fhir.unread",
-                todo="let its Subscription send full resources, then update the resource there",
+                todo="give the listener a `connection` to read from, or let the Subscription send full resources",
             )  # fmt: skip
         return view
+
+    def view(self, raw: bytes) -> Resource:
+        """Of any FHIR JSON, notes included."""
+        return Resource(raw, self)
+
+    @staticmethod
+    def dump(data: Any) -> bytes:
+        """A resource as bytes."""
+        return orjson.dumps(data)
 
     def peek(self, raw: bytes) -> Header:
         """`Patient`, and `Patient/1/_history/2` as control id where the resource says its version."""

@@ -1,0 +1,57 @@
+"""Notes of a FHIR server that name a resource and do not hold it: what becomes of them in the pipeline.
+
+    unread  Patient/1  ->  it is read          ->  FILTERED, and the resource as a message of its own
+    deleted Patient/1  ->  it is read as well  ->  FILTERED, and its deletion, or the resource that is there after all
+
+Guarantees: the pipeline sees whole resources; what was read is stored with C2 as a message (`parent_id` is the note),
+so that replay, search and `messages show` work on it; a note whose resource cannot be read yet stays RECEIVED, in its
+order; a deletion is believed only when the server has the resource no more.
+Refuses: notes that name nothing (`fhir.unread`), where nobody can ask what changed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from engine.errors import FormatError
+from engine.fhir.notification import confirmed, note, noted
+from engine.fhir.resource import Fhir
+from engine.model import Meta
+from engine.spec.lookups import Lookup
+
+
+class Read(NamedTuple):
+    """What takes the place of a note: a message, and why the note itself goes no further."""
+
+    raw: bytes
+    reason: str
+
+
+class Notes:
+    """Of one channel. `lookup` reads from its server."""
+
+    def __init__(self, form: Fhir, lookup: Lookup) -> None:
+        self.form = form
+        self.lookup = lookup
+
+    def read(self, raw: bytes, meta: Meta) -> Read | None:
+        """What a note stands for; None when this is none. Raises Wanted, StepError, FormatError."""
+        if not meta.type.endswith((".unread", ".deleted")):
+            return None
+        data = self.form.view(raw).data
+        told, references = noted(data)
+        if not told or confirmed(data):
+            return None
+        reference, *context = references
+        if not reference:
+            raise FormatError(
+                "the server told that something changed, and not what", code="fhir.unread",
+                todo="let its Subscription send ids or full resources",
+            )  # fmt: skip
+        found = self.lookup.ask((reference,))
+        if found is None:
+            gone = note(reference, "deleted", tuple(context), sure=True)
+            return Read(gone, f"{reference} is not there; its deletion follows")
+        content = found if isinstance(found, bytes) else self.form.dump(found)
+        again = "was told to be deleted and is there" if told == "deleted" else "is read"
+        return Read(content, f"{reference} {again}; it follows")

@@ -1,0 +1,91 @@
+"""Reads what notes name: a `Lookup` whose keys are references and whose values are resources, byte for byte.
+
+Guarantees: what a batch names is read at once, each reference once; what was read stays while others have to wait;
+only what lies below `base` is asked. A server that is down or refuses our login makes messages wait (LookupDown),
+never disappear.
+
+| answer                                              | value                                        |
+|-----------------------------------------------------|----------------------------------------------|
+| the resource                                        | its bytes                                    |
+| 404, 410                                            | None: it is not there                        |
+| no answer, 408, 429, 502, 503, 504, issue transient | LookupDown: asked again until it answers     |
+| any other 5xx                                       | asked `PATIENCE` times, then the error       |
+| 401, token refused, not a FHIR server, TLS          | LookupDown, held: people must mend it        |
+| 403 and everything else                             | the error: this message is ERROR             |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.internet.defer import ensureDeferred, gatherResults
+
+from engine.fhirserver.base import resource
+from engine.fhirserver.client import FhirClient
+from engine.fhirserver.connection import FhirConnection
+from engine.fhirserver.errors import FhirError
+from engine.spec.lookups import Key, Lookup, LookupDown
+from engine.states import Result
+
+PATIENCE = 6  # rounds of requests for a resource on which the server itself fails
+_GATEWAY = frozenset({0, 408, 429, 502, 503, 504})
+
+
+class ResourceLookup(Lookup):
+    """What the notes of one channel name, on one server. Nothing is kept longer than for a batch."""
+
+    def __init__(self, label: str, connection: FhirConnection, reactor: Any) -> None:
+        super().__init__(label, _never, ttl=0, size=0)
+        self._connection = connection
+        self._reactor = reactor
+        self._failures: dict[Key, int] = {}
+
+    @property
+    def client(self) -> FhirClient:
+        """The connection's."""
+        return self._connection.client(self._reactor)
+
+    def begin(self, now: float) -> None:
+        """A batch begins."""
+        super().begin(now)
+        self._failures.clear()
+
+    async def get(self, keys: Iterable[Key], now: float) -> None:
+        """Read these at once. Raises LookupDown."""
+        wanted = [key for key in dict.fromkeys(keys) if key not in self._held]
+        self.fetches += 1
+        found = await gatherResults([ensureDeferred(self._one(key)) for key in wanted])
+        down: LookupDown | None = None
+        for key, value in zip(wanted, found, strict=True):
+            if isinstance(value, LookupDown):
+                down = value if down is None or value.held else down
+            else:
+                self._held[key] = value
+        if down is not None:
+            raise down
+
+    async def _one(self, key: Key) -> Any:
+        try:
+            kind, id_, _ = resource(key[0])
+            return (await self.client.read(kind, id_)).raw
+        except FhirError as error:
+            if error.absent:
+                return None
+            return self._judge(key, error)
+
+    def _judge(self, key: Key, error: FhirError) -> FhirError | LookupDown:
+        held = error.result == Result.CONFIG and error.status != 403
+        if not held and error.status not in _GATEWAY and error.code == "fhir.failed":
+            self._failures[key] = self._failures.get(key, 0) + 1
+            if self._failures[key] >= PATIENCE:
+                return error
+        elif not held and not error.waits:
+            return error
+        down = LookupDown(error.what, code=error.code, todo=error.todo)
+        down.held = held
+        return down
+
+
+async def _never(keys: list[Key]) -> dict[Key, Any]:
+    raise AssertionError("`get` reads")
