@@ -16,7 +16,7 @@ import orjson
 
 from console.preview import Preview, preview
 from console.problems import Refused
-from console.queries import Act, chosen
+from console.queries import PRIVATE, Act, Query, chosen
 from console.stores import Stores
 from engine.errors import IsthmusError
 from engine.security.roles import Identity, Role
@@ -175,14 +175,16 @@ def _short(ids: list[int]) -> str:
     return ",".join(map(str, ids)) if len(ids) <= 50 else f"{ids[0]}..{ids[-1]} ({len(ids)})"
 
 
-def _detail(act: Act, count: int) -> str:
-    """What was chosen, without identifiers of patients."""
+def described(query: Query) -> dict[str, Any]:
+    """What was chosen, without identifiers of patients: of these only that they were given (`by`)."""
     told = {
         name: value
-        for name, value in act.query.model_dump(
-            exclude_none=True, exclude={"ids", "mrn", "visit", "text"}
-        ).items()
+        for name, value in query.model_dump(exclude_none=True, exclude={"ids", *PRIVATE}).items()
         if value
     }
-    hidden = [name for name in ("mrn", "visit", "text") if getattr(act.query, name)]
-    return orjson.dumps({"count": count, **told, "by": hidden, "force": act.force, "note": act.note}).decode()
+    return {**told, "by": [name for name in PRIVATE if getattr(query, name)]}
+
+
+def _detail(act: Act, count: int) -> str:
+    told = {"count": count, **described(act.query), "force": act.force, "note": act.note}
+    return orjson.dumps(told).decode()

@@ -21,7 +21,8 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from console import pages
-from console.api import channels, editing, messages, patients, people
+from console.api import channels, editing, exporting, messages, patients, people
+from console.exporting import Exports
 from console.guard import Guard
 from console.overview import EVERY, Sampler
 from console.problems import problem, status_of
@@ -30,7 +31,7 @@ from console.throttle import Throttle
 from engine.errors import IsthmusError
 
 log = structlog.get_logger()
-API = (channels.router, messages.router, editing.router, patients.router, people.router)
+API = (channels.router, messages.router, editing.router, exporting.router, patients.router, people.router)
 STATIC = Path(__file__).parent / "static"
 
 
@@ -42,7 +43,7 @@ def make_app(data_dir: Path, config: Path) -> FastAPI:
         lifespan=_lifespan,
     )  # fmt: skip
     app.state.stores, app.state.sampler, app.state.config = stores, Sampler(), config
-    app.state.throttle = Throttle()
+    app.state.throttle, app.state.exports = Throttle(), Exports()
     for router in API:
         app.include_router(router, prefix="/api/v1")
     pages.include(app)

@@ -21,6 +21,7 @@ from engine.store import search
 from engine.store.messages import raw
 from engine.store.tx import Tx
 
+PRIVATE = ("mrn", "visit", "text")  # filters that may be patient data: never in an address or a log
 LARGEST_ID = 2**51  # body ids are 4096 times as large
 SCANNED = 20_000  # messages whose content one search looks into
 

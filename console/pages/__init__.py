@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from console.pages import account, dashboard, editing, messages, patients, people, work
+from console.pages import account, dashboard, editing, exporting, messages, patients, people, work
 from console.pages.render import error_page
 
-PAGES = tuple(module.router for module in (account, dashboard, messages, editing, patients, work, people))
+PAGES = tuple(
+    module.router for module in (account, dashboard, messages, editing, exporting, patients, work, people)
+)
 
 
 def include(app: FastAPI) -> None:

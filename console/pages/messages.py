@@ -14,6 +14,7 @@ from console.api.answers import desk_of, stores_of
 from console.api.messages import seen
 from console.pages.render import page
 from console.problems import Refused
+from console.queries import PRIVATE
 from console.rights import Operator, Revealer, Viewer
 from engine.security.roles import Identity, Role
 from engine.states import DeliveryState, MessageState
@@ -33,7 +34,6 @@ FIELDS = (
     "code",
     "cause",
 )
-PRIVATE = ("mrn", "visit", "text")  # never in an address
 
 
 def query_of(values: Any) -> queries.Query:
@@ -55,7 +55,7 @@ def _list(
         rows = queries.found(tx, identity, query, after=after, limit=PAGE)
         names = sorted(set(search.counts(tx)) | {row.channel for row in rows})
         saved = users.saved_searches(tx, identity.name)
-    if query.text or query.mrn or query.visit:
+    if any(getattr(query, field) for field in PRIVATE):
         desk_of(request).audited("messages.search", "", lambda tx: None, "by patient data")
     return page(
         request, name, rows=rows, query=query.model_dump(exclude_none=True, mode="json"),

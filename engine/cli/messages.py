@@ -12,12 +12,13 @@ import msgspec
 
 from engine.cli import access, edit
 from engine.cli.bulk import act
-from engine.cli.export import as_text, write
+from engine.cli.export import write
 from engine.cli.foresee import foresee
 from engine.cli.options import config_option, data_option, json_option
 from engine.cli.selecting import chosen_ids, rate, selection
 from engine.cli.showing import error_table, listing, message_view
 from engine.store import causes, search
+from engine.store.exporting import Form, as_text
 
 
 @click.group("messages")
@@ -194,7 +195,7 @@ def discard(
 )
 @click.option("--limit", type=click.IntRange(1), help="At most so many, the oldest first.")
 @data_option
-def export(filters: dict[str, Any], form: str, output: Path, limit: int | None, data: Path) -> None:
+def export(filters: dict[str, Any], form: Form, output: Path, limit: int | None, data: Path) -> None:
     """Write messages to a file: they hold patient data, so only you can read it, and it is kept who did it.
 
     Example: isthmus messages export --cause 3f2a91bc --format hl7 -o failed.hl7

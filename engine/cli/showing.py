@@ -11,18 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.clock import iso
-from engine.hl7.charset import decode
 from engine.store.causes import ErrorGroup
+from engine.store.exporting import body
 from engine.store.jobs import Job
 from engine.store.search import Row
 
 COLORS = {"SENT": "green", "TRANSFORMED": "green", "ERROR": "red", "FILTERED": "dim", "QUEUED": "yellow"}
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
-
-
-def body(data: bytes | None) -> str:
-    """Stored bytes as text, in the character set that they were sent in."""
-    return "" if data is None else decode(data).text
 
 
 def _state(state: str) -> Text:

@@ -69,9 +69,10 @@ def find(
     type: str | None = None,
     parent_id: int | None = None,
     after: int | None = None,
+    oldest: bool = False,
     limit: int = 100,
 ) -> list[Row]:
-    """Messages that meet every filter, newest first; `after` continues below that id.
+    """Messages that meet every filter, newest first; `after` continues below that id. With `oldest` the other way.
 
     `error_code` and `error_place` match the message's own error or that of one of its deliveries (of
     `destination`, when given); `cause` is the fingerprint of an open error (engine.store.causes).
@@ -116,14 +117,17 @@ def find(
     if parent_id is not None:
         where("parent_id = ?", parent_id)
     if after is not None:
-        where("id < ?", after)
+        where("id > ?" if oldest else "id < ?", after)
     if dismissed is not None:
         where(f"flags & {DISMISSED} = ?", DISMISSED * dismissed)
     delivery = _delivery_term(destination, delivery_state, error_code, error_place, cause)
     if delivery is not None:
         where(*delivery)
     condition = " AND ".join(terms) or "1"
-    rows = tx.rows(f"SELECT {ROW} FROM message WHERE {condition} ORDER BY id DESC LIMIT ?", (*values, limit))
+    order = "ASC" if oldest else "DESC"
+    rows = tx.rows(
+        f"SELECT {ROW} FROM message WHERE {condition} ORDER BY id {order} LIMIT ?", (*values, limit)
+    )
     found = {row[0]: Row(*row) for row in rows}
     wanted = orjson.dumps(list(found)).decode()
     for message_id, name, delivered in tx.rows(

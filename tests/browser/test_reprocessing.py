@@ -79,3 +79,20 @@ def test_everything_about_a_patient(open_page, demo, accessible):
     page.get_by_role("link", name=re.compile(r"^\d+$")).last.click()
     page.get_by_role("button", name="Everything about this patient").click()
     page.get_by_role("heading", name="Everything about a patient").wait_for()
+
+
+def test_messages_are_exported(open_page, demo, accessible):
+    demo.send("EXP1", "770103")
+    page = open_page("/messages?control_id=EXP1")
+    page.locator("details.export summary").click()
+    page.get_by_label("with patient data").check()
+    accessible(page, "messages-export")
+    page.get_by_role("button", name="Export").click()
+    page.get_by_text("Ready to be fetched").wait_for()
+    accessible(page, "export")
+    with page.expect_download() as told:
+        page.get_by_role("link", name="Download").click()
+    content = told.value.path().read_bytes()
+    assert content.startswith(b"MSH|") and b"EXP1" in content and b"770103" in content
+    page.get_by_text("Complete").wait_for()
+    page.get_by_text("1 messages written").wait_for()

@@ -1,0 +1,152 @@
+"""Messages as a file for who asks: streamed, followed, and kept in the audit log before the first byte leaves.
+
+Guarantees: one portion of rows and one message in memory, however many there are; patient data only with the right to
+see it, masked otherwise (console.masking); nothing of it is written to a disk here; each message that left has an
+event with who took it. What arrives after the export was asked for is not in it.
+Refuses (Refused): 403 without the right, 404 an export that is not theirs, 409 one that was fetched already.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterator
+from functools import partial
+
+import msgspec
+
+from console.acting import Desk, described
+from console.masking import masked
+from console.problems import Refused
+from console.queries import SCANNED, Query, found
+from engine.clock import Micros
+from engine.security.roles import Role
+from engine.store import search
+from engine.store.exporting import PORTION, Form, joined, keep, parts
+from engine.store.tx import Tx
+
+KEPT = 200  # exports that are remembered
+TYPES = {"hl7": "application/hl7-v2", "json": "application/json", "csv": "text/csv; charset=utf-8"}
+
+
+class Export(msgspec.Struct):
+    """One export. `done` messages were written; `part` of the ids (0 to 1) were gone through. `state`: ready, running,
+    done, or stopped (whoever fetched it went away)."""
+
+    id: str
+    actor: str
+    form: Form
+    reveal: bool
+    at: Micros
+    state: str = "ready"
+    done: int = 0
+    part: float = 0.0
+
+    @property
+    def over(self) -> bool:
+        """Whether it will change no more."""
+        return self.state in ("done", "stopped")
+
+
+class Exports:
+    """The exports of one console. They are forgotten when it ends: nothing of them is stored."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[Export, Query]] = {}
+
+    def offer(self, desk: Desk, query: Query, form: Form, reveal: bool) -> Export:
+        """Prepare an export; it begins when it is fetched."""
+        allowed(desk, query, reveal)
+        with desk.stores.reading() as tx:
+            made = Export(secrets.token_urlsafe(16), desk.identity.name, form, reveal, tx.now())
+        with self._lock:
+            self._known[made.id] = made, query
+            while len(self._known) > KEPT:
+                del self._known[next(iter(self._known))]
+        return made
+
+    def get(self, desk: Desk, name: str) -> tuple[Export, Query]:
+        """One's own export."""
+        with self._lock:
+            known = self._known.get(name)
+        if known is None or known[0].actor != desk.identity.name:
+            raise Refused(404, "export.unknown", "there is no such export", "ask for it again")
+        return known
+
+    def fetch(self, desk: Desk, name: str) -> tuple[Export, Iterator[bytes]]:
+        """The file, once."""
+        export, query = self.get(desk, name)
+        with self._lock:
+            if export.state != "ready":
+                raise Refused(409, "export.fetched", "this export was fetched already", "ask for it again")
+            export.state = "running"
+        return export, stream(desk, query, export.form, export.reveal, export)
+
+
+def allowed(desk: Desk, query: Query, reveal: bool) -> None:
+    """Refused unless they may export this."""
+    if not desk.identity.somewhere(Role.OPERATOR):
+        raise Refused(403, "forbidden", "this needs the role operator")
+    if (reveal or query.text) and not desk.identity.reveal:
+        raise Refused(403, "forbidden", "this needs the right to see patient data")
+    _ = query.filters  # what cannot be read is told now
+
+
+def stream(
+    desk: Desk, query: Query, form: Form, reveal: bool, export: Export | None = None
+) -> Iterator[bytes]:
+    """The file in pieces. What is asked for is in the audit log when this returns."""
+    allowed(desk, query, reveal)
+    detail = described(query) | {"format": form, "revealed": reveal}
+    desk.audited("messages.export", "", lambda tx: None, msgspec.json.encode(detail).decode())
+    if reveal and form != "csv":
+        desk.saw("", f"export {form}")
+    told = export or Export("", desk.identity.name, form, reveal, 0)
+    return joined(_pieces(desk, query, told), form)
+
+
+def _pieces(desk: Desk, query: Query, told: Export) -> Iterator[bytes]:
+    text = None if told.reveal else masked
+    try:
+        for ids in _portions(desk, query, told):
+            with desk.stores.reading() as tx:
+                for part in parts(tx, ids, told.form, text):
+                    yield part
+                    told.done += 1
+            desk.stores.write(partial(keep, ids=ids, actor=desk.identity.name, form=told.form))
+        told.state, told.part = "done", 1.0
+    finally:
+        if told.state != "done":
+            told.state = "stopped"
+
+
+def _portions(desk: Desk, query: Query, told: Export) -> Iterator[list[int]]:
+    """The ids, the oldest first, as far as there were any when this began."""
+    with desk.stores.reading() as tx:
+        newest = _end(tx)
+        chosen = (
+            sorted(row.id for row in found(tx, desk.identity, query, limit=SCANNED)) if query.text else None
+        )
+    if chosen is not None:
+        for start in range(0, len(chosen), PORTION):
+            yield chosen[start : start + PORTION]
+            told.part = (start + PORTION) / len(chosen)
+        return
+    filters = query.filters | {"channels": desk.identity.channels(Role.OPERATOR)}
+    after = 0
+    while True:
+        with desk.stores.reading() as tx:
+            rows = search.find(tx, **filters, after=after, oldest=True, limit=PORTION)
+        ids = [row.id for row in rows if row.id <= newest]
+        if not ids:
+            return
+        yield ids
+        after = ids[-1]
+        told.part = after / max(newest, 1)
+        if len(ids) < PORTION:
+            return
+
+
+def _end(tx: Tx) -> int:
+    return int(tx.rows("SELECT coalesce(max(id), 0) FROM message")[0][0])
