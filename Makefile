@@ -17,6 +17,7 @@ check: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python run_engine.py lint config/channels.yaml
+	$(BIN)/python run_engine.py fmt --check config transforms
 	$(BIN)/python run_engine.py test config/tests
 	$(BIN)/python run_engine.py docs --check
 	$(BIN)/python run_engine.py schema --check

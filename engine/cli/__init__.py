@@ -18,6 +18,7 @@ VERBS = {
     "demo": ("engine.cli.demo", "Start on the Odoo sandbox, send the samples, show what became of them."),
     "sandbox": ("engine.cli.sandbox", "Serve the Odoo stand-in alone."),
     "lint": ("engine.cli.lint", "Check configuration files."),
+    "fmt": ("engine.cli.fmt", "Put YAML files into their normal form."),
     "try": ("engine.cli.try_", "What a channel would do to a message, step by step."),
     "plan": ("engine.cli.plan", "What messages would change in Odoo, field by field."),
     "test": ("engine.cli.test", "Run the channel tests beside a configuration."),

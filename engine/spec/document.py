@@ -66,19 +66,19 @@ class Problem(msgspec.Struct, frozen=True):
         return f"{self.mark}: {self.severity}: {self.text}.{tail} [{self.code}]"
 
 
-class _Loader(yaml.CSafeLoader):
+class Loader(yaml.CSafeLoader):
     """The C parser with the scalars of YAML 1.2's core schema."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
 
 def _resolver(tag: str, pattern: str, first: str) -> None:
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), list(first))
+    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), list(first))
 
 
 _resolver("bool", r"^(?:true|false)$", "tf")
 _resolver("null", r"^(?:~|null|)$", "~n")
-_Loader.yaml_implicit_resolvers.setdefault("", []).append(("tag:yaml.org,2002:null", re.compile(r"^$")))
+Loader.yaml_implicit_resolvers.setdefault("", []).append(("tag:yaml.org,2002:null", re.compile(r"^$")))
 _resolver("int", r"^-?(?:0|[1-9][0-9]*)$", "-0123456789")
 _resolver("float", r"^-?(?:0|[1-9][0-9]*)\.[0-9]+$", "-0123456789")
 _resolver("merge", r"^<<$", "<")
@@ -150,7 +150,7 @@ def read_text(text: str, document: Document, source: Sources | Mapping[str, str]
     sources = source if isinstance(source, Sources) else Sources(source)
     try:
         deep = _too_deep(text)
-        node = None if deep else yaml.compose(text, Loader=_Loader)
+        node = None if deep else yaml.compose(text, Loader=Loader)
     except yaml.YAMLError as error:
         document.problems.append(_syntax(error, text, document.path))
         return document
@@ -174,7 +174,7 @@ class _TooMany(Exception):
 def _too_deep(text: str) -> Any:
     """Where the nesting passes MAX_DEPTH; looked at first, because the composer of nodes recurses."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for event in yaml.parse(text, Loader=Loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
@@ -324,7 +324,7 @@ class _Walk:
 
         text = VARIABLE.sub(one, node.value)
         if not node.style and VARIABLE.fullmatch(node.value):
-            for tag, pattern in _Loader.yaml_implicit_resolvers.get(text[:1], ()):
+            for tag, pattern in Loader.yaml_implicit_resolvers.get(text[:1], ()):
                 kind = tag.removeprefix("tag:yaml.org,2002:")
                 if kind in ("bool", "int", "float") and pattern.match(text):
                     return _PLAIN[kind](text)
