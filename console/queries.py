@@ -8,12 +8,12 @@ Refuses (Refused 422): times, states and ids that cannot be read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from console.problems import Refused
+from engine import clock
 from engine.clock import Micros
 from engine.security.roles import Identity, Role
 from engine.states import DeliveryState, MessageState
@@ -94,19 +94,10 @@ class Act(BaseModel):
 
 
 def moment(text: str | None) -> Micros | None:
-    """`2026-11-22`, `2026-11-22T03:00`, `90m`, `24h`, `7d`: microseconds since the epoch; without offset: UTC."""
-    if not text:
-        return None
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    """A time in a query (see engine.clock.moment), UTC. Refused with 422."""
     try:
-        if text[-1] in units and text[:-1].isdecimal() and len(text) < 9:
-            at = datetime.now(UTC) - timedelta(seconds=int(text[:-1]) * units[text[-1]])
-        else:
-            at = datetime.fromisoformat(text)
-        if at.tzinfo is None:
-            at = at.replace(tzinfo=UTC)
-        return int(at.timestamp() * 1_000_000)
-    except (ValueError, OverflowError):
+        return clock.moment(text) if text else None
+    except ValueError:
         raise Refused(
             422, "query.time", "this is not a time", "write 2026-11-22T03:00, or 90m, 24h, 7d"
         ) from None

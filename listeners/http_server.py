@@ -8,14 +8,12 @@ and paths, clear text on a TLS port. The log names peers and counts, never paths
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from io import BytesIO
 from typing import Any, ClassVar
 
 import structlog
-from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator
-from twisted.internet import defer, error
-from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint
+from pydantic import Field, SecretStr, field_validator
+from twisted.internet import defer
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
@@ -25,38 +23,24 @@ from engine.errors import ConfigError
 from engine.formats.base import name, worst
 from engine.hl7.format import Hl7v2
 from engine.model import Incoming
-from engine.security.tls import ServerTls, client_name, server
-from engine.spec.component import BuildContext, Settings
+from engine.security.tls import client_name
+from engine.spec.component import BuildContext
 from listeners.base import Receiver
-from listeners.mllp import BACKLOG, address, reason
+from listeners.ports import Port, PortSettings, address
 
 RETRY_AFTER = b"5"  # seconds
 _STATUS = {"AA": 200, "CA": 200, "AE": 422, "CE": 422, "AR": 400, "CR": 400}
 _log = structlog.get_logger()
 
 
-class HttpSettings(Settings):
+class HttpSettings(PortSettings):
     """The settings of every listener on HTTP."""
 
-    port: int = Field(ge=0, le=65535, description="TCP port; 0 takes a free one.", examples=[8080])
     path: str
-    interface: str = Field(
-        default="",
-        description="Address to listen on. Default: 127.0.0.1 in clear text, 0.0.0.0 (all) with TLS.",
-        examples=["0.0.0.0"],  # noqa: S104
-    )
-    tls: ServerTls | None = Field(
-        default=None, description="Certificate and key; with client_ca, mutual TLS."
-    )
     token: SecretStr | None = Field(
         default=None,
         description="Clients must send it: `Authorization: Bearer …`.",
         examples=["!secret feed"],
-    )
-    allow: list[IPvAnyNetwork] = Field(
-        default=[],
-        description="Networks that clients may come from; empty: any.",
-        examples=[["10.20.0.0/16"]],
     )
     max_size: int = Field(default=16 << 20, ge=1024, description="Bytes in one message, at most.")
     max_connections: int = Field(default=500, ge=1, description="Connections at once, at most.")
@@ -228,44 +212,20 @@ class HttpServer:
         self.channel = context.channel
         self.reactor = context.reactor
         self.format = context.format or Hl7v2()
-        self.tls = server(settings.tls, context.base) if settings.tls else None
+        self.port = Port(settings, context, "http.port")
         self.receiver: Receiver
         self.paused = self.closing = False
         self.connections: set[_Channel] = set()
         self.waiting: set[Request] = set()
         self.messages = self.refused = self.dropped = 0
-        self._networks = [ipaddress.ip_network(str(network)) for network in settings.allow]
         self._token = settings.token.get_secret_value().encode() if settings.token else None
-        self._port: Any = None
         self._empty: list[defer.Deferred[None]] = []
 
     def start(self, receiver: Receiver) -> defer.Deferred[Any]:
         """Open the port; fires with its address. Fails with a ConfigError when it cannot be opened."""
         self.receiver = receiver
         self.closing = False
-        port = self.settings.port
-        host = self.settings.interface or ("0.0.0.0" if self.tls else "127.0.0.1")  # noqa: S104
-        endpoint: Any
-        if self.tls is not None:
-            endpoint = SSL4ServerEndpoint(self.reactor, port, self.tls.factory, BACKLOG, host)
-        else:
-            kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
-            endpoint = kind(self.reactor, port, BACKLOG, host)
-
-        def opened(port: Any) -> Any:
-            self._port = port
-            return port.getHost()
-
-        def failed(failure: Failure) -> Any:
-            failure.trap(error.CannotListenError, OSError)
-            raise ConfigError(
-                f"port {port} on {host} cannot be opened: {reason(failure.value)}",
-                code="http.port",
-                where=self.channel,
-                todo="choose another port or interface, or stop the program that has it",
-            )
-
-        return endpoint.listen(_Factory(self)).addCallbacks(opened, failed)
+        return self.port.open(_Factory(self))
 
     def serves(self, path: str) -> bool:
         """Whether messages may be sent to this path."""
@@ -285,7 +245,7 @@ class HttpServer:
 
     def refusal(self, request: http.Request, length: int | None) -> int:
         """The status that a request is refused with by its headers alone, or 0."""
-        if self._networks and not self._welcome(request):
+        if not self.port.welcome(request.channel.getPeer().host):
             return 403
         if self._token is not None:
             given = (request.requestHeaders.getRawHeaders(b"authorization") or [b""])[0]
@@ -293,11 +253,6 @@ class HttpServer:
             if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(), self._token):
                 return 401
         return 413 if length is not None and length > self.settings.max_size else 0
-
-    def _welcome(self, request: http.Request) -> bool:
-        host = ipaddress.ip_address(request.channel.getPeer().host.split("%")[0])
-        host = getattr(host, "ipv4_mapped", None) or host
-        return any(host in network for network in self._networks)
 
     def peer_of(self, channel: Any) -> str:
         """`10.0.0.5:4711`, with mutual TLS also the name of the client's certificate."""
@@ -327,9 +282,9 @@ class HttpServer:
     def stop(self) -> defer.Deferred[None]:
         """Close the port; answers that are due still go out."""
         self.closing = True
-        port, self._port = self._port, None
-        closed = defer.maybeDeferred(port.stopListening) if port is not None else defer.succeed(None)
-        return closed.addCallback(lambda _: self._when_answered()).addCallback(lambda _: self._drop())
+        return (
+            self.port.close().addCallback(lambda _: self._when_answered()).addCallback(lambda _: self._drop())
+        )
 
     def close(self) -> defer.Deferred[None]:
         """Drop the connections that are left."""
@@ -351,11 +306,7 @@ class HttpServer:
     def status(self) -> dict[str, Any]:
         """Counts since the start, and limits."""
         return {
-            "address": address(self._port.getHost()) if self._port is not None else "",
-            "tls": self.tls is not None,
-            "certificate_not_after": self.tls.not_after.isoformat()
-            if self.tls and self.tls.not_after
-            else None,
+            **self.port.status(),
             "paused": self.paused,
             "connections": len(self.connections),
             "max_connections": self.settings.max_connections,

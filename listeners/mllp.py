@@ -10,46 +10,27 @@ What happens on one connection stands in listeners.mllp_connection.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any, Final
 
 import structlog
-from pydantic import Field, IPvAnyNetwork
-from twisted.internet import defer, error
-from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint
+from pydantic import Field
+from twisted.internet import defer
 from twisted.internet.protocol import Factory, Protocol
-from twisted.python.failure import Failure
 
-from engine.errors import ConfigError
 from engine.hl7.mllp import MAX_SIZE
-from engine.security.tls import ServerTls, server
-from engine.spec.component import BuildContext, Settings, component
+from engine.spec.component import BuildContext, component
 from listeners.base import Receiver
 from listeners.mllp_connection import LISTENER, Connection
+from listeners.ports import Port, PortSettings, address
 
-BACKLOG: Final = 512
 SHOWN: Final = 20  # peers in the status
 _log = structlog.get_logger()
 
 
 @component("listener", "mllp", example="mllp: {port: 2575}")
-class Mllp(Settings):
+class Mllp(PortSettings):
     """Receives HL7 v2 messages over MLLP, with or without TLS."""
 
-    port: int = Field(ge=0, le=65535, description="TCP port; 0 takes a free one.", examples=[2575])
-    interface: str = Field(
-        default="",
-        description="Address to listen on. Default: 127.0.0.1 in clear text, 0.0.0.0 (all) with TLS.",
-        examples=["0.0.0.0"],  # noqa: S104
-    )
-    tls: ServerTls | None = Field(
-        default=None, description="Certificate and key; with client_ca, mutual TLS."
-    )
-    allow: list[IPvAnyNetwork] = Field(
-        default=[],
-        description="Networks that clients may come from; empty: any.",
-        examples=[["10.20.0.0/16", "192.0.2.7"]],
-    )
     max_size: int = Field(default=MAX_SIZE, ge=1024, description="Bytes in one message, at most.")
     max_connections: int = Field(default=500, ge=1, description="Connections at once, at most.")
     max_in_flight: int = Field(
@@ -98,43 +79,19 @@ class MllpListener:
         self.settings = settings
         self.channel = context.channel
         self.reactor = context.reactor
-        self.tls = server(settings.tls, context.base) if settings.tls else None
+        self.port = Port(settings, context, "mllp.port")
+        self.tls = self.port.tls
         self.receiver: Receiver
         self.connections: set[Connection] = set()
         self.paused = False
         self.frames = self.bad_frames = self.refused = self.dropped = self.tls_failures = 0
-        self._networks = [ipaddress.ip_network(str(network)) for network in settings.allow]
-        self._port: Any = None
         self._dirty: list[Connection] = []
         self._empty: list[defer.Deferred[None]] = []
 
     def start(self, receiver: Receiver) -> defer.Deferred[Any]:
         """Open the port; fires with its address. Fails with a ConfigError when it cannot be opened."""
         self.receiver = receiver
-        port = self.settings.port
-        host = self.settings.interface or ("0.0.0.0" if self.tls else "127.0.0.1")  # noqa: S104
-        endpoint: Any
-        if self.tls is not None:
-            endpoint = SSL4ServerEndpoint(self.reactor, port, self.tls.factory, BACKLOG, host)
-        else:
-            kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
-            endpoint = kind(self.reactor, port, BACKLOG, host)
-        listening = endpoint.listen(_Factory(self))
-
-        def opened(port: Any) -> Any:
-            self._port = port
-            return port.getHost()
-
-        def failed(failure: Failure) -> Any:
-            failure.trap(error.CannotListenError, OSError)
-            raise ConfigError(
-                f"port {port} on {host} cannot be opened: {reason(failure.value)}",
-                code="mllp.port",
-                where=self.channel,
-                todo="choose another port or interface, or stop the program that has it",
-            )
-
-        return listening.addCallbacks(opened, failed)
+        return self.port.open(_Factory(self))
 
     def pause(self) -> None:
         """Stop reading from every connection, and from those that come."""
@@ -150,8 +107,7 @@ class MllpListener:
 
     def stop(self) -> defer.Deferred[None]:
         """Close the port, read no more, answer what is due, close. Fires when no connection is left."""
-        port, self._port = self._port, None
-        closed = defer.maybeDeferred(port.stopListening) if port is not None else defer.succeed(None)
+        closed = self.port.close()
         for connection in list(self.connections):
             connection.finish()
         return closed.addCallback(lambda _: self._when_empty())
@@ -167,11 +123,7 @@ class MllpListener:
         now = self.reactor.seconds()
         peers = sorted(self.connections, key=lambda connection: connection.last)[:SHOWN]
         return {
-            "address": address(self._port.getHost()) if self._port is not None else "",
-            "tls": self.tls is not None,
-            "certificate_not_after": self.tls.not_after.isoformat()
-            if self.tls and self.tls.not_after
-            else None,
+            **self.port.status(),
             "paused": self.paused,
             "connections": len(self.connections),
             "max_connections": self.settings.max_connections,
@@ -190,12 +142,9 @@ class MllpListener:
     def welcome(self, addr: Any) -> Connection | None:
         """A protocol for a new peer, or None when it must be refused."""
         peer = address(addr)
-        if self._networks:
-            host = ipaddress.ip_address(addr.host.split("%")[0])
-            host = getattr(host, "ipv4_mapped", None) or host
-            if not any(host in network for network in self._networks):
-                self._refuse(peer, "not in allow")
-                return None
+        if not self.port.welcome(addr.host):
+            self._refuse(peer, "not in allow")
+            return None
         if len(self.connections) >= self.settings.max_connections:
             self._refuse(peer, "max_connections reached")
             return None
@@ -236,15 +185,3 @@ class MllpListener:
         else:
             deferred.callback(None)
         return deferred
-
-
-def address(addr: Any) -> str:
-    """`10.0.0.5:4711`, `[::1]:4711`."""
-    host = f"[{addr.host}]" if ":" in addr.host else addr.host
-    return f"{host}:{addr.port}"
-
-
-def reason(problem: BaseException | None) -> str:
-    """Why a port cannot be opened, in words."""
-    cause = getattr(problem, "socketError", problem)
-    return getattr(cause, "strerror", None) or str(cause)

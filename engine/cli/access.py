@@ -6,12 +6,12 @@ import getpass
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
+from engine import clock
 from engine.clock import Micros
 from engine.errors import StoreError
 from engine.security.keyring import open_keyring
@@ -93,18 +93,8 @@ def _through_engine(data: Path, verb: str, args: dict[str, Any], sealed: bytes) 
 
 
 def moment(text: str | None) -> Micros | None:
-    """`2026-11-22`, `2026-11-22T03:00`, `90m`, `24h`, `7d`: microseconds since the epoch."""
-    if text is None:
-        return None
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    if text[-1:] in units and text[:-1].isdigit():
-        at = datetime.now(UTC) - timedelta(seconds=int(text[:-1]) * units[text[-1]])
-    else:
-        try:
-            at = datetime.fromisoformat(text)
-        except ValueError:
-            raise click.BadParameter(
-                f"{text!r} is not a time: write 2026-11-22T03:00 or 90m, 24h, 7d"
-            ) from None
-        at = at.astimezone(UTC)
-    return int(at.timestamp() * 1_000_000)
+    """A time on the command line (see engine.clock.moment), in the time zone of this machine."""
+    try:
+        return clock.moment(text, None) if text is not None else None
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a time: write 2026-11-22T03:00 or 90m, 24h, 7d") from None

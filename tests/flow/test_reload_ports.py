@@ -9,7 +9,7 @@ from twisted.internet.error import CannotListenError
 
 def ports(desk):
     """The ports that are open."""
-    return {name: channel.listener._port for name, channel in desk.engine.channels.items()}
+    return {name: channel.listener.port.opened for name, channel in desk.engine.channels.items()}
 
 
 def test_a_listener_moves_alone(make):
@@ -18,7 +18,7 @@ def test_a_listener_moves_alone(make):
     siu = desk.engine.channels["siu"].listener
     assert reload(desk, TWO.replace("2575", "2580"))["changes"] == {"adt": ["listener"]}
     channel = desk.engine.channels["adt"]
-    assert channel.listener is not old and channel.listener._port and old._port is None
+    assert channel.listener is not old and channel.listener.port.opened and not old.port.opened
     assert not channel.listener.paused and desk.engine.channels["siu"].listener is siu
     assert reload(desk, TWO.replace("port: 2575", "port: 2580, max_connections: 3"))["taken"]
     assert desk.engine.channels["adt"].listener.settings.max_connections == 3
@@ -69,6 +69,6 @@ def test_a_paused_and_a_stopped_channel_stay_so(make):
     assert desk.states()["a1"] == "RECEIVED"
     desk.channel("resume", "adt")
     assert desk.states()["a1"] == "SENT"
-    assert ports(desk)["siu"] is None
+    assert not ports(desk)["siu"]
     desk.channel("start", "siu")
     assert desk.engine.channels["siu"].where.endswith(":2581")
