@@ -21,6 +21,7 @@ import yaml
 
 from channels.lint.findings import Findings
 from channels.lint.templates import Asked, Entry, Sheet
+from engine.odoo.documents import FORMS_ONLY
 from engine.odoo.snapshot import Snapshot
 from engine.spec.document import did_you_mean
 from engine.spec.values import REFERENCE
@@ -63,7 +64,8 @@ class _Checker:
             if info is None:
                 self.unknown(entry)
                 continue
-            if info.get("readonly") and entry in self.asked.values:
+            editable = not info.get("readonly") or (model, entry.name) in FORMS_ONLY
+            if not editable and entry in self.asked.values:
                 text = f"{model}.{entry.name} is read-only: Odoo sets it itself"
                 self.findings.tell("odoo.readonly", entry.key, text, "Leave it out.", "warning")
             self.value(entry.node, entry.name, info)

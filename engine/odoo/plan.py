@@ -74,6 +74,8 @@ class Planner:
         ]
         self._set[key] = before | {cell.field: cell.text for cell in row.cells}
         self._resolver.planned.add(row.xid)
+        if changes and row.refused is not None:
+            raise row.refused
         note = "would be adopted" if row.adopted else "unchanged"
         return changes or [self._change(operation, row.id, note=note)]
 

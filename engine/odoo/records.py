@@ -11,6 +11,7 @@ Refuses: fields that Odoo does not have, and to adopt when several records fit.
 | external id known, record gone (deleted, merged) | asked again; still gone: `load` makes it anew |
 | external ids may not be read | upserts are loaded without comparison; write and archive are CONFIG |
 | a reference was out of date | forgotten, looked up again, sent once more |
+| an invoice is no draft any more | what would change it is PERMANENT (see documents.py) |
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from operator import attrgetter
 from typing import Any
 
 from engine.model import Operation
+from engine.odoo import documents
 from engine.odoo.client import Fields, OdooClient
 from engine.odoo.errors import OdooError
 from engine.odoo.index import Found, XidIndex
@@ -45,6 +47,8 @@ class Row:
     id: int | None = None
     current: dict[str, Any] = field(default_factory=dict)
     adopted: bool = False
+    document: int | None = None  # the invoice that a line is on
+    refused: OdooError | None = None  # why it may not change
 
     def columns(self, fields: Fields) -> list[Cell]:
         """The cells to send: all for a new record, the changed ones for a known one."""
@@ -108,7 +112,9 @@ class Records:
         for row in rows.values():
             if row.jobs[0].active and not self._settled(row):
                 cells = sorted(row.columns(fields), key=_COLUMN)
-                if cells or row.id is None:
+                if (cells or row.id is None) and row.refused is not None:
+                    _fail(row, row.refused)
+                elif cells or row.id is None:
                     groups.setdefault(tuple(map(_COLUMN, cells)), []).append((row, cells))
                 else:
                     _done(row, "adopted" if row.adopted else "unchanged", [])
@@ -127,7 +133,7 @@ class Records:
 
     async def compare(self, model: str, fields: Fields, rows: list[Row], write: bool = True) -> None:
         """Find the records and read what they hold; adopt where that is wanted (not if `write` is False)."""
-        names = sorted({cell.field for row in rows for cell in row.cells})
+        names = sorted({*(cell.field for row in rows for cell in row.cells), *documents.also(model)})
         pending = rows
         for fresh in (False, True):
             found = await self._index.resolve(self._client, [row.xid for row in pending], fresh)
@@ -149,6 +155,7 @@ class Records:
         fresh_rows = [row for row in rows if row.id is None and row.operation.op == "upsert"]
         if model in self._adopt and fresh_rows:
             await self._adopt_rows(model, self._adopt[model], fresh_rows, names, write)
+        await documents.examine(self._client, model, rows)
 
     def _settled(self, row: Row) -> bool:
         """Whether there is no record to write to, which ends `write` and `archive`."""
@@ -177,8 +184,16 @@ class Records:
             for job in row.jobs:
                 values = {cell.column: cell.text for cell in cells}
                 job.sent({"op": row.operation.op, "model": model, "id": row.xid, "values": values})
-        data = [(row.xid, *(cell.text for cell in cells)) for row, cells in group]
-        verdicts = await Loader(self._client, model, ("id", *columns), limit).load(data)
+        document = documents.DOCUMENTS.get(model)
+        verdicts: list[Verdict]
+        if document is not None and not self._index.readable:
+            verdicts = [documents.unreadable()] * len(group)
+        elif document is not None and model == document.lines:
+            lines = [(row.xid, row.document, cells) for row, cells in group]
+            verdicts = await documents.load_lines(self._client, self._index, document, lines, limit)
+        else:
+            data = [(row.xid, *(cell.text for cell in cells)) for row, cells in group]
+            verdicts = await Loader(self._client, model, ("id", *columns), limit).load(data)
         for (row, cells), verdict in zip(group, verdicts, strict=True):
             self._judge(row, cells, verdict)
 

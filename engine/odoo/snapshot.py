@@ -74,7 +74,11 @@ def of_sandbox(major: int = NEWEST) -> Snapshot:
     return Snapshot(f"{major}.0", models, defaults | RULES, sorted(known))
 
 
-RULES = {"res.users": ["company_id", "company_ids", "partner_id"], "calendar.event": ["show_as", "stop"]}
+RULES = {
+    "res.users": ["company_id", "company_ids", "partner_id"],
+    "calendar.event": ["show_as", "stop"],
+    "account.move": ["move_type", "state", "journal_id", "currency_id", "date"],
+}
 """Required fields of the sandbox that Odoo computes or takes from elsewhere."""
 
 

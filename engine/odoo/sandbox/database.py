@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ class Database:
             self._create()  # also what a file of before does not have
             if not made:
                 self._seed(now, login)
+            self._complete(now)
+            if not made:
                 run("INSERT INTO sandbox VALUES ('version', ?), ('format', ?)", (version, FORMAT))
         if made and made["version"] != version:
             self.close()
@@ -145,17 +148,20 @@ class Database:
                     run(f'CREATE INDEX IF NOT EXISTS {table[:-1]}_b" ON {table} (b)')
         run("CREATE INDEX IF NOT EXISTS ir_model_data_record ON ir_model_data (model, res_id)")
 
-    def _seed(self, now: str, login: str) -> None:
-        def put(model: str, xml_id: str = "", /, **values: Any) -> int:
-            names = [*values, "create_uid", "create_date", "write_uid", "write_date"]
-            record = self.run(
-                f"INSERT INTO {self.models[model].table} ({', '.join(names)}) VALUES ({','.join('?' * len(names))})",
-                (*values.values(), 1, now, 1, now),
+    def _put(self, now: str, model: str, xml_id: str = "", /, **values: Any) -> int:
+        names = [*values, "create_uid", "create_date", "write_uid", "write_date"]
+        record = self.run(
+            f"INSERT INTO {self.models[model].table} ({', '.join(names)}) VALUES ({','.join('?' * len(names))})",
+            (*values.values(), 1, now, 1, now),
+        )
+        if xml_id:
+            self._put(
+                now, "ir.model.data", module="base", name=xml_id, model=model, res_id=record, noupdate=1
             )
-            if xml_id:
-                put("ir.model.data", module="base", name=xml_id, model=model, res_id=record, noupdate=1)
-            return record
+        return record
 
+    def _seed(self, now: str, login: str) -> None:
+        put = partial(self._put, now)
         for code, name in LANGUAGES:
             active = int(code == "en_US")
             put(
@@ -177,7 +183,19 @@ class Database:
         put("res.users", "user_admin", id=ADMIN, partner_id=admin, login=login, active=1)
         for user in (ENGINE_19, ENGINE_16):
             put("res.users", id=user, partner_id=engine, login=f"{login}-{user}", active=1)
+
+    def _complete(self, now: str) -> None:
+        """What a file of before does not have: models that were declared since, and accounting."""
+        put = partial(self._put, now)
+        if not self.rows("SELECT 1 FROM res_currency LIMIT 1"):
+            for name, symbol, active in (("USD", "$", 1), ("EUR", "€", 0), ("GBP", "£", 0)):
+                put("res.currency", name, name=name, symbol=symbol, active=active)
+            put("account.journal", name="Sales", code="INV", type="sale", active=1)
+            put("account.journal", name="Miscellaneous Operations", code="MISC", type="general", active=1)
+        known = {name for (name,) in self.rows("SELECT model FROM ir_model")}
         for model in self.models.values():
+            if model.name in known:
+                continue
             record = put("ir.model", name=model.description, model=model.name)
             for item in model.fields.values():
                 put(

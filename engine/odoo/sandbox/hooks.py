@@ -48,6 +48,9 @@ class Hooks:
     def done(self, env: Operations, ids: Sequence[int], vals: dict[str, Any], created: bool) -> None:
         """After the records were stored."""
 
+    def deleting(self, env: Operations, ids: Sequence[int]) -> None:
+        """Before records are deleted."""
+
 
 class Partner(Hooks):
     """res.partner: language and time zone of the caller, company_type, the CHECK on the name."""

@@ -3,7 +3,7 @@
 Guarantees: the messages, their order and the rollback of Odoo 16 and 19: every conversion error is listed;
 then the rows are stored in one batch, and when that fails one by one, up to ten errors. 19 puts the text of
 a Python constraint that broke the batch first and blames the batch's first row for it, as the real one does.
-Refuses: sub-rows of one2many fields.
+Sub-rows of one2many fields: see subrows.py.
 
 | what is wrong with a row | answer |
 |---|---|
@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from engine.odoo.sandbox import subrows
 from engine.odoo.sandbox.faults import (
     ConcurrencyFault,
     Crash,
@@ -55,9 +56,10 @@ class _Cell(Exception):
 class Loader:
     """One call of `load()`."""
 
-    def __init__(self, env: Operations, model: Model) -> None:
+    def __init__(self, env: Operations, model: Model, owner: Field | None = None) -> None:
         self.env = env
         self.model = model
+        self.owner = owner  # the one2many field, for the loader of its sub-rows
         self.messages: list[Message] = []
         self.ids: list[int] = []
         self.batch: list[tuple[str, dict[str, Any], Message]] = []
@@ -73,12 +75,20 @@ class Loader:
                 if self.env.major >= 17:
                     raise Crash("builtins.ValueError", f"Invalid field name {name!r}")
                 raise Crash("builtins.KeyError", name)
-        for place, row in enumerate(rows):
-            info: Message = {"rows": {"from": place, "to": place}, "record": place}
-            xml_id, dbid, cells = self._extract(paths, row)
+        lines = [
+            name
+            for name in dict.fromkeys(name for name, sub in paths if sub)
+            if name in self.model.fields and self.model.fields[name].type == "one2many"
+        ]
+        for count, (first, last, group) in enumerate(subrows.split(paths, set(lines), rows)):
+            info: Message = {"rows": {"from": first, "to": last}, "record": count}
+            main = [(path, cell) for path, cell in zip(paths, group[0], strict=False) if path[0] not in lines]
+            xml_id, dbid, cells = self._extract([path for path, _ in main], [cell for _, cell in main])
             if dbid:
                 dbid = self._known(dbid, info)
             vals = self._convert(cells, info)
+            for name in lines:
+                vals[name] = self._lines(self.model.fields[name], *subrows.parts(paths, name, group), info)
             if xml_id:
                 xml_id = xml_id if "." in xml_id else f"{self._module()}.{xml_id}"
                 self.pending.add(xml_id)
@@ -143,6 +153,26 @@ class Loader:
             return ""
         return record
 
+    def _lines(
+        self, field: Field, columns: list[str], rows: list[Sequence[Any]], info: Message
+    ) -> list[list[Any]]:
+        """The commands that make or change the lines of one record."""
+        target = self.env.models[field.relation]
+        inner = Loader(self.env, target, field)
+        paths = [self._path(column) for column in columns]
+        commands: list[list[Any]] = []
+        for row in rows:
+            xml_id, dbid, cells = inner._extract(paths, row)
+            vals = inner._convert(cells, info)
+            known = int(dbid) if dbid else inner._by_xml_id(target, xml_id) if xml_id else None
+            commands.append([1, known, vals] if known else [0, xml_id or 0, vals])
+        self.messages += inner.messages
+        return commands
+
+    def _label(self, field: Field) -> str:
+        """The label of a field, behind that of the lines it belongs to."""
+        return f"{self.owner.string}/{field.string}" if self.owner else field.string
+
     # --- cells
 
     def _convert(self, cells: list[tuple[Field, str | None, Any]], info: Message) -> dict[str, Any]:
@@ -160,12 +190,13 @@ class Loader:
                     "rows": info["rows"],
                     "type": "error",
                     "record": info["record"],
-                    "field": field.name,
+                    "field": (self.owner or field).name,
                     "message": wrong.text,
                 }
                 if wrong.more is not None:
                     message["moreinfo"] = wrong.more
-                    message["field_name"] = field.string
+                if wrong.more is not None or self.owner:
+                    message["field_name"] = (self.owner or field).string
                 self.messages.append(message)
         return found
 
@@ -176,7 +207,7 @@ class Loader:
         if kind == "many2many":
             return [[6, 0, [self._reference(field, sub, item) for item in value.split(",")]]]
         if kind == "one2many":
-            raise _Cell(f"The sandbox does not load sub-rows of '{field.string}'")
+            raise _Cell(f"The sandbox loads the lines of '{self._label(field)}' by sub-rows alone")
         if kind == "boolean":
             return self._boolean(field, value)
         if kind == "selection":
@@ -188,18 +219,19 @@ class Loader:
                 return parse_date(value)
         except Crash:
             shape = "2012-12-31 23:59:59" if kind == "datetime" else "2012-12-31"
-            text = f"'{value}' does not seem to be a valid {kind} for field '{field.string}'"
+            text = f"'{value}' does not seem to be a valid {kind} for field '{self._label(field)}'"
             raise _Cell(text, f"Use the format '{shape}'") from None
         if kind in ("integer", "many2one_reference", "float"):
             try:
                 return float(value) if kind == "float" else int(value)
             except ValueError:
                 what = "a number" if kind == "float" else "an integer"
-                raise _Cell(f"'{value}' does not seem to be {what} for field '{field.string}'") from None
+                raise _Cell(
+                    f"'{value}' does not seem to be {what} for field '{self._label(field)}'"
+                ) from None
         return value
 
-    @staticmethod
-    def _boolean(field: Field, value: Any) -> bool:
+    def _boolean(self, field: Field, value: Any) -> bool:
         if not isinstance(value, str):
             raise Crash(
                 "builtins.AttributeError", f"{type(value).__name__!r} object has no attribute 'lower'"
@@ -208,7 +240,7 @@ class Loader:
             return True
         if value.lower() in _FALSE:
             return False
-        text = f"Unknown value '{value}' for boolean field '{field.string}'"
+        text = f"Unknown value '{value}' for boolean field '{self._label(field)}'"
         raise _Cell(text, "Use '1' for yes and '0' for no")
 
     def _selection(self, field: Field, value: str) -> str:
@@ -219,7 +251,8 @@ class Loader:
             if value.lower() in (key.lower(), label.lower()):
                 return key
         raise _Cell(
-            f"Value '{value}' not found in selection field '{field.string}'", [label for _, label in choices]
+            f"Value '{value}' not found in selection field '{self._label(field)}'",
+            [label for _, label in choices],
         )
 
     def _reference(self, field: Field, sub: str | None, value: str) -> Any:
@@ -241,7 +274,7 @@ class Loader:
         else:
             raise _Cell("Can not create Many-To-One records indirectly, import the field separately")
         if found is None:
-            text = f"No matching record found for {kind} '{value}' in field '{field.string}'"
+            text = f"No matching record found for {kind} '{value}' in field '{self._label(field)}'"
             raise _Cell(text, self._action(target, sub))
         return found
 
@@ -251,7 +284,7 @@ class Loader:
         try:
             record = int(value)
         except ValueError:
-            text = f"Invalid database id '{value}' for the field '{field.string}'"
+            text = f"Invalid database id '{value}' for the field '{self._label(field)}'"
             raise _Cell(text, self._action(target, ".id")) from None
         return record if self.env.db.exists(target, record) else None
 

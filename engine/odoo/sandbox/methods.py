@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from engine.odoo.sandbox.accounting import post
 from engine.odoo.sandbox.faults import AccessFault, Fault, UserFault
 from engine.odoo.sandbox.hooks import Merge
 from engine.odoo.sandbox.loading import Loader
@@ -179,6 +180,26 @@ class WizardMethods(Methods):
         return Merge(self.env).run(ids[0])
 
 
+class MoveMethods(Methods):
+    """account.move."""
+
+    def action_post(self, ids: list[int]) -> bool:
+        """Post drafts."""
+        self.env.allow(self.model, "write")
+        post(self.env, ids)
+        return False
+
+    def button_draft(self, ids: list[int]) -> None:
+        """Back to draft."""
+        self.env.allow(self.model, "write")
+        self.env.update(self.model, ids, {"state": "draft"})
+
+    def button_cancel(self, ids: list[int]) -> None:
+        """Cancel drafts."""
+        self.env.allow(self.model, "write")
+        self.env.update(self.model, ids, {"state": "cancel"})
+
+
 def _search_named(self: Methods, name: str, domain: Any, operator: str, limit: int | None) -> Any:
     self.env.allow(self.model, "read")
     return self.env.name_search(self.model, name, domain, operator, limit)
@@ -198,7 +219,8 @@ def _name_search_16(
 
 def method(env: Operations, model: Model, name: str) -> Callable[..., Any] | None:
     """The method of that name, bound; None when the model has none."""
-    kind = {"res.users": UserMethods, WIZARD: WizardMethods}.get(model.name, Methods)
+    kinds = {"res.users": UserMethods, WIZARD: WizardMethods, "account.move": MoveMethods}
+    kind = kinds.get(model.name, Methods)
     target = kind(env, model)
     if name == "name_search":
         search = _name_search if env.major >= 18 else _name_search_16

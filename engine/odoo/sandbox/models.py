@@ -1,5 +1,5 @@
 """The models that the shipped templates use, as Odoo 16 and 19 declare them (base, contacts, calendar, crm;
-products and quotations: `sale`).
+products and quotations: `sale`, invoices: `accounting`).
 
 Guarantees: names, labels, types, required and readonly flags, selections and record order of the real ones;
 what a version does not have (`mobile`, `title` in 19) is not there. Refuses: every other model and field.
@@ -7,7 +7,7 @@ what a version does not have (`mobile`, `title` in 19) is not there. Refuses: ev
 
 from __future__ import annotations
 
-from engine.odoo.sandbox import sale
+from engine.odoo.sandbox import accounting, sale
 from engine.odoo.sandbox.schema import (
     Field,
     Model,
@@ -50,7 +50,8 @@ _ADDRESS = (
 def models(major: int) -> dict[str, Model]:
     """The models of Odoo `major` (16 to 19) by name."""
     new = major >= 19
-    declared = (*_contacts(major, new), *_calendar(new), _lead(new), *sale.models(new), *_technical(new))
+    declared = (*_contacts(major, new), *_calendar(new), _lead(new), *sale.models(new))
+    declared += (*accounting.models(new), *_technical(new))
     return {item.name: item for item in declared}
 
 

@@ -97,10 +97,13 @@ class Operations(Records):
 
     def _child(self, target: Model, inverse: str, record: int, command: Any) -> None:
         code = command[0]
+        through = self.using(check_move_validity=False)  # Odoo's own word for "written with its parent"
         if code == 0:
-            self.create(target, [{**command[2], inverse: record}])
+            (made,) = through.create(target, [{**command[2], inverse: record}])
+            if isinstance(command[1], str):  # the external id of a sub-row of load()
+                self.name_record(command[1], target, made)
         elif code == 1:
-            self.write(target, [command[1]], command[2])
+            through.write(target, [command[1]], command[2])
         elif code == 2:
             self.unlink(target, [command[1]])
         elif code == 4:
@@ -120,6 +123,7 @@ class Operations(Records):
         self.require(model, ids)
         if not ids:
             return True
+        HOOKS.get(model.name, GENERIC).deleting(self, ids)
         marks = ",".join("?" * len(ids))
         for other in self.models.values():
             for field in other.fields.values():
