@@ -38,7 +38,7 @@ def referral(odoo, trigger="REF^I12", said="", number="1"):
 
 def leads(odoo, number="1"):
     fields = ("name", "active", "priority", "referred", "phone", "type")
-    (partner,) = odoo.find("res.partner", [["ref", "=", odoo.run_id]])
+    (partner,) = odoo.find("res.partner", [["ref", "=", odoo.run_id]], "ref")
     return odoo.find("crm.lead", [["partner_id", "=", partner["id"]]], *fields)
 
 
@@ -71,7 +71,7 @@ LINES = (
 
 
 def order_lines(odoo):
-    (partner,) = odoo.find("res.partner", [["ref", "=", odoo.run_id]])
+    (partner,) = odoo.find("res.partner", [["ref", "=", odoo.run_id]], "ref")
     (order,) = odoo.find("sale.order", [["partner_id", "=", partner["id"]]], "client_order_ref")
     assert order["client_order_ref"] == f"AC{odoo.run_id}"
     fields = ("name", "product_uom_qty", "price_unit")

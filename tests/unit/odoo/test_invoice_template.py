@@ -21,7 +21,7 @@ def invoiced(odoo, *lines):
 
 
 def moves(odoo):
-    (partner,) = odoo.find("res.partner", [["ref", "=", odoo.run_id]])
+    (partner,) = odoo.find("res.partner", [["ref", "=", odoo.run_id]], "ref")
     return odoo.find(
         "account.move", [["partner_id", "=", partner["id"]]], "ref", "state", "move_type", "name"
     )
