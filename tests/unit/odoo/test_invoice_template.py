@@ -146,7 +146,7 @@ def test_a_line_cannot_go_to_another_invoice(odoo):
 
 
 def test_a_currency_that_odoo_does_not_have_is_an_error(odoo):
-    foreign = LINES[0].replace("125.00", "125.00&XXX")
+    foreign = LINES[0].replace("125.00", "125.00&XTS")
     (outcome,) = odoo.deliver([*invoiced(odoo, foreign)])
     assert (outcome.result, outcome.code) == (Result.PERMANENT, "odoo.reference")
     assert moves(odoo) == []
