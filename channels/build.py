@@ -143,7 +143,11 @@ class Builder:
         options = spec.options
         settings = {"timezone": options.timezone, "mrn": options.mrn, "canonical": options.canonical}
         make = INTERPRETERS.get(spec.format.component.name, from_hl7.interpreter)
-        made = self._at((*spec.where, "canonical"), lambda: make(settings))
+        try:
+            made = make(settings)
+        except ConfigError as error:  # it says which option, such as canonical.absent
+            where = (*spec.where, *error.where.split("."))
+            raise self._error(where, error.what, code=error.code, todo=error.todo) from error
         return made if spec.format.component.name in INTERPRETERS else None
 
     def listener(self, spec: ChannelSpec) -> Any:

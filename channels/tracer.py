@@ -300,9 +300,11 @@ class _Telling:
         return [Place(path, self._name(path), shown(self.message[path])) for path in paths]
 
     def _name(self, path: str) -> str:
+        if not isinstance(self.message, Message):
+            return ""
         if path.startswith("message."):
             return META.get(path.partition(".")[2], "")
-        return names.label(path, self.version) if isinstance(self.message, Message) else ""
+        return names.label(path, self.version)
 
 
 class Places:

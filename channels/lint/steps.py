@@ -237,8 +237,9 @@ class Reader:
 
 
 def _resource_types(spec: ChannelSpec) -> tuple[str, ...]:
-    """The FHIR resources that a `message_type` filter lets pass."""
+    """The FHIR resources that a `message_type` filter lets pass; a deletion (`Patient.deleted`) is a Bundle."""
     for bound in spec.filters:
         if bound.component.name == "message_type":
-            return tuple(name for name in getattr(bound.settings, "allow", ()) if "^" not in name)
+            named = [name for name in getattr(bound.settings, "allow", ()) if "^" not in name]
+            return tuple(name for name in named if "." not in name) or (("Bundle",) if named else ())
     return ()

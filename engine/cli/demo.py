@@ -1,4 +1,4 @@
-"""`demo`: the shipped channels on the Odoo sandbox, with real messages over real MLLP."""
+"""`demo`: the shipped channels on the Odoo sandbox, with real messages over real MLLP and HTTP."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from destinations.mllp import MllpClient, endpoint
 from engine.cli.options import checked, config_option, console_options, data_option
 from engine.cli.reactor import steady
 from engine.cli.run import console_beside, logging_to_stderr, serve
-from engine.cli.send import frames, send_all
+from engine.cli.send import LARGEST, frames, notify_all, send_all
 from engine.cli.showing import console, listing
 from engine.model import Meta
 from engine.odoo.connection import SANDBOX, SANDBOX_FILE
 from engine.odoo.sandbox import Sandbox
 from engine.states import MessageState
 from engine.store import search
+from engine.webclient import WebClient
 
 PATIENCE = 60.0  # seconds until everything must be delivered
 PICTURE_WIDTH = 116  # columns
@@ -54,14 +55,15 @@ def command(
 
     reactor = steady()
     engine = Engine(configuration, data, reactor)
-    samples = sorted((configuration.folder / "samples").glob("*.hl7"))
+    found = (configuration.folder / "samples").glob("*")
+    samples = sorted(file for file in found if file.suffix in (".hl7", ".json"))
     if not samples:
         raise click.UsageError(f"there are no samples in {configuration.folder / 'samples'}")
 
     @inlineCallbacks
     def show(engine: Any, stop: Any) -> Any:
         before = newest(engine)
-        console.print("Sending over MLLP:", style="bold")
+        console.print("Sending over MLLP and HTTP:", style="bold")
         refused = yield send(engine, samples, reactor)
         yield settled(engine, reactor)
         well = summary(engine, before) and not refused
@@ -88,7 +90,11 @@ def send(engine: Any, samples: list[Path], reactor: Any) -> Any:
     """Send each sample to the channel that wants it, in the order of their names."""
     failed: list[str] = []
     clients: dict[str, MllpClient] = {}
+    web = WebClient(reactor, PATIENCE, LARGEST)
     for file in samples:
+        if file.suffix == ".json":
+            yield notify_all(web, notified(engine, file), [file], failed)
+            continue
         for raw in frames(file):
             name = wanted_by(engine, raw)
             channel = engine.channels[name]
@@ -99,12 +105,24 @@ def send(engine: Any, samples: list[Path], reactor: Any) -> Any:
     return failed
 
 
+def notified(engine: Any, file: Path) -> str:
+    """The address of the channel that takes FHIR notifications."""
+    for name, spec in engine.builder.configuration.channels.items():
+        if spec.listener.component.name == "fhir_subscription" and name in engine.channels:
+            address = engine.channels[name].address
+            return f"http://{address.host}:{address.port}{spec.listener.settings.path}"
+    raise click.UsageError(f"there is no channel with a fhir_subscription for {file.name}")
+
+
 def wanted_by(engine: Any, raw: bytes) -> str:
-    """The first channel that does not filter the message, or the first one."""
-    for name, channel in engine.channels.items():
+    """The first HL7 channel that does not filter the message, or the first one."""
+    hl7 = [
+        item for item in engine.channels.items() if item[1].router.pipelines[item[0]].format.name == "hl7v2"
+    ]
+    for name, channel in hl7:
         if channel.router.pipelines[name].process(raw, Meta(channel=name)).state != MessageState.FILTERED:
             return str(name)
-    return str(next(iter(engine.channels)))
+    return str(hl7[0][0])
 
 
 @inlineCallbacks

@@ -24,7 +24,9 @@ class Demo(Process):
         table = self.config / "tables/sex.yaml"
         table.write_text(table.read_text().replace("W: F\n", "M: M\nF: F\n"))
         arguments = ["-c", str(channels), "-d", str(self.data), "--console", "127.0.0.1:0"]
-        super().__init__(["demo", *arguments], folder / "demo.log", {"ADT_PORT": "0", "SIU_PORT": "0"})
+        super().__init__(
+            ["demo", *arguments], folder / "demo.log", {"ADT_PORT": "0", "SIU_PORT": "0", "FHIR_PORT": "0"}
+        )
         self.spawn()
         self.setup = self.told(r"(http://[^\s]+/setup\?token=\S+)")
         self.url = self.setup.partition("/setup")[0]

@@ -16,6 +16,7 @@ CONFIG = Path(__file__).resolve().parents[2] / "config"
 FILE = CONFIG / "channels.yaml"
 OTHERS = ("[]", "{}", "7", "true", "null", '"text"', "[[1]]")
 FREE = {
+    "authorities",
     "connections",
     "tables",
     "channels",

@@ -13,6 +13,7 @@ from tests.component.shipped import CHANNELS, shipped
 
 TESTS = sorted((CHANNELS.parent / "tests").glob("*.yaml"))
 SAMPLES = sorted((CHANNELS.parent / "samples").glob("*.hl7"))
+RESOURCES = sorted((CHANNELS.parent / "samples").glob("*.json"))
 REQUIRED = {
     "adt": ["A01", "A02", "A03", "A04", "A05", "A08", "A11", "A12", "A13", "A28", "A31", "A40"],
     "siu": ["S12", "S13", "S14", "S15", "S17", "S26"],
@@ -38,7 +39,9 @@ def runner():
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_channel(path, runner):
-    assert [outcome.wrong for outcome in runner.run(path)] == [[]]
+    outcomes = runner.run(path)
+    assert outcomes
+    assert [outcome.wrong for outcome in outcomes] == [[]] * len(outcomes)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +77,8 @@ def test_a_channel_test_can_fail(change, wrong, runner, tmp_path):
 def test_every_trigger_has_a_test():
     seen: dict[str, set[str]] = {"adt": set(), "siu": set()}
     for path in TESTS:
+        if path.stem.startswith("fhir"):
+            continue
         test = yaml.safe_load(path.read_text("utf-8"))
         msh9 = raw_message(test, path).split(b"|")[8].decode()
         seen[test["channel"]].add(msh9.split("^")[1])
@@ -90,6 +95,14 @@ def test_sample_ends_well(path, channels):
     assert bool(result.filtered) == ("filtered" in path.name)
     assert bool(result.operations) != bool(result.filtered)
     assert channel.run(raw).operations == result.operations
+
+
+@pytest.mark.parametrize("path", RESOURCES, ids=lambda path: path.stem)
+def test_resource_ends_well(path, runner):
+    result = runner.result("fhir", path.read_bytes())
+    assert (result.state, result.answers) == ("TRANSFORMED", ["AA"]), result.text
+    assert result.operations
+    assert len(result.payloads) == 1  # one of both destinations
 
 
 def test_names_in_latin1_arrive(channels):

@@ -151,7 +151,7 @@ class Run:
             self.sandbox = Process(["sandbox", *listen], folder / "sandbox.log")
             self.environ = {**SANDBOX, "ODOO_URL": f"http://127.0.0.1:{port}"}
         adt, siu = free_ports(2)
-        ports = {"ADT_PORT": str(adt), "SIU_PORT": str(siu)}
+        ports = {"ADT_PORT": str(adt), "SIU_PORT": str(siu), "FHIR_PORT": "0"}
         self.engine = EngineProcess(
             folder, ROOT / "config" / "channels.yaml", environ={**self.environ, **ports}
         )

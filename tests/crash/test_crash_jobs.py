@@ -18,7 +18,7 @@ def test_a_replay_goes_on_where_it_was(tmp_path, monkeypatch):
         monkeypatch.delenv(name)
     rng = random.Random(1)
     adt_port, siu_port = free_ports(2)
-    ports = {"ADT_PORT": str(adt_port), "SIU_PORT": str(siu_port)}
+    ports = {"ADT_PORT": str(adt_port), "SIU_PORT": str(siu_port), "FHIR_PORT": "0"}
     engine = EngineProcess(tmp_path, ROOT / "config" / "channels.yaml", environ=ports).start(2)
     command = ["messages", "replay", "--channel", "adt", "--data", str(engine.data), "--force", "--no-wait"]
     try:

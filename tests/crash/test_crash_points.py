@@ -42,7 +42,7 @@ def odoo(tmp_path_factory):
 def clinic(folder, odoo):
     """An engine with the shipped configuration."""
     adt_port, siu_port = free_ports(2)
-    ports = {"ADT_PORT": str(adt_port), "SIU_PORT": str(siu_port)}
+    ports = {"ADT_PORT": str(adt_port), "SIU_PORT": str(siu_port), "FHIR_PORT": "0"}
     return EngineProcess(folder, ROOT / "config" / "channels.yaml", environ={**odoo, **ports})
 
 

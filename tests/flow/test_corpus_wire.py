@@ -33,7 +33,7 @@ def test_every_file_is_answered_and_stored(tmp_path, monkeypatch, capsys):
     for name in [name for name in os.environ if name.startswith("ODOO_")]:
         monkeypatch.delenv(name)
     adt, siu = free_ports(2)
-    ports = {"ADT_PORT": str(adt), "SIU_PORT": str(siu)}
+    ports = {"ADT_PORT": str(adt), "SIU_PORT": str(siu), "FHIR_PORT": "0"}
     engine = EngineProcess(tmp_path, ROOT / "config" / "channels.yaml", environ=ports).start(2)
     codes: Counter[str] = Counter()
     try:

@@ -54,7 +54,7 @@ def filled(tmp_path_factory):
     samples.mkdir()
     for sample in SAMPLES[:3]:
         (samples / sample.name).write_bytes(sample.read_bytes())
-    done = isthmus("demo", "--once", "-c", config, "-d", data, ADT_PORT="0", SIU_PORT="0")
+    done = isthmus("demo", "--once", "-c", config, "-d", data, ADT_PORT="0", SIU_PORT="0", FHIR_PORT="0")
     assert done.returncode == 0, done.stdout + done.stderr
     return data
 

@@ -57,7 +57,7 @@ def options(channel: Mapping[str, Any]) -> Options:
                 raise ConfigError(
                     f"there is no option {name!r}",
                     code="canonical.option",
-                    where=where,
+                    where=f"{where}.{name}",
                     todo=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}",
                 )
     zone_name = str(channel.get("timezone") or "UTC")
