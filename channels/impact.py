@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from channels.asking import Asking
 from channels.build import Builder
 from channels.expecting import decoded
 from channels.once import Memory, decide
@@ -122,9 +123,22 @@ class Stored:
 class Run:
     """What a configuration makes of a message."""
 
-    def __init__(self, configuration: Configuration, channel: str) -> None:
-        self.pipeline = Builder(configuration).pipeline(configuration.channels[channel])
+    def __init__(self, configuration: Configuration, channel: str, asking: Asking | None = None) -> None:
+        builder = Builder(configuration)
+        if asking is not None:
+            builder = Builder(configuration, asking.reactor, asking.data_dir)
+        self.pipeline = builder.pipeline(configuration.channels[channel])
+        self._asking = asking
+        if asking is not None:
+            asking.join(self.pipeline)
         self._memory = Memory()  # `duplicate` filters know only the messages that are looked at
+
+    def prepare(self, samples: list[Sample]) -> None:
+        """Have the lookups of all samples answered at once. Raises LookupDown."""
+        if self._asking is not None:
+            self._asking.answer(
+                self.pipeline, [(one.raw, one.meta) for one in samples if one.raw is not None]
+            )
 
     def fate(self, sample: Sample) -> Fate | None:
         """None when there is no content."""
@@ -145,6 +159,9 @@ def _why(state: str, reason: str, code: str, place: str) -> str:
 def impact(samples: list[Sample], before: Stored | Run, after: Run, *, reveal: bool = False) -> Impact:
     """How `after` differs from `before` over the samples."""
     told = Impact()
+    for run in (before, after):
+        if isinstance(run, Run):
+            run.prepare(samples)
     groups: dict[tuple[str, str], Group] = {}
     values: dict[tuple[str, str], Counter[tuple[str, str]]] = {}
     for sample in samples:

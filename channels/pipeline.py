@@ -104,7 +104,7 @@ class Pipeline:
         try:
             return self.run(raw, meta, watch)
         except Wanted as wanted:
-            text = "a value must be looked up, and nothing is asked here"
+            text = "a value must be looked up, and nothing is asked here (with `--lookups ask` it is)"
             place = f"lookup {wanted.lookup.label}"
             return Rendered(MessageState.ERROR, code="lookup.offline", text=text, place=place)
 

@@ -145,7 +145,9 @@ class Previewer:
 
     def _pipeline(self, channel: str) -> Pipeline | None:
         if channel not in self._pipelines and channel in self._specs:
-            self._pipelines[channel] = self._builder.pipeline(self._specs[channel])
+            made = self._pipelines[channel] = self._builder.pipeline(self._specs[channel])
+            for lookup in made.lookups:
+                lookup.answers = {}  # each value is asked for once a preview
         return self._pipelines.get(channel)
 
     def _planner(self, channel: str, destination: str) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -233,11 +234,13 @@ class Environment(sandbox.Environment):
 class RecordingBuilder(Builder):
     """Builds a channel that notes what it reads."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(
+        self, configuration: Configuration, reactor: Any = None, data_dir: Path | None = None
+    ) -> None:
         self.notes = Notes()
         self.environments: list[Environment] = []
         self.watching = False
-        super().__init__(configuration)
+        super().__init__(configuration, reactor, data_dir)
         self.watching = True
         self.recorded = {name: RecordedTable(t, self.notes) for name, t in self.tables.items()}
         self.tables = dict(self.recorded)

@@ -1,8 +1,9 @@
 """Channel tests written from what the channel does today: a new test of a message, or new expectations of a test.
 
-Guarantees: a written test passes as it is; a message that a text of YAML cannot hold byte for byte is kept in a file
-beside the test; an updated file keeps everything outside its `expect` as it is, comments too, and of each `expect`
-what it named. Refuses (ConfigError): a test that cannot be read.
+Guarantees: a written test passes as it is, and says what `lookup` steps found when they asked; a message that a text
+of YAML cannot hold byte for byte is kept in a file beside the test; an updated file keeps everything outside its
+`expect` as it is, comments too, and of each `expect` what it named. Refuses (ConfigError): a test that cannot be read,
+and lookups that a test cannot say.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from channels import asking
 from channels.expecting import Result, decoded
 from channels.trial import Runner, cases, steps
 from engine.errors import ConfigError
@@ -48,17 +50,13 @@ def record(runner: Runner, channel: str, messages: list[tuple[str, bytes]], targ
     found = []
     for number, (name, raw) in enumerate(messages, 1):
         given = _message(runner, channel, raw, target, number)
-        found.append({"name": name, "message": given, "expect": expect(runner.result(channel, raw))})
+        expected = expect(runner.result(channel, raw))
+        answers = asking.found(runner.pipelines[channel]) if runner.asking is not None else {}
+        lookups = {"lookups": answers} if answers else {}
+        found.append({"name": name, "message": given, **lookups, "expect": expected})
     if len(found) == 1:
-        first = found[0]
-        return dump(
-            {
-                "name": first["name"],
-                "channel": channel,
-                "message": first["message"],
-                "expect": first["expect"],
-            }
-        )
+        (first,) = found
+        return dump({"name": first.pop("name"), "channel": channel, **first})
     return dump({"channel": channel, "cases": found})
 
 
@@ -118,6 +116,7 @@ def update(runner: Runner, file: Path) -> str:
     for where, test in cases(document):
         for place, one in steps(where, test):
             node = _node(root, (*place, "expect"))
+            runner.mock(test)
             raw = runner.message(test["channel"], one["message"], file)
             fresh = _like(one["expect"], expect(runner.result(test["channel"], raw)))
             if fresh != one["expect"]:

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from channels import foretell, recording
+from channels.asking import Asking
 from channels.influence import STATE, UNTOUCHED, Facts, Influence, Key, flatten
 from channels.once import Memory, decide
 from channels.pipeline import Pipeline, Rendered
@@ -37,7 +38,7 @@ from engine.errors import HL7Error
 from engine.hl7 import names
 from engine.hl7.charset import decode
 from engine.hl7.er7 import Message
-from engine.model import ABSENT
+from engine.model import ABSENT, Meta
 from engine.spec import structure
 from engine.spec.channel import Configuration
 from engine.spec.document import Document
@@ -50,13 +51,21 @@ META = {"type": "MSH-9", "control_id": "MSH-10", "sender": "MSH-3, MSH-4", "rece
 class Tracer:
     """Traces messages through one channel; made once, used for many."""
 
-    def __init__(self, configuration: Configuration, channel: str) -> None:
+    def __init__(self, configuration: Configuration, channel: str, asking: Asking | None = None) -> None:
+        """With `asking`, lookups are answered by the other side; without, a message that needs one is ERROR."""
         self._configuration = configuration
         self._spec = configuration.channels[channel]
-        self._builder = recording.RecordingBuilder(configuration)
+        self._asking = asking
+        self._builder = (
+            recording.RecordingBuilder(configuration, asking.reactor, asking.data_dir)
+            if asking is not None
+            else recording.RecordingBuilder(configuration)
+        )
         self._watched = self._builder.pipeline(self._spec)
         self._builder.watching = False
         self._plain = self._builder.pipeline(self._spec)
+        if asking is not None:
+            asking.join(self._plain, self._watched)
         self.format = self._plain.format
         self._memory = Memory()  # what `duplicate` filters know: the messages traced before
         self._traced = 0
@@ -80,6 +89,7 @@ class Tracer:
             told.answers = [decode(one).text for one in foretell.refusal(self.format, error, received_at)]
             return told
         told.type, told.control_id = meta.type, meta.control_id
+        self._ask(raw, meta)
         for environment in self._builder.environments:
             environment.forget()
         self._builder.notes.take()
@@ -107,6 +117,7 @@ class Tracer:
         for environment in self._builder.environments:
             environment.forget()
         meta = self._plain.meta(raw, received_at, "try")
+        self._ask(raw, meta)
         spy = Spy(self._builder.notes)
         state = spied(self._watched, spy).process(raw, meta).state
         taken = [
@@ -116,6 +127,13 @@ class Tracer:
         ]
         reads = [read for notes in taken for read in notes.reads]
         return state, recording.Notes(reads, [item for notes in taken for item in notes.lookups])
+
+    def _ask(self, raw: bytes, meta: Meta) -> None:
+        """Have the lookups of a message answered; what an experiment asks beyond that is not there."""
+        if self._asking is not None:
+            self._asking.answer(self._plain, [(raw, meta)])
+            for lookup in self._plain.lookups:
+                lookup.closed = True
 
     def facts(self, raw: bytes, received_at: int) -> Facts:
         """What comes of bytes, taken apart."""

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from channels import expecting, foretell
+from channels.asking import Asking
 from channels.build import Builder
 from channels.coverage import Coverage
 from channels.expecting import Expectation, Result, Wrong
@@ -61,15 +62,22 @@ class Outcome:
 class Runner:
     """Runs the tests of one configuration; with `coverage` it notes which lines of it they exercise."""
 
-    def __init__(self, configuration: Configuration, coverage: Coverage | None = None) -> None:
+    def __init__(
+        self, configuration: Configuration, coverage: Coverage | None = None, asking: Asking | None = None
+    ) -> None:
         self.configuration = configuration
+        self.asking = asking  # asks for what a test does not say is found
         self._coverage = coverage
         self._notes = None
-        builder = Builder(configuration)
+        beside = (asking.reactor, asking.data_dir) if asking is not None else (None, None)
+        builder = Builder(configuration, *beside)
         if coverage is not None:
-            builder = RecordingBuilder(configuration)
+            builder = RecordingBuilder(configuration, *beside)
             self._notes = builder.notes
         self.pipelines = {name: builder.pipeline(spec) for name, spec in configuration.channels.items()}
+        for pipeline in self.pipelines.values():
+            if asking is not None:
+                asking.join(pipeline)
 
     def run(self, file: Path) -> list[Outcome]:
         """Run the tests of one file."""
@@ -93,13 +101,17 @@ class Runner:
                 outcome.wrong.append(Wrong(str(document.mark((*place, "message"))), "message", text=text))
                 continue
             expectation = Expectation(document, (*place, "expect"))
-            for lookup in self.pipelines[test["channel"]].lookups:
-                given = test.get("lookups") or {}
-                lookup.instead = given.get(lookup.label, given.get(lookup.label.partition(" ")[0]))
+            self.mock(test)
             outcome.wrong += expecting.compare(
                 expectation, self.result(test["channel"], raw, memory.next(number))
             )
         return outcome
+
+    def mock(self, test: dict[str, Any]) -> None:
+        """Let the lookups of its channel find what a test says, until the next one."""
+        given = test.get("lookups") or {}
+        for lookup in self.pipelines[test["channel"]].lookups:
+            lookup.instead = given.get(lookup.label, given.get(lookup.label.partition(" ")[0]))
 
     def _form(self, document: Document, where: Where, test: dict[str, Any]) -> Iterator[Wrong]:
         def told(path: Where, text: str, *, key: bool = False) -> Wrong:
@@ -169,6 +181,8 @@ class Runner:
             meta = pipeline.meta(raw, 0, "test")
         except HL7Error as error:
             return Result(MessageState.ERROR, "", error.code, error.what, error.where, [error.ack])
+        if self.asking is not None:
+            self.asking.answer(pipeline, [(raw, meta)])
         spy = Spy(self._notes)
         done = decide(spied(pipeline, spy).process(raw, meta), memory or Memory())
         if self._coverage is not None:

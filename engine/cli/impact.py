@@ -13,6 +13,7 @@ from rich.text import Text
 from channels.impact import KINDS, Impact, Run, Sample, Stored, given, impact, stored
 from channels.pipeline import Pipeline
 from engine.cli import access
+from engine.cli.asking import asking, lookups_option
 from engine.cli.options import checked, config_option, data_option, json_option
 from engine.cli.showing import console
 from engine.clock import now
@@ -34,6 +35,7 @@ LAST = 200
     type=click.Path(path_type=Path, exists=True),
     help="Compare with what this configuration makes of them; by default with what became of them.",
 )
+@lookups_option
 @click.option("--reveal", is_flag=True, help="Show the values: they are patient data.")
 @data_option
 @json_option
@@ -43,6 +45,7 @@ def command(
     last: int,
     config: Path,
     against: Path | None,
+    lookups: str,
     reveal: bool,
     data: Path,
     as_json: bool,
@@ -54,17 +57,18 @@ def command(
 
     Example: isthmus impact adt --last 500 --config edited.yaml
     """
-    after = Run(known(checked(config), channel), channel)
     if against is None and files:
         raise click.UsageError("messages of files have no fate yet: name what to compare with by --against")
-    other = Run(known(checked(against), channel), channel) if against is not None else None
-    if files:
-        samples = of_files(after.pipeline, files)
-        assert other is not None
-        found = impact(samples, other, after, reveal=reveal)
-    else:
-        with access.reading(data) as tx:
-            found = impact(stored(tx, channel, last), other or Stored(tx), after, reveal=reveal)
+    with asking(lookups, data) as who:
+        after = Run(known(checked(config), channel), channel, who)
+        other = Run(known(checked(against), channel), channel, who) if against is not None else None
+        if files:
+            samples = of_files(after.pipeline, files)
+            assert other is not None
+            found = impact(samples, other, after, reveal=reveal)
+        else:
+            with access.reading(data) as tx:
+                found = impact(stored(tx, channel, last), other or Stored(tx), after, reveal=reveal)
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
     else:

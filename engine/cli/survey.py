@@ -13,6 +13,7 @@ from channels.impact import stored
 from channels.survey import Code, Field, Survey, Surveyor
 from channels.tracer import Tracer
 from engine.cli import access
+from engine.cli.asking import asking, lookups_option
 from engine.cli.impact import LAST, known, of_files
 from engine.cli.options import checked, config_option, data_option, json_option
 from engine.cli.showing import console
@@ -33,6 +34,7 @@ POLICIES = {"error": "an error", "keep": "kept as it is", "absent": "left out", 
     metavar="PATH",
     help="Count the values here; several if needed.",
 )
+@lookups_option
 @click.option("--reveal", is_flag=True, help="Show values that may be patient data.")
 @config_option
 @data_option
@@ -42,6 +44,7 @@ def command(
     files: tuple[Path, ...],
     last: int,
     paths: tuple[str, ...],
+    lookups: str,
     reveal: bool,
     config: Path,
     data: Path,
@@ -54,15 +57,16 @@ def command(
 
     Example: isthmus survey adt --last 500 --census PV1-10
     """
-    tracer = Tracer(known(checked(config), channel), channel)
-    for path in paths:
-        tracer.format.check(path)
-    surveyor = Surveyor(tracer, paths, reveal=reveal)
-    if files:
-        found = surveyor.look(of_files(tracer.pipeline, files))
-    else:
-        with access.reading(data) as tx:
-            found = surveyor.look(stored(tx, channel, last))
+    with asking(lookups, data) as who:
+        tracer = Tracer(known(checked(config), channel), channel, who)
+        for path in paths:
+            tracer.format.check(path)
+        surveyor = Surveyor(tracer, paths, reveal=reveal)
+        if files:
+            found = surveyor.look(of_files(tracer.pipeline, files))
+        else:
+            with access.reading(data) as tx:
+                found = surveyor.look(stored(tx, channel, last))
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
     else:

@@ -13,7 +13,8 @@ from rich.text import Text
 from channels import rerecord
 from channels.coverage import Coverage
 from channels.trial import Outcome, Runner
-from engine.cli.options import checked, config_option, json_option
+from engine.cli.asking import asking, lookups_option
+from engine.cli.options import checked, config_option, data_option, json_option
 from engine.cli.showing import console
 from engine.spec.channel import Configuration
 from engine.spec.document import did_you_mean
@@ -40,6 +41,8 @@ from engine.spec.document import did_you_mean
     type=click.Path(path_type=Path, dir_okay=False),
     help="The test file that --record writes.",
 )
+@lookups_option
+@data_option
 @json_option
 def command(
     paths: tuple[Path, ...],
@@ -50,27 +53,27 @@ def command(
     message: Path | None,
     channel: str | None,
     target: Path | None,
+    lookups: str,
+    data: Path,
     as_json: bool,
 ) -> None:
     """Run the channel tests of PATHS, files or folders (default: `tests` beside the configuration).
 
-    Nothing is sent or stored. Exit 0 when all pass, 1 otherwise.
+    Nothing is sent or stored. With `--lookups ask`, --record writes into the test what `lookup` steps found: that
+    may be patient data; a test that does not name them asks each time. Exit 0 when all pass, 1 otherwise.
 
     Example: isthmus test config/tests --coverage
     """
     configuration = checked(config)
-    covered = Coverage(configuration) if coverage else None
-    runner = Runner(configuration, covered)
-    if message is not None:
-        record(configuration, runner, message, channel, target)
-        return
-    files = _files(paths or (configuration.folder / "tests",))
-    if not files:
-        raise click.UsageError("there are no tests (*.yaml) here")
-    outcomes = [outcome for file in files for outcome in runner.run(file)]
-    if update:
-        _update(runner, outcomes)
-        outcomes = [outcome for file in files for outcome in runner.run(file)]
+    with asking(lookups, data) as who:
+        if message is not None:
+            record(configuration, Runner(configuration, None, who), message, channel, target)
+            return
+        files = _files(paths or (configuration.folder / "tests",))
+        if not files:
+            raise click.UsageError("there are no tests (*.yaml) here")
+        covered = Coverage(configuration) if coverage else None
+        outcomes = _run(Runner(configuration, covered, who), files, update=update)
     failed = sum(bool(outcome.wrong) for outcome in outcomes)
     if junit is not None:
         junit.write_bytes(report(outcomes))
@@ -83,6 +86,14 @@ def command(
             _show_coverage(covered)
         click.echo(f"{len(outcomes) - failed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
+
+
+def _run(runner: Runner, files: list[Path], *, update: bool) -> list[Outcome]:
+    outcomes = [outcome for file in files for outcome in runner.run(file)]
+    if not update:
+        return outcomes
+    _update(runner, outcomes)
+    return [outcome for file in files for outcome in runner.run(file)]
 
 
 def _files(paths: tuple[Path, ...]) -> list[Path]:

@@ -11,9 +11,11 @@ from typing import Any
 import click
 import msgspec
 
+from channels.asking import Asking
 from channels.trace import Trace
 from channels.tracer import Tracer
-from engine.cli.options import checked, config_option, json_option
+from engine.cli.asking import asking, lookups_option
+from engine.cli.options import checked, config_option, data_option, json_option
 from engine.cli.traces import show
 from engine.clock import now
 from engine.errors import IsthmusError
@@ -40,6 +42,8 @@ WATCHED = frozenset({".yaml", ".yml", ".csv", ".py", ".j2", ".json", ".txt"})
 @click.option("--watch", is_flag=True, help="Do it again whenever the configuration or a message is saved.")
 @click.option("--events", is_flag=True, help="Show every value of the canonical events with its source.")
 @config_option
+@lookups_option
+@data_option
 @json_option
 def command(
     channel: str,
@@ -48,19 +52,36 @@ def command(
     watch: bool,
     events: bool,
     config: Path,
+    lookups: str,
+    data: Path,
     as_json: bool,
 ) -> None:
     """Run the messages of FILES through CHANNEL: every step with what it saw and changed, what Odoo would get and
     from which field of the message, line of the template and row of a table each value comes, and the ACK.
 
-    Exit 0 when every message would go through or be filtered, 1 when one would be in ERROR.
+    With `--lookups ask` the connections are asked for what `lookup` steps look up (the sandbox: its file in the data
+    folder). Exit 0 when every message would go through or be filtered, 1 when one would be in ERROR.
 
     Example: isthmus try adt config/samples/01-register.hl7 --set PID-8=male
     """
     wanted = [_pair(change) for change in changes]
+    with asking(lookups, data) as who:
+        _try(channel, files, wanted, config, who, watch=watch, events=events, as_json=as_json)
 
+
+def _try(
+    channel: str,
+    files: tuple[Path, ...],
+    wanted: list[tuple[str, str]],
+    config: Path,
+    who: Asking | None,
+    *,
+    watch: bool,
+    events: bool,
+    as_json: bool,
+) -> None:
     def once() -> bool:
-        traces = list(_traces(channel, files, wanted, config))
+        traces = list(_traces(channel, files, wanted, config, who))
         if as_json:
             click.echo(msgspec.json.encode([trace for _, trace in traces]).decode())
         else:
@@ -94,14 +115,14 @@ def _pair(change: str) -> tuple[str, str]:
 
 
 def _traces(
-    channel: str, files: Iterable[Path], changes: list[tuple[str, str]], config: Path
+    channel: str, files: Iterable[Path], changes: list[tuple[str, str]], config: Path, who: Asking | None
 ) -> Iterator[tuple[Path, Trace]]:
     configuration = checked(config)
     if channel not in configuration.channels:
         raise click.UsageError(
             f"there is no channel {channel!r}. {did_you_mean(channel, configuration.channels)}"
         )
-    tracer = Tracer(configuration, channel)
+    tracer = Tracer(configuration, channel, who)
     for file in files:
         for raw in tracer.format.parts(file.read_bytes()):
             yield file, tracer.trace(_changed(tracer.format.parse, raw, changes), now())

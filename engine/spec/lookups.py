@@ -46,6 +46,9 @@ class Lookup:
         self.label = label
         self.field = field  # the one field of a record that counts, "" for all
         self.instead: Mapping[str, Any] | None = None  # of a test: answers by key; nothing is fetched
+        self.answers: dict[Key, Any] | None = None  # of a tool: all that it found, as long as it runs
+        self.asked: set[Key] = set()  # of a tool: what a message asked for
+        self.closed = False  # of a tool: what is not among its answers is not there
         self.fetch = fetch
         self.ttl = ttl
         self.size = size
@@ -55,11 +58,13 @@ class Lookup:
 
     def ask(self, key: Key) -> Any:
         """The value, or None when it is not there. Raises Wanted, or the StepError that the fetch ended with."""
+        if self.answers is not None and self.instead is None:
+            self.asked.add(key)
+            if key in self.answers or self.closed:
+                return _value(self.answers.get(key))
+            raise Wanted(self, key)
         if key in self._held:
-            found = self._held[key]
-            if isinstance(found, IsthmusError):
-                raise StepError(found.what, code=found.code, where=found.where, todo=found.todo)
-            return found
+            return _value(self._held[key])
         kept = self._kept.get(key)
         if kept is None:
             if self.instead is not None:
@@ -89,7 +94,10 @@ class Lookup:
         except LookupDown:
             raise
         except IsthmusError as error:
-            self._held.update(dict.fromkeys(wanted, error))
+            (self._held if self.answers is None else self.answers).update(dict.fromkeys(wanted, error))
+            return
+        if self.answers is not None:
+            self.answers |= {key: found.get(key) for key in wanted}
             return
         for key in wanted:
             value = self._held[key] = found.get(key)
@@ -98,6 +106,12 @@ class Lookup:
                 while len(self._kept) >= self.size:
                     del self._kept[next(iter(self._kept))]
                 self._kept[key] = now + self.ttl, value
+
+
+def _value(found: Any) -> Any:
+    if isinstance(found, IsthmusError):
+        raise StepError(found.what, code=found.code, where=found.where, todo=found.todo)
+    return found
 
 
 async def fetch_all(wanted: Iterable[Wanted], now: float) -> None:
