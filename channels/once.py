@@ -6,8 +6,9 @@ was split, counts as having come: what ended in ERROR or was filtered did not.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from channels.pipeline import Rendered
 from engine.model import Once

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import msgspec
+
 from channels.notes import Notes
 from destinations.base import Destination
 from engine.clock import Micros
@@ -54,8 +56,7 @@ class Part(NamedTuple):
     identity: Identity
 
 
-@dataclass(slots=True)
-class Rendered:
+class Rendered(msgspec.Struct):
     """What became of a message: its state and why, and a payload for each destination that wants it."""
 
     state: MessageState
@@ -63,14 +64,12 @@ class Rendered:
     code: str = ""  # ERROR: stable code
     text: str = ""
     place: str = ""  # ERROR: the step or the HL7 position
-    payloads: list[tuple[str, bytes]] = field(default_factory=list)
-    skipped: list[tuple[str, str]] = field(default_factory=list)  # destination, why
+    payloads: list[tuple[str, bytes]] = []
+    skipped: list[tuple[str, str]] = []  # destination, why
     version: str = ""  # of the configuration that made this
-    parts: list[Part] = field(default_factory=list)  # of a message that was split
-    part_ids: list[int] = field(default_factory=list)  # and their ids, once C2 is committed
-    once: list[tuple[str, Once]] = field(
-        default_factory=list
-    )  # destination or "", what may pass once: C2 decides
+    parts: list[Part] = []  # of a message that was split
+    part_ids: list[int] = []  # and their ids, once C2 is committed
+    once: list[tuple[str, Once]] = []  # destination or "", what may pass once: C2 decides
 
 
 @dataclass(frozen=True)

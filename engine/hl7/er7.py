@@ -123,6 +123,15 @@ class Message:
             return None
         return self._at(places[occurrence - 1])
 
+    def fields(self, name: str, occurrence: int) -> list[str] | None:
+        """The fields of `segment(name, occurrence)`, which is no header (MSH, FHS, BHS). Not to be changed."""
+        places = (self._index or self._find()).get(name)
+        if places is None or occurrence > len(places):
+            return None
+        place = places[occurrence - 1]
+        segment = self._segments.get(place)
+        return segment.fields if segment is not None else self._lines[place].split(self.delimiters.field)
+
     def segments(self, name: str | None = None) -> list[Segment]:
         """The segments in order: all, or those of one name."""
         if name is None:

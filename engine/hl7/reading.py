@@ -43,17 +43,22 @@ class Reader:
         values = self._nothing.copy()
         _, between, repeat, escape, *_ = message.delimiters
         for name, occurrence, plain, other in self._segments:
-            segment = message.segment(name, occurrence)
-            if segment is None:
+            if other:
+                segment = message.segment(name, occurrence)
+                if segment is None:
+                    continue
+                for position, path in other:
+                    values[position] = segment.value(path)
+            fields = message.fields(name, occurrence) if plain else None
+            if fields is None:
                 continue
-            fields = segment.fields
             count = len(fields)
             for field, items in plain:
                 if field >= count or not (text := fields[field]):
                     continue
                 if escape in text:
                     for position, _, path in items:
-                        values[position] = segment.value(path)
+                        values[position] = message.segment(name, occurrence).value(path)  # type: ignore[union-attr]
                     continue
                 if text != NULL and repeat in text:
                     text = text.partition(repeat)[0]
@@ -71,6 +76,4 @@ class Reader:
                     for position, component, _ in items:
                         if component < 2:
                             values[position] = text
-            for position, path in other:
-                values[position] = segment.value(path)
         return values

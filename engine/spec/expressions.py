@@ -20,6 +20,7 @@ from typing import Any
 
 from jinja2 import TemplateSyntaxError, meta, nodes
 from jinja2.exceptions import TemplateRuntimeError, UndefinedError
+from jinja2.runtime import Context
 from jinja2.sandbox import SecurityError
 from jinja2.visitor import NodeTransformer
 
@@ -243,6 +244,7 @@ class Program:
         except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
             raise _unreadable(where) from None
         self._root: Any = namespace["root"]
+        self._like = Context(env, {}, "expression", {})
         self._lines = [
             (int(python), int(line))
             for line, _, python in (
@@ -287,7 +289,7 @@ class Program:
                 parent["events"] = scope.events
                 chosen = scope.event if event is _NO_EVENT else event
                 parent["event"] = ABSENT if chosen is None else chosen
-            context = ReadingContext(self.env, parent, "expression", {})
+            context = ReadingContext(self._like, parent)
             if self._reads.paths:
                 context.reads = self._reads.of(scope.msg, self.env.getitem)
             yield from self._root(context)

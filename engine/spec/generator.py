@@ -76,6 +76,17 @@ class ReadingContext(Context):
 
     reads: Sequence[Any] = ()
 
+    def __init__(self, like: Context, parent: dict[str, Any]) -> None:
+        """A context for one run, without what only templates that extend others need. `like`: one of its program."""
+        self.parent = parent
+        self.vars = {}
+        self.environment = like.environment
+        self.eval_ctx = like.eval_ctx
+        self.exported_vars = set()
+        self.name = like.name
+        self.globals_keys = like.globals_keys
+        self.blocks = like.blocks
+
 
 class Reads:
     """The constant paths of one program, and how they are read."""

@@ -59,6 +59,8 @@ def normal(value: Any) -> Any:
 
 def as_text(value: Any) -> str:
     """`value` as it stands inside a text; absent and cleared are empty."""
+    if type(value) is str:
+        return value
     if isinstance(value, str):
         return str(value)
     if value is None or value is msgspec.UNSET:
