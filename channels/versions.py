@@ -96,17 +96,16 @@ def roll_back(tx: Tx, path: Path, wanted: Contents, *, force: bool = False) -> l
         file = root / name
         shutil.copy2(file, file.with_name(file.name + KEPT))
     changed = sorted(name for name in {*now, *wanted} if now.get(name) != wanted.get(name))
-    _write(root, {name: wanted[name] for name in changed if name in wanted})
-    for name in changed:
-        if name not in wanted:
-            (root / name).unlink()
+    put(root, {name: wanted.get(name) for name in changed})
     return changed
 
 
-def _write(root: Path, contents: Contents) -> None:
-    """All beside their places first, then renamed."""
+def put(root: Path, contents: Mapping[str, bytes | None]) -> None:
+    """All beside their places first, then renamed; those without contents are taken away."""
     ready: list[tuple[Path, Path]] = []
     for name, data in contents.items():
+        if data is None:
+            continue
         place = (root / name).resolve()  # a link goes on being one
         place.parent.mkdir(parents=True, exist_ok=True)
         beside = place.with_name(f".{place.name}{BESIDE}")
@@ -119,3 +118,6 @@ def _write(root: Path, contents: Contents) -> None:
         ready.append((beside, place))
     for beside, place in ready:
         beside.replace(place)
+    for name, data in contents.items():
+        if data is None:
+            (root / name).unlink(missing_ok=True)

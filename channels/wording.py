@@ -22,7 +22,8 @@ from engine.spec.include import TOP
 
 Contents = Mapping[str, bytes]
 LONG = 60  # characters of a value that are told
-_HIDDEN = re.compile(r"api_key|password|token|secret", re.IGNORECASE)
+HIDDEN = re.compile(r"api_key|password|token|secret", re.IGNORECASE)
+"""Keys whose values are not told."""
 _STEPS = {"filters": "filter", "transformers": "transformer"}
 _ONE = {"channels": "channel", "connections": "connection", "tables": "table", "fragments": "fragment"}
 
@@ -39,7 +40,7 @@ _Loader.add_constructor(
 
 def told(before: Contents, after: Contents) -> list[str]:
     """A sentence for each thing that changed; none when the files say the same."""
-    old, new = _sections(before), _sections(after)
+    old, new = sections(before), sections(after)
     found = []
     for section in [*TOP, *sorted({*old, *new} - {*TOP})]:
         one, other = old.get(section), new.get(section)
@@ -51,7 +52,7 @@ def told(before: Contents, after: Contents) -> list[str]:
             found += [f"{section}: {text}" for text in _values("", one, other)]
     rows = {file for side in (old, new) for _, file in _table_files(side.get("tables") or {})}
     for name in sorted({*before, *after}):
-        if before.get(name) != after.get(name) and name not in rows and not _is_channels(name, before, after):
+        if before.get(name) != after.get(name) and name not in rows and not is_channels(name, before, after):
             found.append(_file(name, before.get(name), after.get(name)))
     return found
 
@@ -65,16 +66,17 @@ def _parsed(name: str, data: bytes | None) -> Any:
         return None
 
 
-def _is_channels(name: str, *sides: Contents) -> bool:
+def is_channels(name: str, *sides: Contents) -> bool:
     """Whether a file, wherever it is there, is a channel file that can be read."""
     parsed = [_parsed(name, side[name]) for side in sides if name in side]
     return all(isinstance(data, dict) and not data.keys().isdisjoint(TOP) for data in parsed)
 
 
-def _sections(files: Contents) -> dict[str, Any]:
+def sections(files: Contents) -> dict[str, Any]:
+    """What all channel files say together, by section; values as texts."""
     made: dict[str, Any] = {}
     for name in sorted(files):
-        if not _is_channels(name, files):
+        if not is_channels(name, files):
             continue
         for section, body in _parsed(name, files[name]).items():
             if isinstance(body, dict):
@@ -203,7 +205,7 @@ def _values(at: str, old: Any, new: Any) -> Iterator[str]:
 
 
 def _change(path: str, was: bool, old: Any, now: bool, new: Any) -> Iterator[str]:
-    if _HIDDEN.search(path):
+    if HIDDEN.search(path):
         yield f"{path} {'changed' if was and now else 'added' if now else 'removed'}"
     elif not was:
         yield f"{path} added: {_text(new)}"

@@ -78,16 +78,17 @@ class Desk:
         return self.command("channel", {"name": name, "act": act}, f"channel.{act}", name)
 
     def command(
-        self, verb: str, args: dict[str, Any], action: str, object: str, detail: str = "", sealed: bytes = b""
+        self, verb: str, args: dict[str, Any], action: str, object: str, detail: str = "", sealed: bytes = b"",
+        wait: float = COMMAND_WAIT,
     ) -> dict[str, Any]:
-        """Ask the engine for something and wait for its answer. `sealed` is patient data about the object."""
+        """Ask the engine for something and wait, so many seconds, for its answer. `sealed` is patient data about it."""
 
         def ask(tx: Tx) -> int:
             secret = {"sealed": commands.seal(tx, object, sealed)} if sealed else {}
             return commands.add(tx, self.identity.name, verb, args | secret)
 
         number = self.audited(action, object, ask, detail)
-        until = time.monotonic() + COMMAND_WAIT
+        until = time.monotonic() + wait
         while time.monotonic() < until:
             with self.stores.reading() as tx:
                 command = commands.get(tx, number)

@@ -21,17 +21,18 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from console import pages
-from console.api import channels, editing, exporting, messages, patients, people
+from console.api import channels, configuration, editing, exporting, messages, patients, people
 from console.exporting import Exports
 from console.guard import Guard
 from console.overview import EVERY, Sampler
 from console.problems import problem, status_of
 from console.stores import Stores
 from console.throttle import Throttle
+from console.workbench import Workbench
 from engine.errors import IsthmusError
 
 log = structlog.get_logger()
-API = (channels.router, messages.router, editing.router, exporting.router, patients.router, people.router)
+API = (channels.router, messages.router, configuration.router, editing.router, exporting.router, patients.router, people.router)
 STATIC = Path(__file__).parent / "static"
 
 
@@ -44,6 +45,7 @@ def make_app(data_dir: Path, config: Path) -> FastAPI:
     )  # fmt: skip
     app.state.stores, app.state.sampler, app.state.config = stores, Sampler(), config
     app.state.throttle, app.state.exports = Throttle(), Exports()
+    app.state.workbench = Workbench(config, data_dir)
     for router in API:
         app.include_router(router, prefix="/api/v1")
     pages.include(app)
@@ -61,6 +63,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     sampling = asyncio.create_task(_sample(app))
     yield
     sampling.cancel()
+    app.state.workbench.close()
     await run_in_threadpool(app.state.stores.close)
 
 
@@ -70,6 +73,7 @@ async def _sample(app: FastAPI) -> None:
     def look() -> None:
         with app.state.stores.reading() as tx:
             app.state.sampler.look(tx)
+        app.state.workbench.tidy()
 
     while True:
         try:
@@ -87,7 +91,8 @@ async def _told(request: Request, error: Any) -> Response:
     status = status_of(error)
     if _wants_page(request):
         return pages.error_page(request, status, error.what, error.todo, error.code)
-    return problem(status, error.code, error.what, todo=error.todo)
+    more = {"errors": error.problems} if getattr(error, "problems", None) else {}
+    return problem(status, error.code, error.what, todo=error.todo, **more)
 
 
 async def _invalid(request: Request, error: Any) -> Response:

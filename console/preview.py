@@ -69,7 +69,7 @@ def preview(config: Path, data: Path, act: Act, ids: list[int], reveal: bool) ->
     """The effects of an act on these messages, in the order in which they would happen."""
     some = ids[:LOOKED_AT]
     told = _asked(_arguments(config, data, act, some)) if some else []
-    return Preview(len(ids), len(some), reveal, [_effect(one, reveal) for one in told])
+    return Preview(len(ids), len(some), reveal, [effect(one, reveal) for one in told])
 
 
 def edited(config: Path, data: Path, message_id: int, content: bytes, reveal: bool) -> list[Foreseen]:
@@ -112,7 +112,8 @@ def _asked(arguments: list[str], content: bytes = b"") -> list[dict[str, Any]]:
         raise Refused(409, "preview.failed", lines[-1] if lines else "this cannot be told") from None
 
 
-def _effect(told: dict[str, Any], reveal: bool) -> Foreseen:
+def effect(told: dict[str, Any], reveal: bool) -> Foreseen:
+    """What the command line told of one message and destination, masked unless revealed."""
     changes = msgspec.convert(told["changes"], list[Change])
     records = [
         Record(

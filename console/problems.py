@@ -5,6 +5,7 @@ Guarantees: a stable `type`, the error's own words and what to do; never a trace
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.responses import JSONResponse
@@ -26,9 +27,13 @@ STATUS = {
 class Refused(UserError):
     """An error that knows its HTTP status."""
 
-    def __init__(self, status: int, code: str, what: str, todo: str = "") -> None:
+    def __init__(
+        self, status: int, code: str, what: str, todo: str = "", problems: Sequence[dict[str, Any]] = ()
+    ) -> None:
         super().__init__(what, code=code, todo=todo)
         self.status = status
+        self.problems = list(problems)
+        """Of a configuration: each with its file, line and column."""
 
 
 def problem(

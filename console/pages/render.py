@@ -13,6 +13,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from console import language
 from engine.clock import iso
 from engine.security.roles import Role
 
@@ -23,13 +24,15 @@ MENU = (
     ("/patients", "Patients", Role.VIEWER),
     ("/errors", "Errors", Role.VIEWER),
     ("/jobs", "Jobs", Role.VIEWER),
+    ("/config", "Configuration", Role.ANALYST),
     ("/users", "Users", Role.ADMIN),
     ("/audit", "Audit", Role.ADMIN),
 )
 env = Environment(
     loader=FileSystemLoader(FOLDER), autoescape=select_autoescape(default=True), undefined=StrictUndefined,
-    trim_blocks=True, lstrip_blocks=True,
+    trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.i18n"],
 )  # fmt: skip
+env.install_gettext_callables(language.gettext, language.ngettext, newstyle=True)  # type: ignore[attr-defined]
 
 
 def moment(at: int | None) -> Markup:
@@ -75,6 +78,7 @@ env.filters.update(moment=moment, duration=duration, count=count, sparkline=spar
 
 def fragment(request: Request, template: str, /, **values: Any) -> str:
     """A template as text."""
+    language.choose(language.wanted(request))
     identity = request.state.identity
     session = request.state.session
     menu = [(path, title) for path, title, role in MENU if identity is not None and identity.somewhere(role)]
@@ -83,6 +87,7 @@ def fragment(request: Request, template: str, /, **values: Any) -> str:
         csrf=session.csrf if session else "",
         menu=menu,
         path=request.url.path,
+        language=language.chosen(),
         Role=Role,
         **values,
     )

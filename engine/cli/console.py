@@ -87,6 +87,7 @@ def bind(host: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
+        bound.listen(2048)  # who comes before the application is ready waits for it
     except OSError as error:
         raise UserError(
             f"the console cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}", code="console.port",

@@ -74,10 +74,10 @@ def signed_in(chromium, demo):
 
 @pytest.fixture
 def open_page(chromium, demo, signed_in):
-    """Opens a page as the admin; whatever the browser complains about fails the test."""
+    """Opens a page as the admin; what the browser complains about fails the test, but for a status that is `refused`."""
     contexts, wrong = [], []
 
-    def opened(path="/", state=signed_in, **settings):
+    def opened(path="/", state=signed_in, refused=0, **settings):
         context = chromium.new_context(
             storage_state=state, base_url=demo.url, viewport=settings.pop("viewport", {"width": 1360, "height": 800}),
             **settings,

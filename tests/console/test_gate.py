@@ -14,7 +14,7 @@ from engine.security.roles import Role
 from engine.store import users
 
 PUBLIC = {"/login", "/setup"}
-SAMPLE = {"reference": "x", "message_id": "1", "job_id": "1", "number": "1", "name": "adt", "act": "pause"}
+SAMPLE = {"reference": "x", "message_id": "1", "job_id": "1", "number": "1", "name": "adt", "act": "pause", "version": "1"}
 
 
 def routes():
@@ -23,7 +23,7 @@ def routes():
     for prefix, routers in (("/api/v1", API), ("", PAGES)):
         for route in (route for router in routers for route in router.routes):
             needs = [one.call for one in route.dependant.dependencies if isinstance(one.call, Need)]
-            path = prefix + re.sub(r"\{(\w+)\}", lambda part: SAMPLE[part[1]], route.path)
+            path = prefix + re.sub(r"\{(\w+)(?::\w+)?\}", lambda part: SAMPLE[part[1]], route.path)
             if route.path not in PUBLIC:
                 found += [
                     (method, path, needs[0] if needs else None) for method in sorted(route.methods - {"HEAD"})
