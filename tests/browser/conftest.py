@@ -74,7 +74,7 @@ def signed_in(chromium, demo):
 
 @pytest.fixture
 def open_page(chromium, demo, signed_in):
-    """Opens a page as the admin; what the browser complains about fails the test, but for a status that is `refused`."""
+    """Opens a page as the admin; a complaint of the browser fails the test, but for a status that is `refused`."""
     contexts, wrong = [], []
 
     def opened(path="/", state=signed_in, refused=0, **settings):

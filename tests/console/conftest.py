@@ -62,6 +62,7 @@ def put(store):
 def app(store, tmp_path):
     made = make_app(tmp_path, tmp_path / "channels.yaml")
     yield made
+    made.state.workbench.close()
     made.state.stores.close()
 
 

@@ -42,7 +42,7 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def desk(folder, app, browser):
+def desk(folder, browser):
     """Asks the API as a role; gives the answer."""
     people = {}
 
@@ -54,8 +54,7 @@ def desk(folder, app, browser):
         more = {"if-match": f'"{etag}"'} if etag else {}
         return http.request(method, API + path, headers=headers | more, **({"json": body} if body else {}))
 
-    yield ask
-    app.state.workbench.close()
+    return ask
 
 
 @pytest.fixture
@@ -202,7 +201,7 @@ def test_a_text_that_hangs_or_eats_memory_harms_nobody(desk, folder, monkeypatch
     assert desk("GET", "").status_code == 200
 
 
-def test_the_pages_work_without_a_script(folder, browser, app, store):
+def test_the_pages_work_without_a_script(folder, browser, store):
     one = browser("analyst")
     page = one.get("/config").text
     assert "channels.yaml" in page and "No engine runs" in page
@@ -234,10 +233,9 @@ def test_the_pages_work_without_a_script(folder, browser, app, store):
         seen=re.search(r'name="seen" value="(\w+)"', one.get("/config").text)[1],
     )
     assert back.status_code == 200 and (folder / "sex.yaml").read_text() == "F: f\nM: m\n"
-    app.state.workbench.close()
 
 
-def test_markup_in_a_configuration_is_text(folder, browser, app):
+def test_markup_in_a_configuration_is_text(folder, browser):
     (folder / "channels.yaml").write_text(
         MAIN.replace("  lab:", "  '<script>x</script>':\n    listener: {nope: {}}\n  lab:")
     )
@@ -248,4 +246,3 @@ def test_markup_in_a_configuration_is_text(folder, browser, app):
         "/config/edit", act="check", file="channels.yaml", seen="x", text="channels: {'<script>x': 1}"
     )
     assert "&lt;script&gt;x" in page.text and "<script>x" not in page.text
-    app.state.workbench.close()
