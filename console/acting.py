@@ -78,7 +78,13 @@ class Desk:
         return self.command("channel", {"name": name, "act": act}, f"channel.{act}", name)
 
     def command(
-        self, verb: str, args: dict[str, Any], action: str, object: str, detail: str = "", sealed: bytes = b"",
+        self,
+        verb: str,
+        args: dict[str, Any],
+        action: str,
+        object: str,
+        detail: str = "",
+        sealed: bytes = b"",
         wait: float = COMMAND_WAIT,
     ) -> dict[str, Any]:
         """Ask the engine for something and wait, so many seconds, for its answer. `sealed` is patient data about it."""

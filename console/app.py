@@ -32,7 +32,15 @@ from console.workbench import Workbench
 from engine.errors import IsthmusError
 
 log = structlog.get_logger()
-API = (channels.router, messages.router, configuration.router, editing.router, exporting.router, patients.router, people.router)
+API = (
+    channels.router,
+    messages.router,
+    configuration.router,
+    editing.router,
+    exporting.router,
+    patients.router,
+    people.router,
+)
 STATIC = Path(__file__).parent / "static"
 
 

@@ -153,7 +153,7 @@ class Workshop:
             return Outcome(True, taken["version"], done["etag"], done["changed"], taken["changes"], [])
         back = self.bench.ask("restore", files=done["before"], seen=done["etag"])
         self.desk.audited(f"{action}.undone", done["version"], lambda tx: None, "the engine did not take it")
-        self.desk.command("reload", {"name": "", "note": ""}, "config.reload", back["version"], PATIENCE)
+        self.desk.command("reload", {"name": "", "note": ""}, "config.reload", back["version"], wait=PATIENCE)
         return Outcome(False, taken["version"], back["etag"], [], {}, taken["problems"])
 
     def _alone(self, done: dict[str, Any], why: str) -> Outcome:

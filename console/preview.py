@@ -75,7 +75,7 @@ def preview(config: Path, data: Path, act: Act, ids: list[int], reveal: bool) ->
 def edited(config: Path, data: Path, message_id: int, content: bytes, reveal: bool) -> list[Foreseen]:
     """The effects of an edited copy of a message, which is told to the command line on its standard input."""
     arguments = ["messages", "edit", "--dry-run", "--json", "--config", str(config), "--data", str(data)]
-    return [_effect(one, reveal) for one in _asked([*arguments, str(message_id), "-"], content)]
+    return [effect(one, reveal) for one in _asked([*arguments, str(message_id), "-"], content)]
 
 
 def _arguments(config: Path, data: Path, act: Act, ids: list[int]) -> list[str]:

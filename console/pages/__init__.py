@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from console.pages import account, configuration, dashboard, editing, exporting, messages, patients, people, work
+from console.pages import (
+    account,
+    configuration,
+    dashboard,
+    editing,
+    exporting,
+    messages,
+    patients,
+    people,
+    work,
+)
 from console.pages.render import error_page
 
 PAGES = tuple(
-    module.router for module in (account, dashboard, messages, editing, exporting, patients, work, configuration, people)
+    module.router
+    for module in (account, dashboard, messages, editing, exporting, patients, work, configuration, people)
 )
 
 

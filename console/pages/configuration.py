@@ -173,6 +173,7 @@ def _editor(
     editable = not name.startswith("/")
     blank = {"note": "", "channel": "", "sample": "", "message": "", "message_id": "", "at": ""}
     return page(
-        request, "config_edit.html", status, found=found, name=name, text=text, seen=seen, editable=editable, channels=mine,
+        request, "config_edit.html", status, found=found, name=name, text=text, seen=seen, editable=editable,
+        channels=mine,
         known=any(one["name"] == name for one in found["files"]), form=blank | form, **(BLANK | result),
     )  # fmt: skip

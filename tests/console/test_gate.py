@@ -14,7 +14,15 @@ from engine.security.roles import Role
 from engine.store import users
 
 PUBLIC = {"/login", "/setup"}
-SAMPLE = {"reference": "x", "message_id": "1", "job_id": "1", "number": "1", "name": "adt", "act": "pause", "version": "1"}
+SAMPLE = {
+    "reference": "x",
+    "message_id": "1",
+    "job_id": "1",
+    "number": "1",
+    "name": "adt",
+    "act": "pause",
+    "version": "1",
+}
 
 
 def routes():
