@@ -147,7 +147,7 @@ class Workshop:
         if not running:
             return self._alone(done, why)
         taken = self.desk.command(
-            "reload", {"name": "", "note": why}, "config.reload", done["version"], PATIENCE
+            "reload", {"name": "", "note": why}, "config.reload", done["version"], wait=PATIENCE
         )
         if taken["taken"]:
             return Outcome(True, taken["version"], done["etag"], done["changed"], taken["changes"], [])
