@@ -59,7 +59,7 @@ def test_no_error_code_is_explained_that_does_not_exist():
     page = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
     source = "\n".join(
         file.read_text(encoding="utf-8")
-        for top in ("engine", "channels", "listeners", "transforms", "destinations")
+        for top in ("engine", "channels", "listeners", "transforms", "destinations", "console")
         for file in (ROOT / top).rglob("*.py")
     )
     for code in re.findall(r"^\| `([a-z0-9_.]+)` \|", page, re.MULTILINE):
