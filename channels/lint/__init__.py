@@ -14,9 +14,10 @@ from typing import Any
 from channels.build import Builder
 from channels.lint import steps, wiring
 from channels.lint.findings import Findings
-from channels.lint.placing import source
+from channels.lint.placing import Looker, source
 from engine.errors import ConfigError
-from engine.spec.channel import Configuration
+from engine.spec.channel import ChannelSpec, Configuration
+from engine.spec.component import BuildContext
 from engine.spec.document import Mark, Problem
 
 ALLOWED = (
@@ -32,6 +33,16 @@ ALLOWED = (
 _ALLOW = re.compile(r"#\s*lint:\s*allow\s+([\w., ]+)")
 
 
+class Looking(Builder):
+    """Builds components to see whether they can be built: no code is made for their expressions."""
+
+    def context(self, spec: ChannelSpec) -> BuildContext:
+        """With an environment that only looks."""
+        context = super().context(spec)
+        context.cache["make_environment"] = Looker
+        return context
+
+
 def check(configuration: Configuration, snapshots: dict[str, Any] | None = None) -> list[Problem]:
     """The problems of a configuration, in file order. `snapshots`: what Odoo has, by connection."""
     told = list(configuration.problems)
@@ -39,7 +50,7 @@ def check(configuration: Configuration, snapshots: dict[str, Any] | None = None)
         return told
     findings = Findings(configuration)
     try:
-        builder = Builder(configuration)
+        builder = Looking(configuration)
     except ConfigError as error:
         return [*told, problem(error, configuration)]
     reader = steps.Reader(builder, findings, snapshots or {})

@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jinja2 import nodes
 from jinja2.lexer import TokenStream
 
 from engine.spec import sandbox
 from engine.spec.document import Mark
 from engine.spec.files import Files
 
+NEAR = 20  # lines that are looked at first, beyond those of the text itself
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", " ": " ", "/": "/", "a": "\a", "e": "\x1b"}
 _LENGTHS = {"x": 2, "u": 4, "U": 8}
 _HEADER = re.compile(r"[|>][-+0-9]*[^\n]*\n")
@@ -37,8 +39,13 @@ class Written(NamedTuple):
         lines = source(self.files, self.mark.file)
         if self.mark.line > len(lines):
             return self.mark
-        rest = "\n".join(lines[self.mark.line - 1 :])[self.mark.column - 1 :]
+        begin = self.mark.line - 1
+        near = begin + self.text.count("\n") + len(self.text) // 8 + NEAR  # folded text has more lines
+        rest = "\n".join(lines[begin:near])[self.mark.column - 1 :]
         found = _locate(rest, self.text, offset)
+        if found is None and near < len(lines):
+            rest = "\n".join(lines[begin:])[self.mark.column - 1 :]
+            found = _locate(rest, self.text, offset)
         if found is None:
             return self.mark
         before = rest[:found]
@@ -56,7 +63,7 @@ class Written(NamedTuple):
 def source(files: Files, name: str) -> list[str]:
     """The lines of a file that was read; none when it was not read from a file."""
     try:
-        return files.text(Path(name)).split("\n")
+        return files.lines(Path(name))
     except (OSError, ValueError):
         return []
 
@@ -99,8 +106,34 @@ def _character(raw: str, index: int, style: str) -> tuple[str, int]:
     return raw[index : index + 1], 1
 
 
+class Looker(sandbox.Environment):
+    """The sandbox of components that are built to see whether they can be built."""
+
+    looking = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trees: dict[str, nodes.Template] = {}  # of an Offsets: texts that it read
+
+    def parse(self, source: str, name: str | None = None, filename: str | None = None) -> nodes.Template:
+        """The tree of a text; one that was read already is taken, for it will be changed."""
+        return self.trees.pop(source, None) or super().parse(source, name, filename)
+
+
 class Offsets(sandbox.Environment):
-    """The sandbox, for looking only: `lineno` of a node or of a syntax error is the offset of its token."""
+    """The sandbox, for looking only: `lineno` of a node or of a syntax error is the offset of its token.
+
+    The trees that were read are kept until whoever builds the same text takes them: each is parsed once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trees: dict[str, nodes.Template] = {}
+
+    def parse(self, source: str, name: str | None = None, filename: str | None = None) -> nodes.Template:
+        """The tree of a text."""
+        tree = self.trees[source] = super().parse(source, name, filename)
+        return tree
 
     def _tokenize(
         self, source: str, name: str | None, filename: str | None = None, state: str | None = None

@@ -6,14 +6,14 @@ set; a component whose texts are wrong is not built as well, so that nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from channels.build import Builder
 from channels.lint import names, odoo
 from channels.lint.findings import Findings
-from channels.lint.placing import Offsets, Written
+from channels.lint.placing import Looker, Offsets, Written
 from channels.lint.reading import Reading, Spot, read
 from channels.lint.templates import Sheet, sheet_of_data, sheet_of_file
 from engine.errors import ConfigError, IsthmusError
@@ -61,6 +61,7 @@ class Reader:
         """Everything that one channel declares."""
         context = self.builder.context(spec)
         self.spec, self.context = spec, context
+        self.env.trees.clear()
         options = Bound(spec.listener.component, spec.options, spec.where)  # type: ignore[arg-type]
         for meant in found_in(spec.options):
             self.meant(meant, options, spec.where, Known())
@@ -130,7 +131,7 @@ class Reader:
         elif what == "message_type":
             self.found(names.message_type(str(value)), Written(str(value), mark, self.files))
         elif what == "table":
-            self.table(str(value), mark)
+            self.table(str(value), lambda: mark)
         elif what == "connection":
             self.connections.add(str(value))
         elif what == "template" and value:
@@ -149,6 +150,8 @@ class Reader:
         own = (
             real.library.names if real.library is not None else ()
         )  # none: a channel that could not be built
+        if isinstance(real, Looker):
+            real.trees = self._env.trees
         self._env.globals = {**real.globals, **dict.fromkeys(own)}
         return self._env
 
@@ -166,15 +169,14 @@ class Reader:
         for path in reading.paths:
             self.path(written, path)
         for table in reading.tables:
-            self.table(table.text, written.at(table.offset))
+            self.table(table.text, lambda table=table: written.at(table.offset))  # type: ignore[misc]
         self.any_table = self.any_table or reading.any_table
         for name in reading.names:
-            self.name(name.text, written.at(name.offset), known)
+            if name.text not in known.names and not known.anything:
+                self.name(name.text, written.at(name.offset), known)
 
     def name(self, name: str, mark: Mark, known: Known) -> None:
         """A name that must have been set."""
-        if name in known.names or known.anything:
-            return
         options = known.names | {"msg", "event", "events", "message", "vars"}
         hint = did_you_mean(name, options)
         hint = (
@@ -204,12 +206,12 @@ class Reader:
         for one in found:
             self.findings.tell(one.code, written.at(offset + one.column), one.text, one.hint, one.severity)
 
-    def table(self, name: str, mark: Mark) -> None:
+    def table(self, name: str, mark: Callable[[], Mark]) -> None:
         """The name of a code table."""
         self.tables.add(name)
         if name not in self.builder.tables:
             hint = did_you_mean(name, self.builder.tables) or "Declare it under `tables:`."
-            self.findings.tell("table.unknown", mark, f"there is no code table {name!r}", hint)
+            self.findings.tell("table.unknown", mark(), f"there is no code table {name!r}", hint)
 
     def template(self, name: str, mark: Mark, bound: Bound, known: Known) -> None:
         """A template file."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin
 
 import yaml
+from jinja2 import nodes
 
 from channels.lint import entities
 from channels.lint.placing import Offsets, Written
@@ -217,6 +218,12 @@ class _Grammar(structure.Builder):
 
     mark: Any = None
     wrong: Mark | None = None
+
+    def _text(self, node: Node, source: str, joined: str) -> nodes.Expr:
+        return nodes.Const("")  # the texts are read once, by themselves
+
+    def _parse(self, node: Node, source: str) -> nodes.Expr:
+        return nodes.Const("")
 
     def _error(self, node: Node, what: str, code: str, todo: str = "") -> ConfigError:
         self.wrong = self.mark(node)

@@ -9,7 +9,7 @@ import orjson
 
 from engine.cli.options import json_option
 
-VERBS = ("ingest", "odoo", "search")
+VERBS = ("ingest", "odoo", "search", "lint")
 
 
 @click.group("bench")
@@ -97,4 +97,25 @@ def search(as_json: bool, messages: int, folder: str) -> None:
 
     with processes.scratch(folder) as place:
         figures = measured.run(place, messages, say=lambda line: click.echo(line, err=as_json))
+    _tell(figures, as_json)
+
+
+@command.command("lint")
+@json_option
+@click.option(
+    "--channels", default=300, show_default=True, type=click.IntRange(1), help="In a configuration."
+)
+@click.option(
+    "--repeat", default=5, show_default=True, type=click.IntRange(1), help="Runs; medians are told."
+)
+def lint(as_json: bool, channels: int, repeat: int) -> None:
+    """Lint a configuration of many channels that share what sites share, and one whose channels share nothing.
+
+    Example: isthmus bench lint --channels 300
+    """
+    from bench import lint as measured
+    from bench import processes
+
+    with processes.scratch() as place:
+        figures = measured.run(place, channels, repeat, say=lambda line: click.echo(line, err=as_json))
     _tell(figures, as_json)

@@ -16,13 +16,13 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from jinja2 import TemplateSyntaxError, meta, nodes
 from jinja2.exceptions import TemplateRuntimeError, UndefinedError
 from jinja2.runtime import Context
 from jinja2.sandbox import SecurityError
-from jinja2.visitor import NodeTransformer
 
 from engine.errors import ConfigError, IsthmusError, StepError
 from engine.model import ABSENT, Scope
@@ -30,11 +30,11 @@ from engine.spec import filters, sandbox
 from engine.spec.component import BuildContext
 from engine.spec.document import Document, Mark, Problem, did_you_mean
 from engine.spec.generator import ReadingContext, Reads
+from engine.spec.harden import DEEP, Harden, Look, texts
 from engine.spec.library import RESERVED, Library, as_filter
 
 EVENTS = frozenset({"event", "events"})
 FILE = "<isthmus expression>"
-_REFUSED = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block)
 _NO_EVENT: Any = object()
 
 
@@ -160,31 +160,6 @@ def _unreadable(where: str) -> ConfigError:
     )
 
 
-class _Harden(NodeTransformer):
-    """Makes a parsed tree safe to run: bounded loops and text, ABSENT for an `if` without `else`."""
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-
-    def generic_visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> nodes.Node:
-        if isinstance(node, _REFUSED):
-            raise ConfigError(
-                f"{type(node).__name__.lower()} is not available in a template",
-                code="expression.refused",
-                where=self.where,
-            )
-        node = super().generic_visit(node, *args, **kwargs)
-        line = node.lineno
-        if isinstance(node, nodes.CondExpr) and node.expr2 is None:
-            node.expr2 = nodes.Name("ABSENT", "load", lineno=line)
-        elif isinstance(node, nodes.For):
-            node.iter = nodes.Filter(node.iter, "_loop", [], [], None, None, lineno=line)
-        elif isinstance(node, nodes.Concat):
-            parts = nodes.Tuple(node.nodes, "load", lineno=line)
-            return nodes.Filter(parts, "_concat", [], [], None, None, lineno=line)
-        return node
-
-
 def _analyse(env: sandbox.Environment, tree: nodes.Template) -> Analysis:
     tracker = meta.TrackingCodeGenerator(env)
     tracker.optimizer = None  # nothing is computed while it is looked at
@@ -197,19 +172,15 @@ def _analyse(env: sandbox.Environment, tree: nodes.Template) -> Analysis:
     for call in tree.find_all(nodes.Call):
         target = call.node
         if isinstance(target, nodes.Name) and target.name == "table":
-            tables |= _texts(call.args[:1])
+            tables |= texts(call.args[:1])
         elif isinstance(target, nodes.Getattr) and target.attr == "all":
             paths.extend(call.args[:1])
     for used in tree.find_all(nodes.Filter):
         if used.name == "table":
-            tables |= _texts(used.args[:1])
+            tables |= texts(used.args[:1])
     found = [path.value for path in paths if isinstance(path, nodes.Const) and isinstance(path.value, str)]
     given = {"range", "namespace", "table", "ABSENT", "CLEAR", *env.library.names}
     return Analysis(frozenset(names) - given, tuple(found), frozenset(tables))
-
-
-def _texts(found: list[nodes.Expr]) -> set[str]:
-    return {item.value for item in found if isinstance(item, nodes.Const) and isinstance(item.value, str)}
 
 
 class Program:
@@ -230,7 +201,15 @@ class Program:
         self.place = place
         tree = nodes.Template([*env.library.used_by(body, env), *body], lineno=1)
         tree.set_environment(env)
-        tree = _Harden(where).visit(tree)
+        if not env.looking:
+            self._compile(Harden(where).visit(tree))
+        elif self._look(tree):
+            self.run = partial(self._run_after_all, tree)  # type: ignore[method-assign]
+        else:
+            self._compile(tree)
+
+    def _compile(self, tree: nodes.Template) -> None:
+        env, where = self.env, self.where
         namespace = {"environment": env, "__file__": FILE, "program": self}
         try:
             self.analysis = _analyse(env, tree)
@@ -253,6 +232,19 @@ class Program:
         ]
         self.uses_events = bool(self.analysis.names & EVENTS)
         self._vars = "vars" in self.analysis.names
+
+    def _look(self, tree: nodes.Template) -> bool:
+        """Harden it. Whether looking was enough: what is nested deep is compiled, to see whether that can be done."""
+        look = Look(self.where, self.env)
+        try:
+            look.visit(tree)
+        except TemplateSyntaxError as error:
+            raise self._bad_template(error) from None
+        except RecursionError:
+            raise _unreadable(self.where) from None
+        self.analysis = Analysis(frozenset(), (), frozenset(look.tables))
+        self._check_tables(self.env)
+        return look.deepest < DEEP
 
     def _check_tables(self, env: sandbox.Environment) -> None:
         known = env.filters["table"].__self__.tables
@@ -297,6 +289,12 @@ class Program:
             raise
         except Exception as error:
             raise self._step_error(error) from None
+
+    def _run_after_all(self, tree: nodes.Template, scope: Scope, event: Any = _NO_EVENT) -> Iterator[Any]:
+        """`run` of a program that was only looked at: a component tries its text while it is built."""
+        del self.run
+        self._compile(tree)
+        return self.run(scope, event)
 
     def first(self, scope: Scope) -> Any:
         """What the first output gives; ABSENT when there is none."""

@@ -25,6 +25,7 @@ class Files:
     root: Path = field(default_factory=Path)
     """Folder of the configuration: below it, files are known by their relative path."""
     contents: dict[Path, bytes] = field(default_factory=dict)
+    _lines: dict[Path, list[str]] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
     """Environment variables that the configuration mentions, with the values it took."""
 
@@ -38,6 +39,13 @@ class Files:
     def text(self, path: Path) -> str:
         """The text of a file, without a byte order mark. OSError, UnicodeDecodeError."""
         return self.read(path).decode("utf-8-sig").replace("\r\n", "\n")
+
+    def lines(self, path: Path) -> list[str]:
+        """The lines of a file, cut once. OSError, UnicodeDecodeError."""
+        known = absolute(path)
+        if known not in self._lines:
+            self._lines[known] = self.text(path).split("\n")
+        return self._lines[known]
 
     def note(self, path: Path) -> None:
         """Let a file take part in the version; one that cannot be read is told by who needs it."""

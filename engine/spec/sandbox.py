@@ -95,6 +95,7 @@ class Environment(ImmutableSandboxedEnvironment):
     code_generator_class = Generator
     concat = staticmethod(whole)
     library: Any = None  # the macros and functions of the configuration
+    looking = False  # programs are looked at and never run: no code is made for them
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self) -> None:

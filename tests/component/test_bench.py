@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import ingest, processes, search
+from bench import ingest, lint, processes, search
 from bench.messages import adt
 from engine.hl7.er7 import Message
 from engine.hl7.peek import peek
@@ -55,6 +55,15 @@ def test_searches_find_what_is_there(tmp_path):
     found = search.run(tmp_path, 1500)
     assert found["messages"] == 1500
     assert found["slowest_ms"] > 0
+
+
+def test_lint_finds_nothing_in_what_it_measures(tmp_path):
+    found = lint.run(tmp_path, 3, 1)
+    assert found["channels"] == 3
+    assert found["shared_cpu_s"] > 0 and found["own_cpu_s"] > 0
+    (tmp_path / "wrong.yaml").write_text("channels: {}", "utf-8")
+    with pytest.raises(RuntimeError, match="not right"):
+        lint.once(tmp_path / "wrong.yaml")
 
 
 def test_json_is_the_last_line():
