@@ -86,7 +86,10 @@ class Backlog:
             failed = item.state == DeliveryState.ERROR
             if failed and sender.options.on_error == "skip":
                 continue
-            entry = self._add(owner, item.message_id, item.keys, item.attempts, item.next_at, parked=failed)
+            pending = item.state == DeliveryState.PENDING
+            entry = self._add(
+                owner, item.message_id, item.keys, item.attempts, item.next_at, parked=failed, pending=pending
+            )
             if failed:
                 self.lanes.park(entry)
         self._behind = len(found) == CHUNK or len(self.lanes) != before
@@ -103,18 +106,24 @@ class Backlog:
         next_at: int = 0,
         *,
         parked: bool = False,
+        pending: bool = False,
     ) -> Entry:
         sender, lanes = owner
         known = self.lanes.find(message_id, sender)
         if known is not None:
             return known
         entry = Entry(message_id, sender, units(keys, sender.options.on_error, lanes), attempts, next_at)
-        entry.parked = parked
+        entry.parked, entry.pending = parked, pending
         self.lanes.add(entry)
         return entry
 
-    def again(self, channel: str, destination: str, message_id: int, keys: tuple[int, ...]) -> None:
-        """An operator resends: a parked delivery goes on from its place, one that was done goes to the end."""
+    def again(
+        self, channel: str, destination: str, message_id: int, keys: tuple[int, ...], *, pending: bool = False
+    ) -> None:
+        """An operator resends: a parked delivery goes on from its place, one that was done goes to the end.
+
+        `pending`: it was sent, and only its response steps run again.
+        """
         owner = self.senders.get((channel, destination))
         if owner is None:
             return
@@ -122,8 +131,9 @@ class Backlog:
         if entry is None:
             if self._behind and message_id > self._last:
                 return  # not read yet: it keeps its place
-            self._add(owner, message_id, keys)
+            self._add(owner, message_id, keys, pending=pending)
         elif entry.parked:
+            entry.pending = pending
             self.lanes.unpark(entry)
 
     def discard(self, channel: str, destination: str, message_id: int) -> bool:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from channels.notes import Notes
 from channels.pipeline import Pipeline, Route, Step
+from channels.response import Response
 from destinations.base import Destination
 from engine.errors import ConfigError, IsthmusError
 from engine.fhirserver.connection import FhirConnection
@@ -25,8 +26,8 @@ from engine.formats.base import Format
 from engine.lookup.http import HttpConnection
 from engine.lookup.sql import SqlConnection
 from engine.odoo.connection import OdooConnection
-from engine.spec.channel import Bound, ChannelSpec, Configuration
-from engine.spec.component import BuildContext
+from engine.spec.channel import Bound, ChannelSpec, Configuration, DestinationSpec
+from engine.spec.component import BuildContext, registry
 from engine.spec.document import Where
 from engine.spec.files import absolute
 from transforms.canonical import from_fhir, from_hl7
@@ -88,6 +89,9 @@ class Builder:
                 "timezone": options.timezone,
                 "charset": options.charset,
                 "destinations": [item.name for item in spec.destinations],
+                "formats": {
+                    name: one.format.component.name for name, one in self.configuration.channels.items()
+                },
             },
             reactor=self.reactor,
             library=self.configuration.library,
@@ -120,6 +124,7 @@ class Builder:
                     kept.get(item.name) or self.build(item.bound, context),
                     self._steps(item.filters, context),
                     self._steps(item.transformers, context),
+                    self.response(spec, item, context),
                 )
                 for item in spec.destinations
             ),
@@ -137,6 +142,28 @@ class Builder:
         if not isinstance(connection, FhirConnection):
             return None
         return Notes(context.format, ResourceLookup(name, connection, self.reactor))
+
+    def response(self, spec: ChannelSpec, item: DestinationSpec, context: BuildContext) -> Response | None:
+        """The steps that run on the answers of a destination; None when it has none."""
+        if not item.response:
+            return None
+        answers = self.answers(item, context)
+        return Response(
+            answers.format,
+            tuple(
+                (Step(bound.label, self.build(bound, answers)), bound.component.kind == "filter")
+                for bound in item.response
+            ),
+            context.format.parse,
+            self.canonical(spec),
+        )
+
+    def answers(self, item: DestinationSpec, context: BuildContext) -> BuildContext:
+        """What response steps are built with: paths are those of the answer."""
+        form = registry.get("format", item.bound.settings.answers)
+        assert form is not None, f"{item.bound.component.name} names no format of its answers"
+        kept = {key: value for key, value in context.cache.items() if key == "make_environment"}
+        return replace(context, format=form.settings().build(context), cache=kept)
 
     def canonical(self, spec: ChannelSpec) -> Any:
         """What makes the canonical events of this channel's messages; None where the format has none."""

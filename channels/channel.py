@@ -260,7 +260,7 @@ class Channel:
     @property
     def idle(self) -> bool:
         """Nothing is on its way to a destination."""
-        return not any(sender.in_flight for sender in self.senders)
+        return all(sender.idle for sender in self.senders)
 
     def status(self) -> dict[str, Any]:
         """For people and `status --json`."""

@@ -7,6 +7,7 @@ sent again unchanged; a failing destination is probed, not hammered, and its bac
 | outcome    | C3                              | next                                                        |
 |------------|---------------------------------|-------------------------------------------------------------|
 | sent       | SENT, record, request, response | the next of its keys goes                                   |
+| the same, with response steps: PENDING       | channels.respond ends it, also one that was refused         |
 | retry      | QUEUED, attempts + 1, next_at   | waits alone, or with the whole destination (breaker)        |
 | unknown    | as retry                        | sent again unchanged, in smaller batches                    |
 | permanent  | ERROR                           | `on_error`: its key or lane waits, or nothing               |
@@ -26,17 +27,18 @@ from typing import Any
 
 import structlog
 
+from channels.ending import Ending
 from channels.lanes import Entry, Lanes
 from channels.outcomes import made_of
+from channels.respond import Responder
 from channels.retry import Breaker
 from destinations.base import Destination
 from engine.clock import Micros
 from engine.model import Delivery, Outcome
 from engine.spec.options import DestinationOptions
-from engine.states import DeliveryState, Result
-from engine.store import deliveries
+from engine.states import Result
+from engine.store.deliveries import Delivered
 from engine.store.sqlite import classify
-from engine.store.together import deliver_all
 from engine.store.writer import Writer
 
 log = structlog.get_logger()
@@ -46,7 +48,7 @@ READ_AGAIN = 1.0  # seconds, when the store cannot be read
 BATCH_BYTES = 8 << 20  # payloads in one batch; one that is larger goes alone
 
 
-class Sender:
+class Sender(Ending):
     """Delivers to one destination of one channel."""
 
     def __init__(
@@ -62,27 +64,19 @@ class Sender:
         payload: Callable[[int, str], bytes],
         rng: random.Random,
     ) -> None:
-        self.channel = channel
-        self.name = name
+        super().__init__(channel, name, options, lanes, writer, clock)
         self.destination = destination
-        self.options = options
-        self.lanes = lanes
-        self.writer = writer
-        self.clock = clock
         self.now = now
         self.payload = payload
         self.rng = rng
         self.breaker = Breaker(options.retry, rng)
-        self.paused = True
+        self.responder: Responder
         self._held = False  # while channels are put together anew: see channels.wiring
         self.in_flight = 0  # calls of `deliver`
         self._calls: Counter[Destination] = Counter()  # those not answered, by who was called
         self._leaving: list[Destination] = []  # used no more, and to be stopped
         self.sending = 0  # deliveries in these calls
         self.limit = destination.batch_size  # shrinks while outcomes are unknown
-        self.done: Callable[[], None] = lambda: None  # told after every C3
-        self.finished: Callable[[int], None] = lambda count: None  # told how many are open no more
-        self.ended: Callable[[int], None] = lambda message_id: None  # told of each that is open no more
         self._ready: list[Entry] = []
         self._sleeping: list[tuple[float, Entry]] = []  # due, in seconds of `clock`
         self._longest = options.retry.max * (1 + options.retry.jitter)
@@ -92,13 +86,26 @@ class Sender:
     @property
     def busy(self) -> bool:
         """Whether anything is on its way or may go."""
-        return bool(self.in_flight or self._ready or self._sleeping)
+        return bool(self.in_flight or self._ready or self._sleeping or self.responder.waiting)
+
+    @property
+    def idle(self) -> bool:
+        """Everything is in the store as it will be found there."""
+        return not (self.in_flight or self.responder.storing)
+
+    @property
+    def resting(self) -> bool:
+        """It begins nothing."""
+        return self.paused or self._held
 
     # Which deliveries go ----------------------------------------------------------------------------------
 
     def ready(self, entry: Entry) -> None:
         """From the lanes: this delivery is at the head of its queues."""
         if entry.parked:
+            return
+        if entry.pending:
+            self.responder.add(entry)
             return
         # The time in the store is wall clock, which may have been set back since: no wait is longer than any is.
         seconds = min((entry.next_at - self.now()) / 1e6, self._longest)
@@ -111,8 +118,9 @@ class Sender:
 
     def wake(self) -> None:
         """Send what may go in the next turn of the reactor."""
-        if self._scheduled is None and not (self.paused or self._held):
+        if self._scheduled is None and not self.resting:
             self._scheduled = self.clock.callLater(0, self._pump)
+        self.responder.wake()
 
     def pause(self) -> None:
         """Begin no more deliveries; those on their way finish."""
@@ -159,7 +167,7 @@ class Sender:
 
     def _pump(self) -> None:
         self._scheduled = None
-        while not (self.paused or self._held) and self._ready and self.in_flight < self.destination.in_flight:
+        while not self.resting and self._ready and self.in_flight < self.destination.in_flight:
             limit = self.breaker.limit(self.clock.seconds(), self.limit)
             if not limit:
                 self._sleep()
@@ -211,7 +219,7 @@ class Sender:
             entry.since = self.now()
             self.in_flight += 1
             self.sending += 1
-            self._commit([(entry, outcome)], [self._change(entry, outcome, entry.since, alone=True)])
+            self.commit([entry], [self._change(entry, outcome, entry.since, alone=True)])
         return payload
 
     def _sleep(self) -> None:
@@ -289,7 +297,7 @@ class Sender:
         alone = self._judge(pairs)
         at = self.now()
         changes = [self._change(entry, outcome, at, alone=alone) for entry, outcome in pairs]
-        self._commit(pairs, changes)
+        self.commit([entry for entry, _ in pairs], changes)
 
     def _judge(self, pairs: list[tuple[Entry, Outcome]]) -> bool:
         """Tell the breaker. True when a failed delivery must wait by itself: others went through, or it was
@@ -326,57 +334,16 @@ class Sender:
             heapq.heappush(self._ready, entry)
         self._sleeping.clear()
 
-    def _change(self, entry: Entry, outcome: Outcome, at: Micros, *, alone: bool) -> deliveries.Delivered:
-        return made_of(self.name, entry, outcome, self.options.retry, at, self.rng, alone=alone)
-
-    # C3 ---------------------------------------------------------------------------------------------------
-
-    def _commit(self, pairs: list[tuple[Entry, Outcome]], changes: list[deliveries.Delivered]) -> None:
-        self.writer.submit(lambda tx: deliver_all(tx, changes), partial(self._committed, pairs, changes))
-
-    def _committed(
-        self,
-        pairs: list[tuple[Entry, Outcome]],
-        changes: list[deliveries.Delivered],
-        applied: list[bool] | None,
-        error: Exception | None,
-    ) -> None:
-        if applied is None:
-            # The outcome is not in the store; what is known here must not be lost: try to store it again.
-            log.error(
-                "deliver.not_stored",
-                channel=self.channel,
-                destination=self.name,
-                code=getattr(error, "code", ""),
-            )
-            if getattr(error, "code", "") == "store.fenced":  # they are the newer engine's now
-                self.paused = True
-                self.in_flight -= 1
-                return
-            self.clock.callLater(1, self._commit, pairs, changes)
-            return
+    def stored(self, count: int) -> None:
+        """A call of `deliver` is over, its outcomes are durable."""
         self.in_flight -= 1
-        self.sending -= len(pairs)
-        for (entry, _), change, was_open in zip(pairs, changes, applied, strict=True):
-            entry.since = 0
-            if not was_open:  # an operator discarded it meanwhile
-                self.lanes.remove(entry)
-                continue
-            entry.attempts = change.attempts
-            entry.next_at = change.next_at
-            if change.state == DeliveryState.QUEUED:
-                self.ready(entry)
-            elif change.state == DeliveryState.ERROR and self.options.on_error != "skip":
-                self.lanes.park(entry)
-            else:
-                self.lanes.remove(entry)
-        ended = [change.state != DeliveryState.QUEUED for change in changes]
-        self.finished(sum(end and was_open for end, was_open in zip(ended, applied, strict=True)))
-        for change, end, was_open in zip(changes, ended, applied, strict=True):
-            if end or not was_open:
-                self.ended(change.message_id)
-        self.done()
-        self.wake()
+        self.sending -= count
+
+    def _change(self, entry: Entry, outcome: Outcome, at: Micros, *, alone: bool) -> Delivered:
+        steps = self.responder.wants(outcome)
+        return made_of(
+            self.name, entry, outcome, self.options.retry, at, self.rng, alone=alone, pending=steps
+        )
 
     def status(self) -> dict[str, Any]:
         """For people: what it does and why it does not."""

@@ -42,7 +42,7 @@ def ingredients(builder: Builder) -> dict[str, Ingredients]:
 def _channel(builder: Builder, spec: ChannelSpec, shared: dict[Path, bytes]) -> Ingredients:
     steps = [*spec.filters, *spec.transformers]
     for item in spec.destinations:
-        steps += [*item.filters, *item.transformers]
+        steps += [*item.filters, *item.transformers, *item.response]
     rendering = (spec.options.timezone, spec.options.charset, spec.format)
     connections = builder.configuration.connections
     source = connections.get(getattr(spec.listener.settings, "connection", ""))

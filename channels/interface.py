@@ -173,6 +173,9 @@ def _destination(item: DestinationSpec, context: Any, document: Document) -> lis
     for title, steps in (("Filters", item.filters), ("Transformers", item.transformers)):
         if steps:
             blocks += [Heading(3, title), _steps(steps, document)]
+    if item.response:
+        what = "On its answers, when it took the message or refused it for good."
+        blocks += [Heading(3, "Response"), Text(what), _steps(item.response, document)]
     if odoo:
         blocks += _mapping(settings, context)
     return blocks

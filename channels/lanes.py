@@ -26,7 +26,18 @@ from typing import Any
 class Entry:
     """One open delivery in the queues. `owner` is told by `owner.ready(entry)` when it may go."""
 
-    __slots__ = ("attempts", "blockers", "id", "next_at", "owner", "parked", "payload", "since", "units")
+    __slots__ = (
+        "attempts",
+        "blockers",
+        "id",
+        "next_at",
+        "owner",
+        "parked",
+        "payload",
+        "pending",
+        "since",
+        "units",
+    )
 
     def __init__(
         self, id: int, owner: Any, units: tuple[int, ...], attempts: int = 0, next_at: int = 0
@@ -39,6 +50,7 @@ class Entry:
         self.payload: bytes | None = None  # a cache; the store has it
         self.blockers = 0  # units whose head is another entry
         self.parked = False
+        self.pending = False  # sent; its answer waits for the response steps
         self.since = 0  # when it was taken for an attempt
 
     def __lt__(self, other: Entry) -> bool:

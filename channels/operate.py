@@ -20,6 +20,7 @@ from channels.route import Arrived
 from engine.errors import IsthmusError
 from engine.model import Meta
 from engine.store import commands, operate
+from engine.store.responses import pending
 from engine.store.standing import keys_of, unrouted_of
 from engine.store.tx import Tx
 from engine.store.writer import Writer
@@ -117,11 +118,13 @@ class Operator:
                 channel.router.offer([Arrived(meta, row.raw, row.ordering_keys)])
 
     def _resent(self, changed: list[tuple[int, str]]) -> None:
+        answered = pending(self.reader, changed)
         for message_id, destination, channel, keys in self._located(changed):
             backlog = self.backlogs.get((channel, destination))
             if backlog is not None:
                 self.channels[channel].open += 1
-                backlog.again(channel, destination, message_id, keys)
+                sent = (message_id, destination) in answered
+                backlog.again(channel, destination, message_id, keys, pending=sent)
 
     def discarded(self, changed: list[tuple[int, str]]) -> None:
         """Deliveries (message id, destination) were given up, by an operator or by retention."""

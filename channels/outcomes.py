@@ -1,7 +1,8 @@
 """What an outcome makes of a delivery: the row of C3.
 
-Guarantees: SENT and ERROR are for good; a delivery that failed alone waits by itself, longer each time; one that
-failed with its whole destination, or because the destination refuses us, stays QUEUED and is due at once.
+Guarantees: SENT and ERROR are for good, where no response steps have their say first (PENDING); a delivery that failed
+alone waits by itself, longer each time; one that failed with its whole destination, or because the destination
+refuses us, stays QUEUED and is due at once.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ def made_of(
     rng: random.Random,
     *,
     alone: bool,
+    pending: bool = False,
 ) -> Delivered:
-    """C3 for one delivery."""
+    """C3 for one delivery; `pending`: response steps end it, the error columns keep the verdict until then."""
     attempts = entry.attempts + 1
     state, next_at = DeliveryState.QUEUED, 0
     if outcome.result == Result.SENT:
@@ -41,6 +43,10 @@ def made_of(
             state = DeliveryState.ERROR
         else:
             next_at = at + int(wait(retry, attempts, rng) * 1e6)
+    code = outcome.code
+    if pending and state in (DeliveryState.SENT, DeliveryState.ERROR):
+        code = "" if state == DeliveryState.SENT else code or "destination.refused"
+        state = DeliveryState.PENDING
     return Delivered(
         message_id=entry.id,
         destination=destination,
@@ -48,7 +54,7 @@ def made_of(
         attempts=attempts,
         at=at,
         next_at=next_at,
-        error_code=outcome.code or None,
+        error_code=code or None,
         error_text=outcome.text or None,
         error_place=outcome.place or None,
         record=outcome.record or None,

@@ -45,6 +45,7 @@ class Route:
     destination: Destination
     filters: tuple[Step, ...] = ()
     transformers: tuple[Step, ...] = ()
+    response: Any = None  # channels.response.Response, when steps run on its answers
 
 
 class Part(NamedTuple):
@@ -158,13 +159,13 @@ class Pipeline:
                     result.skipped.append((route.name, why))
                 else:
                     result.payloads.append((route.name, payload))
-        except _StepFailed as failed:
-            return _failed(failed.cause, failed.label)
+        except _StepFailed as step:
+            return failed(step.cause, step.label)
         except Divided as divided:
             reason = f"{label}: split into {len(divided.parts)}; they follow"
             return self._followed(reason, divided.parts, label)
         except (Exception, StepTimeout) as error:
-            return _failed(error, label)
+            return failed(error, label)
         if self.routes and not result.payloads:
             reasons = "; ".join(f"{name}: {why}" for name, why in result.skipped)
             return Rendered(MessageState.FILTERED, reason=reasons, skipped=result.skipped)
@@ -179,7 +180,7 @@ class Pipeline:
                 identity = self.format.identify(raw, header, self.ordering_key)
                 parts.append(Part(raw, control_id or header.control_id, header.type, identity))
         except IsthmusError as error:
-            return _failed(error, label)
+            return failed(error, label)
         return Rendered(MessageState.FILTERED, reason=reason, parts=parts)
 
     def _render(
@@ -221,7 +222,7 @@ class _StepFailed(Exception):
         self.label = label
 
 
-def _failed(error: BaseException, label: str) -> Rendered:
+def failed(error: BaseException, label: str) -> Rendered:
     """ERROR: our own errors speak for themselves; of any other only its type is told (it may quote data)."""
     if isinstance(error, IsthmusError):
         place = f"{label}: {error.where}" if error.where and error.where != label else label

@@ -28,12 +28,15 @@ from channels.guard import Guard
 from channels.lanes import Lanes
 from channels.pipeline import Pipeline, Rendered
 from channels.receive import Intake
+from channels.respond import Responder
 from channels.route import CAREFUL, Arrived, Router
 from engine.clock import Micros
+from engine.errors import StepError
 from engine.model import Meta
 from engine.security.keyring import Keyring
 from engine.spec.channel import ChannelSpec, DestinationSpec
 from engine.store import deliveries, messages
+from engine.store.responses import Answered, answered
 from engine.store.stale import Order
 from engine.store.standing import standing, unfinished
 from engine.store.store import Store
@@ -65,7 +68,7 @@ class Group:
     @property
     def idle(self) -> bool:
         """Nothing is on its way: every message is in the store as it will be found there."""
-        return self.router.idle and not any(sender.in_flight for sender in self.senders.values())
+        return self.router.idle and all(sender.idle for sender in self.senders.values())
 
 
 class Wiring:
@@ -130,6 +133,9 @@ class Wiring:
                     self.now,
                     self._payload,
                     self.rng,
+                )
+                sender.responder = Responder(
+                    sender, self._answered, self._passed_on, self.guard, self._forwarded
                 )
                 backlog.join(sender, spec.options.lanes)
                 made.backlogs[spec.name, item.name] = backlog
@@ -215,6 +221,7 @@ class Wiring:
                 elif spec.name not in fresh:
                     channel.open += unfinished(self.store.reader, "", [(spec.name, item.name)])
                 sender.finished, sender.ended = channel.finished, channel.ended
+                sender.responder.response = route.response
                 channel.senders.append(sender)
         for key, sender in before.items():
             sender.leave()
@@ -271,6 +278,24 @@ class Wiring:
 
     def _payload(self, message_id: int, destination: str) -> bytes:
         return deliveries.payload(self.store.reader, message_id, destination) or b""
+
+    def _answered(self, message_id: int, destination: str) -> Answered | None:
+        return answered(self.store.reader, message_id, destination)
+
+    def _passed_on(self, name: str, raw: bytes, meta: Meta) -> messages.NewMessage:
+        """What a channel would store of a message that an answer gives it. Raises IsthmusError."""
+        channel = self.channels.get(name)
+        if channel is None:
+            raise StepError(
+                f"the channel {name!r} does not run", code="forward.channel", todo="enable it, then resend"
+            )
+        row = channel.intake.row(raw)
+        row.parent_id, row.peer = meta.id, f"channel {meta.channel}"
+        row.control_id = row.control_id or meta.control_id  # so that one search finds both
+        return row
+
+    def _forwarded(self, ids: list[int]) -> None:
+        self.arrived(ids)
 
     def _routed(self, group: list[tuple[Arrived, Rendered]]) -> None:
         """C2 is committed: hand the deliveries to their lanes."""

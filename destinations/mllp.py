@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from OpenSSL import SSL
 from pydantic import Field
@@ -47,6 +47,8 @@ TRANSIENT: Final = frozenset({"206", "207"})  # HL7 table 0357: record locked, i
 @component("destination", "mllp", example="mllp: {host: lab.example, port: 2576}")
 class Mllp(Settings):
     """Sends HL7 v2 messages to an MLLP server and waits for its acknowledgement."""
+
+    answers: ClassVar[str] = "hl7v2"
 
     host: str = Field(min_length=1, description="Host name or address.", examples=["lab.example"])
     port: int = Field(ge=1, le=65535, description="TCP port.", examples=[2576])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import yaml
@@ -39,6 +39,8 @@ class Odoo(Settings):
 
     Records are found by external ids alone, so a message that is sent again never makes a second record.
     """
+
+    answers: ClassVar[str] = "json"
 
     connection: ConnectionName = Field(description="Name of an `odoo` connection.", examples=["clinic"])
     template: TemplateName = Field(

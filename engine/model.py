@@ -109,6 +109,20 @@ class Once(NamedTuple):
     what: str  # for people: the paths that count
 
 
+class Judgement:
+    """What response steps make of an answer: the verdict on its delivery, and the messages that they pass on."""
+
+    __slots__ = ("by", "code", "forwards", "place", "sent", "text")
+
+    def __init__(self, sent: bool, code: str = "", text: str = "", place: str = "") -> None:
+        self.sent = sent
+        self.code = code  # of the error, "" when sent
+        self.text = text  # for people; no patient data
+        self.place = place
+        self.by = ""  # the step that changed the verdict
+        self.forwards: list[tuple[str, bytes]] = []  # channel, message
+
+
 class Scope:
     """One message on its way through filters and transformers: all that these pure functions may touch.
 
@@ -116,7 +130,7 @@ class Scope:
     the transformers that ran before; `event` is the last and most specific one.
     """
 
-    __slots__ = ("_events", "chosen", "interpret", "message", "msg", "once", "text", "vars")
+    __slots__ = ("_events", "chosen", "interpret", "message", "msg", "once", "outcome", "text", "vars")
 
     def __init__(
         self, msg: Any, message: Meta, interpret: Callable[[Any, Meta], list[Any]] | None = None
@@ -127,6 +141,7 @@ class Scope:
         self.text: str | None = None  # what a `jinja` or `python` transformer rendered as the body to send
         self.chosen: frozenset[str] | None = None  # the destinations that a `route` step chose; None: all
         self.once: tuple[Once, ...] = ()
+        self.outcome: Judgement | None = None  # of the delivery whose answer `msg` is, in response steps
         self.interpret = interpret
         self._events: list[Any] | None = None
 

@@ -9,7 +9,7 @@ digest. Refuses: paths that the format does not have (`ConfigError`).
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from pydantic import Field, field_validator, model_validator
@@ -31,6 +31,7 @@ class Duplicate(Settings):
     with the same bytes is known without this filter: see `duplicates` of the channel.
     """
 
+    on_response: ClassVar[bool] = False
     by: list[HL7Path] = Field(
         default=[],
         description="Paths whose values, all together, make two messages the same. By default the whole message.",

@@ -9,7 +9,7 @@ of connection, a connection or table that is not declared (`ConfigError`).
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -40,6 +40,7 @@ class LookupStep(Settings):
     the whole record, or with `value` one field of it. Messages wait while the other side cannot answer.
     """
 
+    on_response: ClassVar[bool] = False
     var: Variable = Field(
         default="",
         pattern=r"^([A-Za-z][A-Za-z0-9_]*)?$",

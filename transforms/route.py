@@ -7,7 +7,7 @@ last one decides. Refuses: destinations that the channel does not have (`ConfigE
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -45,6 +45,7 @@ class Route(Settings):
     `otherwise`, all.
     """
 
+    on_response: ClassVar[bool] = False
     rules: list[Rule] = Field(default=[], description="Expression to destinations; all that fit count.")
     by: Expression = Field(
         default="", description="Expression whose value is looked up in `table`.", examples=["msg['MSH-4']"]

@@ -9,6 +9,7 @@ as it is. Refuses: to stand in a destination (`StepError`), more than `max_parts
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -29,6 +30,7 @@ class Split(Settings):
     first: the parts run through the steps before it again. Control ids get a number: `C1-1`, `C1-2`.
     """
 
+    on_response: ClassVar[bool] = False
     scalar = "each"
 
     each: str = Field(

@@ -16,6 +16,7 @@ from channels.lint.findings import Findings
 from channels.lint.placing import Looker, Offsets, Written
 from channels.lint.reading import Reading, Spot, read
 from channels.lint.templates import Sheet, sheet_of_data, sheet_of_file
+from channels.response import OFFERS
 from engine.errors import ConfigError, IsthmusError
 from engine.spec.channel import Bound, ChannelSpec
 from engine.spec.document import Mark, Problem, did_you_mean
@@ -72,6 +73,13 @@ class Reader:
             mine = known.copy()
             for bound in (*item.filters, *item.transformers, item.bound):
                 self.step(bound, mine)
+        for item in spec.destinations:
+            if item.response:
+                self.context = self.builder.answers(item, context)
+                answers = Known(set(OFFERS))
+                for bound in item.response:
+                    self.step(bound, answers)
+        self.context = context
         try:
             self.builder.canonical(spec)
         except ConfigError as error:
@@ -96,7 +104,7 @@ class Reader:
     def build(self, bound: Bound) -> None:
         """Build it, once for all channels that declare the same with the same surroundings."""
         base = self.findings.mark(bound.where).file
-        zone, form = self.spec.options.timezone, repr(self.spec.format.settings)
+        zone, form = self.spec.options.timezone, f"{self.context.format.name} {self.spec.format.settings!r}"
         key = (bound.component.kind, bound.component.name, repr(bound.settings), base, zone, form)
         if key in self._built:
             return

@@ -62,7 +62,8 @@ def ports(channels: list[ChannelSpec], findings: Findings) -> None:
 
 
 def loops(channels: list[ChannelSpec], findings: Findings) -> None:
-    """Messages that come back: a destination that sends to a listener of the same configuration."""
+    """Messages that come back: a destination that sends to a listener of the same configuration, or an answer that
+    is passed on to a channel."""
     listening = {_port(spec): spec for spec in channels if _port(spec)}
     edges: dict[str, list[tuple[str, tuple[str | int, ...]]]] = {}
     for spec in channels:
@@ -73,6 +74,11 @@ def loops(channels: list[ChannelSpec], findings: Findings) -> None:
             if target is not None and (host in LOCAL or host == _interface(target)):
                 where = (*item.bound.where, item.bound.component.name, "port")
                 edges.setdefault(spec.name, []).append((target.name, where))
+            for bound in item.response:
+                if bound.component.name == "forward":
+                    where = (*bound.where, "forward", "channel")
+                    to: Any = bound.settings
+                    edges.setdefault(spec.name, []).append((to.channel, where))
     told: set[frozenset[str]] = set()
     for start in edges:
         _follow(start, [start], edges, findings, told)

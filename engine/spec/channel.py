@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.spec.checking import unknown_key, validated
-from engine.spec.component import Component, Kind, Settings, registry
+from engine.spec.component import ON_ANSWERS, Component, Kind, Settings, registry
 from engine.spec.compose import compose
 from engine.spec.document import Document, Problem, Where, did_you_mean
 from engine.spec.expressions import check_macros
@@ -49,6 +49,7 @@ class DestinationSpec:
     options: DestinationOptions
     filters: tuple[Bound, ...] = ()
     transformers: tuple[Bound, ...] = ()
+    response: tuple[Bound, ...] = ()  # steps on its answers
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class ChannelSpec:
         """Every component that it declares, in the order of a message."""
         found = [self.format, self.listener, *self.filters, *self.transformers]
         for item in self.destinations:
-            found += [*item.filters, *item.transformers, item.bound]
+            found += [*item.filters, *item.transformers, item.bound, *item.response]
         return found
 
 
@@ -226,15 +227,34 @@ class _Binder:
 
     def destination(self, name: str, body: Any, where: Where) -> DestinationSpec | None:
         data = self.mapping(body, where, f"the destination {name!r}")
-        own = {*DestinationOptions.model_fields, "filters", "transformers"}
+        own = {*DestinationOptions.model_fields, "filters", "transformers", "response"}
         rest = {key: value for key, value in data.items() if key in DestinationOptions.model_fields}
         bound = self.component("destination", {k: v for k, v in data.items() if k not in own}, where, own)
         options = self.options(DestinationOptions, rest, where, ())
         filters = self.steps("filter", data.get("filters"), (*where, "filters"))
         transformers = self.steps("transformer", data.get("transformers"), (*where, "transformers"))
+        response = self.steps("response", data.get("response"), (*where, "response"))
         if bound is None or options is None:
             return None
-        return DestinationSpec(name, bound, options, filters, transformers)
+        if response and not bound.settings.answers:
+            self.document.report(
+                "response.none",
+                (*where, "response"),
+                f"the answers of `{bound.component.name}` cannot be read by steps",
+                "Take `response` out.",
+                key=True,
+            )
+            return None
+        for one in response:
+            if not one.settings.on_response:
+                self.document.report(
+                    "response.step",
+                    (*one.where, one.component.name),
+                    f"`{one.component.name}` cannot stand in `response`",
+                    "Pass the answer on to a channel with `forward`, and do it there.",
+                    key=True,
+                )
+        return DestinationSpec(name, bound, options, filters, transformers, response)
 
     def steps(self, kind: Kind, body: Any, where: Where) -> tuple[Bound, ...]:
         if body is None:
@@ -252,7 +272,8 @@ class _Binder:
 
     def component(self, kind: Kind, body: Any, where: Where, also: Any = ()) -> Bound | None:
         """Bind `{name: settings}`."""
-        names = registry.names(kind)
+        kinds = ON_ANSWERS if kind == "response" else (kind,)
+        names = sorted(name for one in kinds for name in registry.names(one))
         if isinstance(body, str):
             body = {body: {}}
         if not isinstance(body, dict) or len(body) != 1:
@@ -271,13 +292,15 @@ class _Binder:
             )
             return None
         ((name, data),) = body.items()
-        found = registry.get(kind, name)
+        found = next(filter(None, (registry.get(one, name) for one in kinds)), None)
         if found is None:
             self.document.report(
                 f"{kind}.unknown",
                 (*where, name),
                 f"there is no {kind} {name!r}",
-                did_you_mean(name, {*names, *also}),
+                f"`{name}` stands in `response` of a destination."
+                if registry.get("response", name)
+                else did_you_mean(name, {*names, *also}),
                 key=True,
             )
             return None

@@ -33,14 +33,17 @@ from engine.errors import ConfigError
 from engine.spec.document import Mark, Where
 from engine.spec.files import Files
 
-Kind = Literal["format", "listener", "filter", "transformer", "destination"]
+Kind = Literal["format", "listener", "filter", "transformer", "destination", "response"]
 PACKAGES: dict[Kind, str] = {
     "format": "engine.spec.formats",
     "listener": "listeners",
     "filter": "transforms",
     "transformer": "transforms",
     "destination": "destinations",
+    "response": "transforms",
 }
+ON_ANSWERS: tuple[Kind, ...] = ("response", "filter", "transformer")
+"""Kinds of steps that stand in `response`."""
 ENTRY_POINTS = "isthmus.components"
 
 
@@ -57,6 +60,10 @@ class Settings(BaseModel):
     """Variables that a step of this kind sets, besides those that its settings name."""
     offers: ClassVar[frozenset[str]] = frozenset()
     """Names that its own templates may use, besides the variables."""
+    answers: ClassVar[str] = ""
+    """The format of what a destination of this kind answers; "" when it answers nothing that steps could read."""
+    on_response: ClassVar[bool] = True
+    """Whether a step of this kind can stand in `response`."""
     sets_any: ClassVar[bool] = False
     """Whether a step of this kind may set variables of any name."""
 

@@ -7,9 +7,9 @@
       destination: {on_error: hold_key, odoo: {connection: clinic}}
       listener: {mllp: {interface: 0.0.0.0}}
 
-`use: real` is an item of `filters`, `transformers` or `operations` (a list of steps takes its place), or a key of
-a channel or of a destination (the keys of a mapping are taken). A default is taken where a channel does not say
-otherwise: mappings are put together key by key, anything else is replaced, `null` says otherwise too.
+`use: real` is an item of `filters`, `transformers`, `response` or `operations` (a list of steps takes its place), or a
+key of a channel or of a destination (the keys of a mapping are taken). A default is taken where a channel does not
+say otherwise: mappings are put together key by key, anything else is replaced, `null` says otherwise too.
 
 Guarantees: what is put together keeps the place where it is written, so that a wrong default is told there.
 Reports: an unknown fragment, one that contains itself, one that is no list where a list must be, one that
@@ -24,7 +24,7 @@ from typing import Any
 from engine.spec.document import Document, Where, did_you_mean
 from engine.spec.options import ChannelOptions, DestinationOptions
 
-STEPS = ("filters", "transformers", "operations")
+STEPS = ("filters", "transformers", "response", "operations")
 MAX_VALUES = 1_000_000
 CHANNEL = frozenset(ChannelOptions.model_fields)
 DESTINATION = frozenset(DestinationOptions.model_fields)

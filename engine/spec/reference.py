@@ -22,6 +22,7 @@ KINDS: tuple[tuple[Kind, str], ...] = (
     ("filter", "Filters"),
     ("transformer", "Transformers"),
     ("destination", "Destinations"),
+    ("response", "Response steps"),
 )
 PLACES: dict[Kind, str] = {
     "format": "    format:\n      {}",
@@ -29,6 +30,7 @@ PLACES: dict[Kind, str] = {
     "filter": "    filters:\n      - {}",
     "transformer": "    transformers:\n      - {}",
     "destination": "    destinations:\n      name:\n        {}",
+    "response": "    destinations:\n      name:\n        response:\n          - {}",
 }
 HEAD = """# Reference
 
@@ -45,7 +47,7 @@ def page() -> str:
     for name, model in (("duplicates", Duplicates), ("backlog", Backlog), ("retry", Retry)):
         parts.append(f"### {name}\n\n" + table(model))
     parts.append(
-        "## Destination\n\nBeside its component, `filters` and `transformers`:\n\n"
+        "## Destination\n\nBeside its component, `filters`, `transformers` and `response` (docs/responses.md):\n\n"
         + table(DestinationOptions)
     )
     for kind, title in KINDS:

@@ -55,9 +55,12 @@ class _Maker:
     def whole(self, connections: Mapping[str, type[BaseModel]]) -> Schema:
         for kind in ("filter", "transformer"):
             self.defs[kind] = self.step(kind)
+        both: list[Schema] = [{"$ref": "#/$defs/filter"}, {"$ref": "#/$defs/transformer"}]
+        self.defs["response"] = {"anyOf": [self.step("response"), *both]}
         steps = {f"{kind}s": _list({"$ref": f"#/$defs/{kind}"}) for kind in ("filter", "transformer")}
         options = self.model(DestinationOptions)["properties"]
-        more = {**options, **steps, "use": {"$ref": "#/$defs/use"}}
+        response = {"response": _list({"$ref": "#/$defs/response"})}
+        more = {**options, **steps, **response, "use": {"$ref": "#/$defs/use"}}
         channel = self.model(ChannelOptions)
         common = dict(channel["properties"])
         channel["properties"] |= {
@@ -74,9 +77,7 @@ class _Maker:
             "listener": self.choice("listener", needs=False, one=False),
             "destination": self.choice("destination", options, needs=False, one=False),
         }
-        either = _list(
-            {"anyOf": [{"$ref": "#/$defs/filter"}, {"$ref": "#/$defs/transformer"}, {"type": "object"}]}
-        )
+        either = _list({"anyOf": [*both, {"$ref": "#/$defs/response"}, {"type": "object"}]})
         sections: dict[str, tuple[str, Schema]] = {
             "include": ("Files that belong to this configuration; patterns are allowed.", FILES),
             "connections": (

@@ -2,7 +2,8 @@
 
 `ISTHMUS_CRASH_AT=c1.before_commit` kills with SIGKILL at the first passing, `c2.after_commit:50` at the
 fiftieth. Unset, it costs one test of a global per transaction. It refuses nothing: unknown points never fire.
-Points: c1, c2, c3 (receive, route, deliver), each `.before_commit` and `.after_commit` (before any answer).
+Points: c1, c2, c3 (receive, route, deliver), respond (the second C3), each `.before_commit` and `.after_commit`
+(before any answer).
 """
 
 import os

@@ -20,6 +20,8 @@ from engine.store.levels import settle
 from engine.store.messages import EDITED, NewMessage, raw, row_of
 from engine.store.tx import Q, Tx
 
+_ANSWERED = "state = 'ERROR' AND error_place LIKE 'response%'"
+"""It was sent, and a response step failed: only the steps run again."""
 RESENDABLE = "('SENT', 'ERROR', 'DISCARDED')"
 DISCARDABLE = "('QUEUED', 'PENDING', 'ERROR')"
 
@@ -92,6 +94,8 @@ def resend(
 ) -> list[tuple[int, str]]:
     """Queue deliveries again that were SENT, given up or discarded. Gives (message id, destination).
 
+    One that was sent, and whose response step failed, is not sent again: it becomes PENDING, and its steps run again.
+
     `only` narrows them by `state`, `code` and `cause`: see `chosen`.
     """
     ready = [
@@ -101,8 +105,9 @@ def resend(
     ]
     return _decide(
         tx, "resend", ready, actor, "",
-        "state = 'QUEUED', attempts = 0, next_at = 0, finished_at = NULL, error_code = NULL,"
-        " error_text = NULL, error_place = NULL",
+        f"state = CASE WHEN {_ANSWERED} THEN 'PENDING' ELSE 'QUEUED' END,"
+        f" attempts = CASE WHEN {_ANSWERED} THEN attempts ELSE 0 END, next_at = 0, finished_at = NULL,"
+        " error_code = NULL, error_text = NULL, error_place = NULL",
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 from twisted.internet.defer import Deferred, succeed
@@ -70,6 +70,8 @@ class FlowReactor(MemoryReactorClock):
 class ScriptedSettings(Settings):
     """A destination for tests."""
 
+    answers: ClassVar[str] = "hl7v2"
+
     name: str
     connection: str = ""
     batch_size: int = Field(default=200)
@@ -99,6 +101,7 @@ class Scripted:
         self.sent: list[str] = []
         self.effects: list[str] = []
         self.watch: Any = lambda batch: None
+        self.reply: Any = lambda delivery: b""  # what is stored as the answer
 
     def again(self, settings: ScriptedSettings) -> Scripted:
         """A new engine: what was on its way to the old one is never answered."""
@@ -133,7 +136,9 @@ class Scripted:
             if result == Result.SENT:
                 self.effects.append(delivery.payload.decode())
             code = "" if result == Result.SENT else f"test.{result}"
-            outcomes.append(Outcome(delivery.message_id, result, code, "as told"))
+            outcomes.append(
+                Outcome(delivery.message_id, result, code, "as told", response=self.reply(delivery))
+            )
         call.done.callback(outcomes)
 
     def asked(self) -> list[str]:

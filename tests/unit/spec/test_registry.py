@@ -48,6 +48,8 @@ def test_an_unknown_setting_is_refused_at_its_place(component, tmp_path):
         channel["format"] = bad
     elif component.kind == "destination":
         channel["destinations"] = {"d": bad}
+    elif component.kind == "response":
+        channel["destinations"] = {"d": {"mllp": {"host": "lab", "port": 2576}, "response": [bad]}}
     elif component.kind != "listener":
         channel[f"{component.kind}s"] = [bad]
     file = tmp_path / "channels.yaml"
@@ -106,5 +108,5 @@ class WeekdayOnly(Settings):
 
 
 def test_every_kind_has_bad_yaml_in_the_table():
-    for kind in ("listener", "filter", "transformer", "destination"):
+    for kind in ("listener", "filter", "transformer", "destination", "response"):
         assert f"{kind}.unknown" in WRONG
