@@ -30,7 +30,7 @@ from engine.spec.channel import Bound, ChannelSpec, Configuration, DestinationSp
 from engine.spec.component import BuildContext, registry
 from engine.spec.document import Where
 from engine.spec.files import absolute
-from transforms.canonical import from_fhir, from_hl7
+from transforms.canonical import from_fhir, from_hl7, to_fhir
 
 CONNECTIONS: dict[str, Any] = {
     "odoo": OdooConnection,
@@ -95,6 +95,7 @@ class Builder:
             },
             reactor=self.reactor,
             library=self.configuration.library,
+            resources=to_fhir.plan,
             files=self.configuration.files,
         )
         context.format = self.build(spec.format, context)

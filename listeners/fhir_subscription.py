@@ -127,6 +127,8 @@ class FhirListener(HttpServer):
     def __init__(self, settings: FhirSubscription, context: BuildContext) -> None:
         super().__init__(settings, context)
         self._base = settings.path.rstrip("/")
+        server = context.connections.get(settings.connection) if settings.connection else None
+        self._written = server.written if server is not None else ()
         self._secret = _bytes(settings.path_token)
         self._key = _bytes(settings.signature)
         self._header = settings.header and (settings.header.name.encode(), _bytes(settings.header.value))
@@ -189,11 +191,32 @@ class FhirListener(HttpServer):
             request.echo = ANSWER
         elif request.method == b"PUT":
             request.echo = body
-        return FhirArrival(body, request, found)
+        return FhirArrival(body, request, self._foreign(found))
+
+    def _foreign(self, found: Notification) -> Notification:
+        """Without what this engine wrote itself to the same server: it is stored, and goes no further."""
+        if not self._written:
+            return found
+        others = tuple(one for one in found.messages if _version(*one) not in self._written)
+        if len(others) == len(found.messages):
+            return found
+        own = f"{len(found.messages) - len(others)} of {len(found.messages)} written by this engine"
+        reason = f"{found.reason}; {own}" if found.reason else own
+        control_id = found.control_id or _version(*found.messages[0])
+        kind = found.kind if found.reason else Fhir().peek(found.messages[0][0]).type
+        return found._replace(kind=kind, messages=others, reason=reason, control_id=control_id)
 
     def good(self, request: Request, body: bytes) -> tuple[int, bytes]:
         """200 with what the server's client wants to read: a Bundle, the resource, or an OperationOutcome."""
         return 200, request.echo or body
+
+
+def _version(raw: bytes, control_id: str) -> str:
+    """`Patient/1/_history/2`, as far as a message says it."""
+    try:
+        return Fhir().peek(raw).control_id or control_id
+    except HL7Error:
+        return control_id
 
 
 def _path(request: http.Request) -> str:

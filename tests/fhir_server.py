@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from fhir_bundles import process
 from joserfc import jwt
 from twisted.internet.task import deferLater
 from twisted.web.resource import Resource
@@ -213,20 +214,7 @@ class FhirServer:
         return 201 if new else 200, resource, {"ETag": f'W/"{resource["meta"]["versionId"]}"'}
 
     def _transaction(self, bundle: dict[str, Any]) -> tuple[int, Any, dict[str, str]]:
-        entries = []
-        for entry in bundle["entry"]:
-            asked = entry["request"]
-            target = urlsplit(asked["url"])
-            headers = {"if-none-exist": asked["ifNoneExist"]} if "ifNoneExist" in asked else {}
-            if "ifMatch" in asked:
-                headers["if-match"] = asked["ifMatch"]
-            body = json.dumps(entry.get("resource")).encode()
-            status, data, told = self._serve(
-                asked["method"], target.path, parse_qsl(target.query), headers, body
-            )
-            answer = {"status": str(status), "etag": told.get("ETag"), "location": told.get("Location")}
-            entries.append({"resource": data, "response": {k: v for k, v in answer.items() if v}})
-        return 200, {"resourceType": "Bundle", "type": f"{bundle['type']}-response", "entry": entries}, {}
+        return 200, process(self, bundle, Failed), {}
 
     # Searches ---------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from pydantic import (
 from engine.fhirserver.auth import Auth, Login
 from engine.fhirserver.base import Base
 from engine.fhirserver.client import FhirClient
+from engine.fhirserver.written import Written
 from engine.security.tls import ClientTls, client
 from engine.webclient import Policy, WebClient
 
@@ -67,6 +68,7 @@ class FhirConnection(BaseModel):
 
     _folder: Path = PrivateAttr(default=Path())
     _client: FhirClient | None = PrivateAttr(default=None)
+    _written: Written = PrivateAttr(default_factory=Written)
 
     @field_validator("base")
     @classmethod
@@ -97,6 +99,11 @@ class FhirConnection(BaseModel):
         """The files that it needs besides the configuration."""
         tls = self.tls
         return [self._folder / file for file in (tls.ca, tls.certificate, tls.key) if file is not None]
+
+    @property
+    def written(self) -> Written:
+        """The versions that this engine wrote."""
+        return self._written
 
     def client(self, reactor: Any) -> FhirClient:
         """The client that everybody shares. Raises ConfigError for certificates that do not do."""

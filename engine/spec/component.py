@@ -121,6 +121,7 @@ class BuildContext:
     format: Any = None  # of the channel's messages (engine.formats.base.Format); None: HL7 v2
     reactor: Any = None
     library: Any = None  # the macros and functions of the configuration (engine.spec.library)
+    resources: Callable[..., list[Any]] | None = None  # canonical events → entries for a FHIR server
     files: Files = field(default_factory=Files)  # reads files so that the version covers them
     cache: dict[str, Any] = field(default_factory=dict)  # what is made once a channel: its Jinja environment
 

@@ -11,6 +11,8 @@ from typing import TypeAlias, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+ASSIGNER = "urn:isthmus:assigner:"
+"""What stands before the name of an assigner that has no URI, in FHIR."""
 T = TypeVar("T")
 Maybe: TypeAlias = T | UnsetType | None
 """Absent (`UNSET`), cleared (`None`) or a value."""

@@ -9,7 +9,7 @@ import pytest
 from msgspec import UNSET
 
 from engine.errors import StepError
-from tests.unit.canonical.fhir import APPOINTMENT, ENCOUNTER, NAMED, but, one, types
+from tests.unit.canonical.served import APPOINTMENT, ENCOUNTER, NAMED, but, one, types
 from transforms.canonical.from_fhir import interpret
 
 BY_ID = {"canonical": {"identity": "resource"}}

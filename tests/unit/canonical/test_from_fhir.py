@@ -10,8 +10,8 @@ from engine.errors import ConfigError, StepError
 from engine.fhir.notification import note
 from engine.fhir.resource import Fhir
 from engine.model import Meta
-from tests.unit.canonical.fhir import APPOINTMENT, NAMED, PATIENT, but, one, types
 from tests.unit.canonical.hl7 import PID, message
+from tests.unit.canonical.served import APPOINTMENT, NAMED, PATIENT, but, one, types
 from transforms.canonical.catalogue import ENTITIES, EVENTS
 from transforms.canonical.from_fhir import ADAPTERS, interpret, interpreter
 from transforms.canonical.from_hl7 import interpreter as from_hl7

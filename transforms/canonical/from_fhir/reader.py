@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote
 
 from msgspec import UNSET
 
@@ -22,7 +23,7 @@ from engine.fhir.notification import relative
 from transforms.canonical import codes
 from transforms.canonical.options import Options
 from transforms.canonical.times import instant, partial
-from transforms.canonical.types import Address, Code, Identifier, Maybe, Name, Period, Phone
+from transforms.canonical.types import ASSIGNER, Address, Code, Identifier, Maybe, Name, Period, Phone
 
 NPI, SSN = "http://hl7.org/fhir/sid/us-npi", "http://hl7.org/fhir/sid/us-ssn"
 KINDS = {NPI: "NPI", SSN: "SS"}
@@ -160,6 +161,8 @@ class Reader:
     def assigner(self, system: str, name: str) -> str:
         """The one spelling of who gave an identifier: by `authorities`, else its system, else its name."""
         bare = system.removeprefix("urn:oid:").removeprefix("urn:uuid:")
+        if system.startswith(ASSIGNER):
+            bare = unquote(system.removeprefix(ASSIGNER))
         known = self.options.authorities
         for spelling in (system, bare, name):
             if spelling and spelling in known:

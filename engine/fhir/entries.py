@@ -1,0 +1,96 @@
+"""What is to be written to a FHIR server: one resource, how it is found, and how it is joined with what is there.
+
+Guarantee: only what is said is written: an element that a resource does not name stays as the server has it, one that
+is None is taken away; the name of an entry is a function of its type and its first search.
+
+| mode | there already | not there |
+|------|---------------|-----------|
+| update | the elements that are said are written | made |
+| ensure | left as it is | made |
+| existing | the elements that are said are written | nothing |
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+NAMESPACE = uuid.UUID("0a4f6f0e-52b4-5d0c-8f61-6d2f5b7d9f10")
+DEEP = ("period", "hospitalization")
+"""Objects that are written part by part; any other object and every list is written as a whole."""
+Mode = Literal["update", "ensure", "existing"]
+RANK = ("existing", "ensure", "update")
+
+
+class Entry(msgspec.Struct, omit_defaults=True):
+    """One resource. In `resource` None takes an element away; `new` is what only a new one needs."""
+
+    by: list[str]  # searches, the first that finds one decides; the first one names it
+    resource: dict[str, Any]
+    mode: Mode = "update"
+    new: dict[str, Any] = {}
+
+    @property
+    def type(self) -> str:
+        """The type of the resource."""
+        return str(self.resource["resourceType"])
+
+    @property
+    def key(self) -> str:
+        """`Patient?identifier=…`."""
+        return f"{self.type}?{self.by[0]}"
+
+    @property
+    def url(self) -> str:
+        """What others in the message call it."""
+        return f"urn:uuid:{uuid.uuid5(NAMESPACE, self.key)}"
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """`old` with the elements of `new` in it. Identifiers and links that `old` has besides stay."""
+    made = dict(old)
+    for name, value in new.items():
+        if name in ("identifier", "link", "extension") and isinstance(value, list):
+            value = _joined(old.get(name), value)
+        elif name in DEEP and isinstance(value, dict) and isinstance(old.get(name), dict):
+            value = merged(old[name], value)
+        made[name] = value
+    return made
+
+
+def _joined(old: Any, new: list[Any]) -> list[Any]:
+    """The items of both, in the order of `old`; what is in both is one, with the elements of both."""
+    kept = list(old) if isinstance(old, list) else []
+    places = {_same(item): place for place, item in enumerate(kept)}
+    for item in new:
+        place = places.get(_same(item))
+        if place is None:
+            kept.append(item)
+        else:
+            kept[place] = {**kept[place], **item} if isinstance(kept[place], dict) else item
+    return kept
+
+
+def said(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """A resource without what is taken away."""
+    made = {}
+    for name, value in resource.items():
+        if name in DEEP and isinstance(value, dict):
+            value = {key: part for key, part in value.items() if part is not None}
+        if value not in (None, {}):
+            made[name] = value
+    return made
+
+
+def _same(item: Any) -> Any:
+    """By what an item of a list is known again."""
+    if not isinstance(item, Mapping):
+        return repr(item)
+    if "url" in item:
+        return item["url"]
+    if "other" in item:
+        return item["other"].get("reference"), item.get("type")  # of Patient.link
+    return item.get("system"), item.get("value")

@@ -1,0 +1,232 @@
+"""Writes resources to a FHIR server: looks them up by identifier, joins, and sends what differs in one transaction.
+
+    look up   one batch Bundle of searches (identifiers stand in no URL that is logged)
+    join      what is said with what is there (engine.fhir.entries); what would not change is not written
+    write     one transaction: PUT Type/id with If-Match, POST with If-None-Exist, references to both
+
+Guarantees: the same entries again make no second resource and no new version; nobody's change in between is written
+over; all resources of one message are written, or none. Refuses (FhirError): searches that find several resources.
+
+| what happens                                             | what follows                                      |
+|----------------------------------------------------------|---------------------------------------------------|
+| somebody changed a resource in between (412, 409)        | looked up and joined again, `TRIES` times          |
+| somebody made it in between (If-None-Exist gives 200)    | looked up and joined again: what we say is missing |
+| no answer to the transaction                             | UNKNOWN: done again, and what is there is found    |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from engine.fhir.entries import Entry, merged, said
+from engine.fhirserver.client import FhirClient
+from engine.fhirserver.errors import FhirError, of_answer
+from engine.fhirserver.written import Written
+from engine.states import Result
+from engine.webclient import Answer
+
+TRIES = 4
+KEPT = ("profile", "security", "tag")  # of meta
+_GONE = object()
+Resource = dict[str, Any]
+
+
+class Wrote(NamedTuple):
+    """What became of the entries of one message."""
+
+    record: str  # the last one: `Appointment/7/_history/2`
+    request: bytes
+    response: bytes
+
+
+class FhirWriter:
+    """Writes to one server. `source` becomes `meta.source` of what is written."""
+
+    def __init__(self, client: FhirClient, written: Written, source: str = "") -> None:
+        self._client = client
+        self._written = written
+        self._source = source
+
+    async def write(self, messages: list[list[Entry]]) -> list[Wrote]:
+        """Write the entries of several messages together: all, or none (FhirError)."""
+        wanted = _together(messages)
+        for attempt in range(1, TRIES + 1):
+            there = await self._look_up(wanted.values())
+            sending = self._transaction(wanted, there)
+            if not sending:
+                return [_wrote(entries, there, {}) for entries in messages]
+            try:
+                answer = await self._client.transaction(
+                    {"resourceType": "Bundle", "type": "transaction", "entry": list(sending.values())}
+                )
+            except FhirError as error:
+                if error.code not in ("fhir.precondition", "fhir.conflict") or attempt == TRIES:
+                    raise
+                continue
+            told, raced = self._answered(sending, answer.data)
+            if not raced:
+                return [_wrote(entries, there, told, sending) for entries in messages]
+        raise FhirError("fhir.conflict", Result.RETRY)
+
+    async def _look_up(self, wanted: Iterable[Entry]) -> dict[str, Resource]:
+        """What is there, by the key of the entry."""
+        asked = [(entry, f"{entry.type}?{by}&_count=2") for entry in wanted for by in entry.by]
+        urls = list(dict.fromkeys(url for _, url in asked))
+        bundle = {
+            "resourceType": "Bundle", "type": "batch",
+            "entry": [{"request": {"method": "GET", "url": url}} for url in urls],
+        }  # fmt: skip
+        answer = await self._client.transaction(bundle, harmless=True)
+        entries = answer.data.get("entry")
+        if not isinstance(entries, list) or len(entries) != len(urls):
+            raise _odd("the FHIR server does not answer each search of a batch")
+        found = {url: _matches(entry) for url, entry in zip(urls, entries, strict=True)}
+        there: dict[str, Resource] = {}
+        for entry, url in asked:
+            if len(found[url]) > 1:
+                raise FhirError(
+                    "fhir.precondition", Result.PERMANENT, where=entry.type,
+                    what="several resources of the FHIR server have the same identifier",
+                )  # fmt: skip
+            if found[url]:
+                there.setdefault(entry.key, found[url][0])
+        return there
+
+    def _transaction(self, wanted: Mapping[str, Entry], there: Mapping[str, Resource]) -> dict[str, Resource]:
+        """The entries of the transaction, by the key of ours."""
+        names: dict[str, str] = {}
+        for key, entry in wanted.items():
+            if key in there:
+                names[entry.url] = f"{entry.type}/{there[key]['id']}"
+            elif entry.mode != "existing":
+                names[entry.url] = entry.url
+        made: dict[str, Resource] = {}
+        for key, entry in wanted.items():
+            resource = _pointed(entry.resource, names)
+            current = there.get(key)
+            if current is None:
+                if entry.mode != "existing":
+                    request = {"method": "POST", "url": entry.type, "ifNoneExist": entry.by[0]}
+                    new = said({**entry.new, **said(resource)}) | self._meta({})
+                    made[key] = {"fullUrl": entry.url, "resource": new, "request": request}
+                continue
+            joined = said(merged(current, resource))
+            if entry.mode == "ensure" or joined == current:
+                continue
+            meta = current.get("meta", {})
+            request = {"method": "PUT", "url": f"{entry.type}/{current['id']}"}
+            if meta.get("versionId"):
+                request["ifMatch"] = f'W/"{meta["versionId"]}"'
+            joined = {**joined, **self._meta(meta)}
+            made[key] = {
+                "fullUrl": f"{self._client.base.address}/{request['url']}",
+                "resource": joined,
+                "request": request,
+            }
+        return made
+
+    def _meta(self, old: Mapping[str, Any]) -> Resource:
+        meta = {name: old[name] for name in KEPT if name in old}
+        return {"meta": meta | {"source": self._source}} if self._source or meta else {}
+
+    def _answered(self, sending: Mapping[str, Resource], bundle: Resource) -> tuple[dict[str, str], bool]:
+        """The version of each entry, and whether somebody else made one of them in between."""
+        entries = bundle.get("entry")
+        if not isinstance(entries, list) or len(entries) != len(sending):
+            raise _odd("the FHIR server does not answer each entry of a transaction", Result.UNKNOWN)
+        told, raced = {}, False
+        for (key, sent), entry in zip(sending.items(), entries, strict=True):
+            response = entry.get("response") or {}
+            if sent["request"]["method"] == "POST" and str(response.get("status", "")).startswith("200"):
+                raced = True
+                continue
+            told[key] = _version(sent, entry)
+            self._written.add(told[key])
+        return told, raced
+
+
+def _together(messages: list[list[Entry]]) -> dict[str, Entry]:
+    """The entries of all messages, each once."""
+    found: dict[str, Entry] = {}
+    for entry in (one for entries in messages for one in entries):
+        known = found.get(entry.key)
+        if known is None:
+            found[entry.key] = entry
+        else:
+            mode = entry.mode if known.mode in ("ensure", "existing") else known.mode
+            by = list(dict.fromkeys([*known.by, *entry.by]))
+            resource = merged(known.resource, entry.resource)
+            found[entry.key] = Entry(by=by, resource=resource, mode=mode, new=known.new)
+    return found
+
+
+def _matches(entry: Any) -> list[Resource]:
+    """The resources that one search of a batch found."""
+    response = entry.get("response") or {}
+    status = str(response.get("status", ""))[:3]
+    if not status.startswith("2"):
+        outcome = response.get("outcome") or entry.get("resource") or {}
+        raise of_answer(
+            Answer(int(status) if status.isdecimal() else 500, {}, orjson.dumps(outcome)), reads=True
+        )
+    found = entry.get("resource") or {}
+    resources = [one.get("resource") or {} for one in found.get("entry") or ()]
+    return [
+        one
+        for one in resources
+        if isinstance(one.get("id"), str) and one["resourceType"] != "OperationOutcome"
+    ]
+
+
+def _pointed(value: Any, names: Mapping[str, str]) -> Any:
+    """A resource whose references name what is there; what points to nothing is left out with what holds it."""
+    if isinstance(value, list):
+        return [found for item in value if (found := _pointed(item, names)) is not _GONE]
+    if not isinstance(value, dict):
+        return value
+    reference = value.get("reference")
+    if isinstance(reference, str) and reference.startswith("urn:uuid:"):
+        return {**value, "reference": names[reference]} if reference in names else _GONE
+    made = {name: _pointed(item, names) for name, item in value.items()}
+    gone = [name for name, item in made.items() if item is _GONE]
+    if gone and "resourceType" not in value:
+        return _GONE
+    return {name: item for name, item in made.items() if name not in gone}
+
+
+def _version(sent: Resource, entry: Resource) -> str:
+    """`Patient/1/_history/2`, as far as the answer tells it."""
+    response, resource = entry.get("response") or {}, entry.get("resource") or {}
+    type_ = sent["resource"]["resourceType"]
+    parts = str(response.get("location") or "").split("/")
+    if "_history" in parts[2:]:
+        place = parts.index("_history")
+        return "/".join(parts[place - 2 : place + 2])
+    id_ = resource.get("id") or sent["resource"].get("id") or (parts[-1] if len(parts) > 1 else "")
+    version = str(response.get("etag") or "").removeprefix("W/").strip('"')
+    version = version or (resource.get("meta") or {}).get("versionId") or ""
+    return f"{type_}/{id_}/_history/{version}" if version else f"{type_}/{id_}"
+
+
+def _wrote(
+    entries: list[Entry],
+    there: Mapping[str, Resource],
+    told: Mapping[str, str],
+    sending: Mapping[str, Resource] | None = None,
+) -> Wrote:
+    keys = [entry.key for entry in entries]
+    record = ""
+    for entry in entries:
+        current = there.get(entry.key)
+        known = f"{entry.type}/{current['id']}" if current is not None else ""
+        record = told.get(entry.key) or known or record
+    sent = [(sending or {})[key] for key in keys if key in (sending or {})]
+    answered = {key: told[key] for key in keys if key in told}
+    return Wrote(record, orjson.dumps(sent), orjson.dumps(list(answered.values())))
+
+
+def _odd(what: str, result: Result = Result.RETRY) -> FhirError:
+    return FhirError("fhir.answer", result, what=what)

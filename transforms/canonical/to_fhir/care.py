@@ -1,0 +1,202 @@
+"""Encounter, Appointment, Coverage and ServiceRequest as FHIR R4 resources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UNSET
+
+from transforms.canonical.clinical import Order
+from transforms.canonical.entities import Appointment, Encounter, Location, Practitioner
+from transforms.canonical.financial import Coverage
+from transforms.canonical.to_fhir.datatypes import (
+    TERMS,
+    Json,
+    coded,
+    concept,
+    concepts,
+    given,
+    identifier,
+    moment,
+    period,
+)
+from transforms.canonical.to_fhir.people import location, organization, practitioner
+from transforms.canonical.to_fhir.plan import Mode, Plan
+from transforms.canonical.types import Code, Identifier
+
+CLASSES = {
+    "IMP": "inpatient encounter", "AMB": "ambulatory", "EMER": "emergency", "PRENC": "pre-admission",
+    "OBSENC": "observation encounter", "HH": "home health", "VR": "virtual", "SS": "short stay",
+}  # fmt: skip
+ROLES = (("attending", "ATND"), ("referring", "REF"), ("consulting", "CON"), ("admitting", "ADM"))
+PRIORITIES = frozenset({"routine", "urgent", "asap", "stat"})
+ORDER_STATUS = {"accepted": "active", "pending": "active", "rejected": "revoked", "expired": "revoked"}
+REFERRAL = Code(code="3457005", display="Patient referral", system="http://snomed.info/sct")
+
+
+def encounter(
+    plan: Plan, visit: Encounter, who: Json, mode: Mode = "update", also: list[Identifier] | None = None
+) -> Json:
+    """A Reference to a visit; {} when it has no number."""
+    if not visit.identifiers:
+        return {}
+    planned = visit.status == "planned"
+    begins = visit.start if not planned else visit.start or visit.expected_start
+    ends = visit.end if not planned else visit.end or visit.expected_end
+    class_ = visit.class_
+    where = visit.location
+    elements = given(
+        status=visit.status,
+        class_=_class(class_) if isinstance(class_, str) else UNSET,
+        type=[concept(visit.type)] if isinstance(visit.type, Code) else visit.type,
+        subject=who,
+        period=given(start=moment(begins), end=moment(ends)),
+        location=[_at(plan, where)] if isinstance(where, Location) else where,
+        participant=[
+            {"type": [coded(code, f"{TERMS}v3-ParticipationType")], "individual": person}
+            for name, code in ROLES
+            for one in getattr(visit, name)
+            if (person := practitioner(plan, one))
+        ],
+        hospitalization=given(dischargeDisposition=_disposition(visit.discharge_disposition)),
+        reasonCode=[concept(visit.reason)] if isinstance(visit.reason, Code) else visit.reason,
+        serviceType=_table(visit.hospital_service, "v2-0069"),
+    )
+    new = {"status": "unknown", "class": {"system": f"{TERMS}v3-NullFlavor", "code": "UNK"}}
+    return plan.add(
+        "Encounter", visit.identifiers[0], elements, mode=mode, identifiers=visit.identifiers, also=also, new=new
+    )  # fmt: skip
+
+
+def _class(code: str) -> Json:
+    known = code in CLASSES
+    return given(
+        system=f"{TERMS}v3-ActCode" if known else f"{TERMS}v2-0004", code=code, display=CLASSES.get(code, "")
+    )
+
+
+def _at(plan: Plan, where: Location) -> Json:
+    return {"location": location(plan, where), "status": "active"}
+
+
+def _disposition(code: Any) -> Any:
+    return (
+        coded(code, f"{TERMS}discharge-disposition" if code.isalpha() else f"{TERMS}v2-0112")
+        if code
+        else code
+    )
+
+
+def _table(code: Any, table: str) -> Any:
+    return coded(code, TERMS + table) if isinstance(code, str) and code else code
+
+
+def appointment(plan: Plan, booking: Appointment, who: Json) -> Json:
+    """A Reference to an appointment."""
+    first = booking.identifiers[0]
+    if booking.occurrence:
+        first = Identifier(
+            value=f"{first.value}/{booking.occurrence}",
+            assigner=first.assigner,
+            type=first.type,
+            system=first.system,
+        )
+    people = [_taking(practitioner(plan, one), one) for one in booking.practitioners]
+    places = [_taking(location(plan, one)) for one in booking.locations]
+    things = [_taking({"display": one.label}) for one in booking.resources]
+    elements = given(
+        status=booking.status,
+        start=moment(booking.start),
+        end=moment(booking.end),
+        minutesDuration=booking.duration or UNSET,
+        reasonCode=[concept(booking.reason)] if isinstance(booking.reason, Code) else booking.reason,
+        cancelationReason=concept(booking.cancel_reason)
+        if booking.status in ("cancelled", "noshow")
+        else UNSET,
+        appointmentType=concept(booking.type),
+        serviceType=concepts(booking.services),
+        participant=[*([_taking(who)] if who else []), *people, *places, *things],
+        comment="\n".join(booking.comments),
+    )
+    identifiers = [first, *booking.identifiers[1:]]
+    return plan.add("Appointment", first, elements, identifiers=identifiers, new={"status": "booked"})
+
+
+def _taking(actor: Json, who: Practitioner | None = None) -> Json:
+    role = concept(who.role) if who is not None and who.role is not None else {}
+    return given(type=[role] if role else [], actor=actor, status="accepted")
+
+
+def coverage(plan: Plan, insurance: Coverage, who: Json, holder: str, status: str = "active") -> Json:
+    """A Reference to an insurance. One without payer and policy is known by its patient (`holder`) and its rank."""
+    key = insurance.key or f"{holder}/{insurance.order or 1}"
+    own = Identifier(value=key, system="urn:isthmus:coverage")
+    payer = organization(plan, insurance.payer) if insurance.payer is not None else {}
+    plan_code = insurance.plan
+    classes = [
+        _in_class("group", insurance.group_number, insurance.group_name),
+        _in_class("plan", getattr(plan_code, "code", ""), getattr(plan_code, "label", "")),
+    ]
+    subscriber = insurance.subscriber.display if insurance.subscriber is not None else UNSET
+    elements = given(
+        status=status,
+        type=_table(insurance.plan_type, "v2-0086"),
+        subscriberId=insurance.policy_number,
+        subscriber={"display": subscriber} if isinstance(subscriber, str) else {},
+        beneficiary=who,
+        relationship=_table(getattr(insurance.relationship, "code", UNSET), "v2-0063"),
+        period=period(insurance.period),
+        payor=[payer] if payer else [],
+        class_=[one for one in classes if one],
+        order=int(insurance.order) if insurance.order.isdecimal() and int(insurance.order) > 0 else UNSET,
+    )
+    named = [item for item in insurance.identifiers if item.type != "RI"]
+    return plan.add("Coverage", own, elements, identifiers=named, new={"payor": [{"display": "unknown"}]})
+
+
+def _in_class(kind: str, value: Any, name: Any) -> Json:
+    value = value or name
+    if not isinstance(value, str) or not value:
+        return {}
+    return given(
+        type=coded(kind, f"{TERMS}coverage-class"), value=value, name=name if isinstance(name, str) else ""
+    )
+
+
+def order(plan: Plan, asked: Order, who: Json, visit: Json, insurances: list[Json]) -> Json:
+    """A Reference to an order or a referral."""
+    performers = [
+        *([practitioner(plan, asked.performer)] if asked.performer is not None else []),
+        *([organization(plan, asked.referred_to)] if asked.referred_to is not None else []),
+    ]
+    priority = asked.priority
+    elements = given(
+        status=ORDER_STATUS.get(asked.status, asked.status),
+        intent="order",
+        category=[concept(REFERRAL)] if asked.kind == "referral" else [],
+        code=concept(asked.code),
+        subject=who,
+        encounter=visit,
+        priority=priority if priority is None or priority in PRIORITIES else UNSET,
+        requisition=identifier(asked.group, plan.systems) if asked.group is not None else {},
+        requester=practitioner(plan, asked.requester) if asked.requester is not None else {},
+        performer=[one for one in performers if one],
+        authoredOn=moment(asked.authored_on),
+        **_occurrence(asked),
+        reasonCode=concepts(asked.reasons),
+        insurance=insurances,
+        note=[{"text": text} for text in asked.notes],
+    )
+    return plan.add(
+        "ServiceRequest",
+        asked.identifiers[0],
+        elements,
+        identifiers=asked.identifiers,
+        new={"status": "unknown"},
+    )
+
+
+def _occurrence(asked: Order) -> Json:
+    if asked.expires:
+        return {"occurrencePeriod": given(start=moment(asked.start), end=moment(asked.expires))}
+    return given(occurrenceDateTime=moment(asked.start))
