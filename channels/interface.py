@@ -16,7 +16,7 @@ import yaml
 from channels.blocks import Block, Code, Heading, Rows, Text
 from channels.build import Builder
 from engine.hl7 import events, names
-from engine.spec import template, yamlnodes
+from engine.spec import presets, template, yamlnodes
 from engine.spec.channel import Bound, ChannelSpec, Configuration, DestinationSpec
 from engine.spec.document import Document
 from engine.spec.options import ACKS, DestinationOptions
@@ -187,7 +187,7 @@ def _mapping(settings: Any, context: Any) -> list[Block]:
         root: Any = yamlnodes.represent(masked(settings.operations), "")
     else:
         path = template.find(settings.template, context)
-        root = yamlnodes.compose(context.files.text(path), path.name)
+        root = template.nodes_of(path, presets.find(settings.preset, context), context.files)
     lets: Any = None
     if isinstance(root, yaml.MappingNode):
         entries = yamlnodes.items(root, "")

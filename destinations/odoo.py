@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
-import yaml
 from pydantic import Field, model_validator
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -23,11 +22,11 @@ from engine.odoo.connection import OdooConnection, probe
 from engine.odoo.plan import Change, Planner
 from engine.odoo.protocol import dumps
 from engine.odoo.writer import Writer
+from engine.spec import presets
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.meaning import ConnectionName, Operations, TemplateName
 from engine.spec.template import Made, Template, compile_template, find, template_of
 
-OPERATIONS = ("upsert", "write", "archive", "call", "merge")
 LARGEST = 200
 OPERATION_LIST = msgspec.json.Decoder(list[Operation])
 log = Logger("odoo")
@@ -47,6 +46,12 @@ class Odoo(Settings):
         default="",
         description="Template that makes the operations: a shipped one's name or the path of a YAML file.",
         examples=["patient", "templates/visit.yaml"],
+    )
+    preset: str = Field(
+        default=presets.PLAIN,
+        description="What is changed of `template` for the modules of this Odoo: `plain` (no module), `oca_medical`, "
+        "`almightycs`, `browseinfo`, or the path of a YAML file.",
+        examples=["oca_medical", "presets/ours.yaml"],
     )
     operations: Operations = Field(
         default=[],
@@ -70,12 +75,15 @@ class Odoo(Settings):
     def _one_source(self) -> Odoo:
         if bool(self.template) == bool(self.operations):
             raise ValueError("give either `template` or `operations`")
+        if self.operations and self.preset != presets.PLAIN:
+            raise ValueError("`preset` changes a `template`, not `operations`")
         return self
 
     def reads(self, context: BuildContext) -> Iterable[Path]:
-        """The template's file."""
+        """The files of template and preset."""
         try:
-            return (find(self.template, context),) if self.template else ()
+            used = presets.find(self.preset, context)
+            return (find(self.template, context), *([used] if used else ())) if self.template else ()
         except ConfigError:
             return ()  # told by `build`
 
@@ -90,7 +98,8 @@ class Odoo(Settings):
                 todo="declare it under `connections`",
             )
         source: Any = self.operations or self.template
-        return OdooDestination(self, connection, compile_template(source, context), context)
+        template = compile_template(source, context, preset=self.preset)
+        return OdooDestination(self, connection, template, context)
 
 
 class OdooDestination:
@@ -163,7 +172,7 @@ class OdooDestination:
         return succeed(None)
 
     async def _start(self) -> None:
-        models = named_models(self._settings, self._context)
+        models = list(dict.fromkeys(spec.model for spec in self.template.specs))
         for warning in await probe(self._client(), self._connection.module, models):
             log.warn("{channel}: {warning}", channel=self._context.channel, warning=warning)
 
@@ -185,26 +194,3 @@ class OdooDestination:
                 index=index,
             )
         return self._writer
-
-
-def named_models(settings: Odoo, context: BuildContext) -> list[str]:
-    """The models that the operations name, without those that are only known per message."""
-    structure: Any = settings.operations
-    if settings.template:
-        structure = yaml.safe_load(context.files.text(find(settings.template, context, "template")))
-    found: dict[str, None] = {}
-
-    def walk(node: Any) -> None:
-        if isinstance(node, list):
-            for item in node:
-                walk(item)
-        elif isinstance(node, dict):
-            for name in OPERATIONS:
-                model = node.get(name)
-                if isinstance(model, str) and "{" not in model:
-                    found[model] = None
-            for item in node.values():
-                walk(item)
-
-    walk(structure)
-    return list(found)

@@ -5,6 +5,7 @@ Refuses nothing.
 
 | finding            | when                                                                     |
 |--------------------|--------------------------------------------------------------------------|
+| `odoo.preset`      | the preset is for a module that the database has not                      |
 | `odoo.no_model`    | the database has no such model                                            |
 | `odoo.no_field`    | the model has no such field, or not in this version of Odoo               |
 | `odoo.readonly`    | a warning: Odoo computes the field, or lets nobody edit it                 |
@@ -15,7 +16,8 @@ Refuses nothing.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -23,17 +25,66 @@ from channels.lint.findings import Findings
 from channels.lint.templates import Asked, Entry, Sheet
 from engine.odoo.documents import FORMS_ONLY
 from engine.odoo.snapshot import Snapshot
-from engine.spec.document import did_you_mean
+from engine.spec.document import Mark, did_you_mean
+from engine.spec.presets import Preset
 from engine.spec.values import REFERENCE
 
 RELATIONS = frozenset({"many2one", "many2many", "one2many", "reference"})
 NUMBERS = frozenset({"integer", "float", "monetary"})
 
 
-def check(sheet: Sheet, snapshot: Snapshot, findings: Findings) -> None:
+class Chosen(NamedTuple):
+    """The preset of a destination, and where it is chosen."""
+
+    preset: Preset
+    mark: Mark
+
+    def things(self) -> set[str]:
+        """The models and fields of its modules that it names; such a field can be written, whatever forms say."""
+        return {thing for things in self.preset.modules.values() for thing in things}
+
+
+def _modules(chosen: Chosen, sheet: Sheet, snapshot: Snapshot, findings: Findings) -> set[str]:
+    """Tell which modules of a preset this Odoo lacks, as far as the template uses them; gives what is not there."""
+    used = {asked.model for asked in sheet.operations}
+    used |= {f"{asked.model}.{entry.name}" for asked in sheet.operations for entry in asked.values}
+    gone: set[str] = set()
+    for module, things in chosen.preset.modules.items():
+        missing = [thing for thing in things if thing in used and not _has(snapshot, thing)]
+        missing = [
+            thing for thing in missing if thing.rpartition(".")[0] not in missing
+        ]  # the model says it all
+        if missing:
+            gone.update(missing)
+            text = (
+                f"preset {chosen.preset.name!r} is for an Odoo with the module {module!r}, and {snapshot.title} has "
+                f"no {', '.join(missing)}"
+            )
+            hint = "Install the module, choose another preset, or ask Odoo anew with `lint --odoo`."
+            findings.tell("odoo.preset", chosen.mark, text, hint)
+    return gone
+
+
+def _has(snapshot: Snapshot, thing: str) -> bool:
+    """Whether there is a model, or a field of one; true where it is not known."""
+    fields = snapshot.fields(thing)
+    if fields is not None or thing in snapshot.names:
+        return True
+    model, _, name = thing.rpartition(".")
+    fields = snapshot.fields(model)
+    if fields is not None:
+        return name in fields
+    if model in snapshot.names:
+        return True  # its fields were not asked
+    return not snapshot.knows(thing)
+
+
+def check(sheet: Sheet, snapshot: Snapshot, findings: Findings, chosen: Chosen | None = None) -> None:
     """Tell what Odoo would not take."""
+    lacking = _modules(chosen, sheet, snapshot, findings) if chosen else set()
+    writable = chosen.things() if chosen else set()
     for asked in sheet.operations:
-        if "{" in asked.model or asked.verb == "":
+        if "{" in asked.model or asked.verb == "" or asked.model in lacking:
             continue
         fields = snapshot.fields(asked.model)
         if fields is None:
@@ -42,7 +93,13 @@ def check(sheet: Sheet, snapshot: Snapshot, findings: Findings) -> None:
                 text = f"{snapshot.title} has no model {asked.model!r}"
                 findings.tell("odoo.no_model", asked.mark, text, hint or "Install the module that brings it.")
             continue
-        _Checker(snapshot, findings, sheet, asked, fields).run()
+        told = {name.rpartition(".")[2] for name in lacking if name.rpartition(".")[0] == asked.model}
+        known = replace(asked, values=[entry for entry in asked.values if entry.name not in told])
+        for name in writable:
+            model, _, field = name.rpartition(".")
+            if model == asked.model and field in fields:
+                fields = {**fields, field: {**fields[field], "readonly": False}}
+        _Checker(snapshot, findings, sheet, known, fields).run()
 
 
 class _Checker:

@@ -18,6 +18,7 @@ from channels.lint.reading import Reading, Spot, read
 from channels.lint.templates import Sheet, sheet_of_data, sheet_of_file
 from channels.response import OFFERS
 from engine.errors import ConfigError, IsthmusError
+from engine.spec import presets
 from engine.spec.channel import Bound, ChannelSpec
 from engine.spec.document import Mark, Problem, did_you_mean
 from engine.spec.expressions import environment
@@ -223,16 +224,23 @@ class Reader:
 
     def template(self, name: str, mark: Mark, bound: Bound, known: Known) -> None:
         """A template file."""
+        chosen = getattr(bound.settings, "preset", "")
+        place = self.findings.mark((*bound.where, bound.component.name, "preset")) if chosen else mark
+        context = self.builder._placed(bound, self.context)
         try:
-            path = find(name, self.builder._placed(bound, self.context), str(mark))
+            path, preset = find(name, context, str(mark)), presets.find(chosen, context, str(place))
         except ConfigError as error:
             self.refused(error)
             return
-        if str(path) not in self._sheets:
-            self._sheets[str(path)] = sheet_of_file(self.env, self.files, path)
-        self.sheet(self._sheets[str(path)], known, bound)
+        key = f"{path} {preset or ''}"
+        if key not in self._sheets:
+            self._sheets[key] = sheet_of_file(self.env, self.files, path, preset)
+        change = None
+        if preset is not None and not self._sheets[key].problems:
+            change = odoo.Chosen(presets.read(self.files.text(preset), preset.name), place)
+        self.sheet(self._sheets[key], known, bound, change)
 
-    def sheet(self, sheet: Sheet, known: Known, bound: Bound) -> None:
+    def sheet(self, sheet: Sheet, known: Known, bound: Bound, preset: odoo.Chosen | None = None) -> None:
         """A template: what is wrong with it, what it takes from outside, and what Odoo says to it."""
         for problem in sheet.problems:
             self.findings.add(problem)
@@ -243,7 +251,7 @@ class Reader:
         self.models.setdefault(connection, set()).update(models)
         snapshot = self.snapshots.get(connection)
         if snapshot is not None:
-            odoo.check(sheet, snapshot, self.findings)
+            odoo.check(sheet, snapshot, self.findings, preset)
 
 
 def _resource_types(spec: ChannelSpec) -> tuple[str, ...]:

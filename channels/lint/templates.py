@@ -22,6 +22,7 @@ from engine.spec import structure, yamlnodes
 from engine.spec.channel import Configuration
 from engine.spec.document import Mark, Problem, Where
 from engine.spec.files import Files
+from engine.spec.template import nodes_of
 
 _FOR = re.compile(r"(\s*([A-Za-z][A-Za-z0-9_]*)\s+in\s+)(\S.*)", re.DOTALL)
 Node = yaml.Node
@@ -57,21 +58,17 @@ class Sheet:
     place: Any = None  # node → Mark
 
 
-def sheet_of_file(env: Offsets, files: Files, path: Path) -> Sheet:
-    """A template file. It is read once."""
+def sheet_of_file(env: Offsets, files: Files, path: Path, preset: Path | None = None) -> Sheet:
+    """A template file as a preset changes it. Each is read once."""
     name = _short(path)
     try:
-        node = yamlnodes.compose(files.text(path), name)
+        node = nodes_of(path, preset, files, name, _short(preset) if preset else "")
     except ConfigError as error:
-        return Sheet([_problem(error, Mark(name, 1, 1))])
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not UTF-8"
-        return Sheet([Problem("template.file", Mark(name, 1, 1), f"cannot read the template: {why}")])
-    if node is None:
-        return Sheet([Problem("template.empty", Mark(name, 1, 1), "the template is empty")])
+        return Sheet([_problem(error, Mark(error.where or name, 1, 1))])
 
     def place(found: Node) -> Mark:
-        return Mark(name, found.start_mark.line + 1, found.start_mark.column + 1)
+        mark = found.start_mark
+        return Mark(getattr(found, "file", name), mark.line + 1, mark.column + 1)
 
     return _Reader(env, files, place).run(node, name)
 

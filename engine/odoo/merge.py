@@ -104,9 +104,10 @@ class Merger:
             "partner_ids": [[6, 0, [survivor, *losers]]],
             "dst_partner_id": survivor,
         }
-        created = await self._client.call(WIZARD, "create", vals_list=[values])
+        archived = {"active_test": False}  # else Odoo 16 overlooks archived contacts, and says nothing
+        created = await self._client.call(WIZARD, "create", vals_list=[values], context=archived)
         try:
-            await self._client.call(WIZARD, "action_merge", created)
+            await self._client.call(WIZARD, "action_merge", created, context=archived)
         except OdooError as error:
             # Odoo deletes the retired contacts when it merges.
             if error.result != Result.UNKNOWN or await self._client.existing(CONTACT, losers):

@@ -28,12 +28,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
+
 from engine.errors import ConfigError, StepError
 from engine.model import ABSENT, Scope
-from engine.spec import structure, values, yamlnodes
+from engine.spec import presets, structure, values, yamlnodes
 from engine.spec.component import BuildContext
 from engine.spec.document import did_you_mean
 from engine.spec.expressions import Program, environment
+from engine.spec.files import Files
 from engine.spec.structure import Spec
 
 SHIPPED = "templates/odoo"
@@ -41,33 +44,54 @@ Render = Callable[[Scope], list[dict[str, Any]]]
 
 
 def compile_template(
-    source: str | Path | list[Any], context: BuildContext, where: str = "template"
+    source: str | Path | list[Any], context: BuildContext, where: str = "template", preset: str = ""
 ) -> Render:
     """Make the function that gives the operations for a scope.
 
     `source` is a list of operations as data, a path (relative to the folder of the channel file), or the name
-    of a shipped template: `patient` is `transforms/templates/odoo/patient.yaml`.
+    of a shipped template: `patient` is `transforms/templates/odoo/patient.yaml`. `preset` changes it before
+    (`engine.spec.presets`).
     """
     if isinstance(source, (list, dict)):
         return compile_node(yamlnodes.represent(source, where), where, context)
     path = find(source, context, where)
+    return compile_node(
+        nodes_of(path, presets.find(preset, context, where), context.files), path.name, context
+    )
+
+
+def compile_yaml(text: str, file: str, context: BuildContext) -> Render:
+    """Compile the YAML text of a template; `file` is what errors call it."""
+    return compile_node(_composed(text, file), file, context)
+
+
+def nodes_of(
+    path: Path, preset: Path | None, files: Files, name: str = "", preset_name: str = ""
+) -> yaml.Node:
+    """The template of a file as a preset changes it; the names are what errors call the files."""
+    name = name or path.name
+    root = _composed(_text(path, files), name)
+    if preset is None:
+        return root
+    return presets.apply(presets.read(_text(preset, files), preset_name or preset.name), root, name)
+
+
+def _composed(text: str, file: str) -> yaml.Node:
+    node = yamlnodes.compose(text, file)
+    if node is None:
+        raise ConfigError("the template is empty", code="template.empty", where=file)
+    return node
+
+
+def _text(path: Path, files: Files) -> str:
     try:
-        text = context.files.text(path)
+        return files.text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"cannot read the template: {getattr(error, 'strerror', None) or 'not UTF-8'}",
             code="template.file",
             where=str(path),
         ) from None
-    return compile_yaml(text, path.name, context)
-
-
-def compile_yaml(text: str, file: str, context: BuildContext) -> Render:
-    """Compile the YAML text of a template; `file` is what errors call it."""
-    node = yamlnodes.compose(text, file)
-    if node is None:
-        raise ConfigError("the template is empty", code="template.empty", where=file)
-    return compile_node(node, file, context)
 
 
 def compile_node(node: Any, file: str, context: BuildContext) -> Render:

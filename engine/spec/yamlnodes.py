@@ -61,7 +61,7 @@ def place(node: yaml.Node, file: str) -> str:
     if mark is None:
         path = getattr(node, "path", "")
         return f"{file}{'' if not path or path[0] == '[' or not file else '.'}{path}"
-    return f"{file}:{mark.line + 1}:{mark.column + 1}"
+    return f"{getattr(node, 'file', file)}:{mark.line + 1}:{mark.column + 1}"  # `file`: see presets
 
 
 def items(node: yaml.Node, file: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:

@@ -237,8 +237,9 @@ class Merge:
         """`action_merge` of one wizard record."""
         env = self.env
         model = env.model("base.partner.merge.automatic.wizard")
-        env = env.using(active_test=False)
-        record = env.read(model, [wizard], ["partner_ids", "dst_partner_id"])[0]
+        self.env = env.using(active_test=False)
+        seen = self.env if env.major >= 19 else env  # before, archived contacts are only seen when asked for
+        record = seen.read(model, [wizard], ["partner_ids", "dst_partner_id"])[0]
         if record["partner_ids"]:
             target = record["dst_partner_id"][0] if record["dst_partner_id"] else 0
             self._merge(sorted(record["partner_ids"]), target)

@@ -1,12 +1,14 @@
 """Merging contacts (HL7 A40): the survivor keeps everything."""
 
+QUIET = {"tz": "UTC", "lang": "en_US"}
 WIZARD = "base.partner.merge.automatic.wizard"
 
 
-def merge(odoo, ids, target):
+def merge(odoo, ids, target, **context):
     vals = {"state": "selection", "partner_ids": [[6, 0, ids]], "dst_partner_id": target}
-    wizard = odoo.call(WIZARD, "create", vals_list=[vals])[0]
-    return odoo.call(WIZARD, "action_merge", ids=[wizard])
+    context = {**QUIET, **context}
+    wizard = odoo.call(WIZARD, "create", vals_list=[vals], context=context)[0]
+    return odoo.call(WIZARD, "action_merge", ids=[wizard], context=context)
 
 
 def existing(odoo, ids):
@@ -41,6 +43,17 @@ def test_survivor_takes_what_it_lacks(odoo):
     merge(odoo, [kept, gone], kept)
     found = odoo.get("res.partner", kept, "name", "phone", "city")
     assert (found["name"], found["phone"], found["city"]) == ("Kept", "1", "Ulm")
+
+
+def test_an_archived_contact_is_merged_when_it_is_looked_for(odoo):
+    """19 always looks for it; 16 says that all is well and merges nothing."""
+    kept, gone = odoo.partner(), odoo.partner(active=False)
+    merge(odoo, [kept, gone], kept)
+    assert existing(odoo, [kept, gone]) == ([kept] if odoo.new else [kept, gone])
+    kept, gone = odoo.partner(), odoo.partner(active=False)
+    merge(odoo, [kept, gone], kept, active_test=False)
+    assert existing(odoo, [kept, gone]) == [kept]
+    assert odoo.get("res.partner", kept, "active")["active"] is True
 
 
 def test_no_more_than_three(odoo):

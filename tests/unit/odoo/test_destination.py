@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 from twisted.internet.testing import MemoryReactorClock
 
-from destinations.odoo import Odoo, named_models
+from destinations.odoo import Odoo
 from engine.errors import ConfigError, IsthmusError
 from engine.model import Meta, Operation, Scope
 from engine.odoo.connection import OdooConnection
@@ -69,9 +69,8 @@ def test_an_unknown_connection_and_template():
 
 
 def test_models_of_a_template():
-    inline = Odoo(connection="clinic", operations=[*OPERATIONS, {"upsert": "{{ x }}", "key": "k"}])
-    assert named_models(inline, context()) == ["res.partner"]
-    assert named_models(Odoo(connection="clinic", template="patient"), context())[0] == "res.partner"
+    made = Odoo(connection="clinic", template="patient").build(context())
+    assert {spec.model for spec in made.template.specs} == {"res.partner", "calendar.event"}
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,15 @@ def test_merge_with_records_that_are_not_there(odoo):
         assert odoo.deliver([odoo.partner(name, name="One")])[0].record == known
 
 
+def test_merge_of_a_contact_that_was_archived(odoo):
+    odoo.deliver([odoo.partner("a"), odoo.partner("b", ref=odoo.key("ref"))])
+    odoo.deliver([Operation("archive", "res.partner", odoo.key("b"))])
+    merged = odoo.deliver([odoo.merge("a", "b")])[0]
+    assert (merged.result, odoo.results(merged)) == (Result.SENT, ["merged"])
+    left = odoo.find("res.partner", [["ref", "=", odoo.key("ref")]], "name", "active")
+    assert [(one["name"], one["active"]) for one in left] == [("P a", True)]
+
+
 def test_merge_whose_answer_was_lost(odoo):
     odoo.deliver([odoo.partner("a"), odoo.partner("b")])
     odoo.wire.lose = lambda path, body: "action_merge" in path or b"action_merge" in body
