@@ -49,6 +49,20 @@ class Coverage:
             for bound in owner.transformers:
                 yield str(mark(bound.where)), f"{spec.name} {prefix}{bound.label}"
 
+        for item in spec.destinations:
+            for bound in item.response:
+                for did in (" lets pass", " stops") if bound.component.kind == "filter" else ("",):
+                    yield str(mark(bound.where)), f"{spec.name} destinations.{item.name}.{bound.label}{did}"
+
+    def responded(self, channel: str, destination: str, spy: Spy) -> None:
+        """What one answer exercised."""
+        spec = next(one for one in self._channels[channel].destinations if one.name == destination)
+        marks = {bound.label: str(self._document.mark(bound.where)) for bound in spec.response}
+        for ran in spy.ran:
+            did = {"passed": " lets pass", "filtered": " stops"}.get(ran.outcome, "")
+            self._did(marks[ran.label], f"{channel} destinations.{destination}.{ran.label}{did}")
+            self._looked_up(ran.notes)
+
     def _template(self, channel: str, spec: Any, route: Any) -> None:
         if not hasattr(route.destination, "explain"):
             return

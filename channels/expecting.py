@@ -16,7 +16,7 @@ import msgspec
 from engine.spec.document import Document, Where, did_you_mean
 from engine.states import MessageState
 
-KEYS = ("events", "operations", "filtered", "error", "ack", "variables", "sent")
+KEYS = ("events", "operations", "filtered", "error", "ack", "variables", "sent", "responses")
 MISSING = "(absent)"
 
 
@@ -48,6 +48,9 @@ class Result:
     events: list[Any] = field(default_factory=list)
     payloads: list[tuple[str, bytes]] = field(default_factory=list)
     variables: dict[str, Any] = field(default_factory=dict)
+    responses: dict[str, Any] = field(
+        default_factory=dict
+    )  # by destination: what its answer makes of the delivery
 
     @property
     def operations(self) -> list[dict[str, Any]]:
@@ -95,10 +98,12 @@ def form(expect: Any) -> Iterator[tuple[Where, str]]:
     for name in expect:
         if name not in known:
             yield (name,), f"unknown expectation. {did_you_mean(str(name), known)}"
-    for name, kind, what in (
-        ("events", list, "a list"), ("operations", list, "a list"), ("error", dict, "a mapping"),
-        ("variables", dict, "a mapping"), ("sent", dict, "a mapping"), ("exact", bool, "true or false"),
-    ):  # fmt: skip
+    kinds: dict[str, tuple[type, str]] = {
+        **dict.fromkeys(("events", "operations"), (list, "a list")),
+        **dict.fromkeys(("error", "variables", "sent", "responses"), (dict, "a mapping")),
+        "exact": (bool, "true or false"),
+    }
+    for name, (kind, what) in kinds.items():
         if name in expect and not isinstance(expect[name], kind):
             yield (name,), f"this must be {what}"
 
@@ -137,6 +142,8 @@ def _compare(expectation: Expectation, expect: dict[str, Any], result: Result) -
     if "variables" in expect:
         found = msgspec.to_builtins(result.variables, enc_hook=str)
         yield from _differ(expectation, ("variables",), expect["variables"], found, exact=exact)
+    if "responses" in expect:
+        yield from _differ(expectation, ("responses",), expect["responses"], result.responses, exact=False)
     if "sent" in expect:
         sent = {name: decoded(payload) for name, payload in result.payloads}
         yield from _differ(expectation, ("sent",), expect["sent"], sent, exact=exact)

@@ -72,7 +72,9 @@ class Previewer:
         ):
             payload = deliveries.payload(self._tx, message_id, name)
             effect = Effect(message_id, channel, name, "QUEUED")
-            if payload is None:
+            if operate.answered(self._tx, message_id, name):
+                effect.state, effect.why = "PENDING", "it was sent: only its response steps run again"
+            elif payload is None:
                 effect.why = "its content is not kept, so it cannot be sent again"
             else:
                 await self._plan(effect, payload)

@@ -17,7 +17,7 @@ import yaml
 
 from channels import asking
 from channels.expecting import Result, decoded
-from channels.trial import Runner, cases, steps
+from channels.trial import Runner, answers_of, cases, steps
 from engine.errors import ConfigError
 from engine.spec.document import Where, read
 from engine.states import MessageState
@@ -91,6 +91,8 @@ def expect(result: Result) -> dict[str, Any]:
     }
     if sent:
         told["sent"] = sent
+    if result.responses:
+        told["responses"] = result.responses
     if result.variables:
         told["variables"] = msgspec.to_builtins(result.variables, enc_hook=str)
     return {**told, "ack": _ack(result), **({"exact": True} if result.operations else {})}
@@ -118,7 +120,9 @@ def update(runner: Runner, file: Path) -> str:
             node = _node(root, (*place, "expect"))
             runner.mock(test)
             raw = runner.message(test["channel"], one["message"], file)
-            fresh = _like(one["expect"], expect(runner.result(test["channel"], raw)))
+            fresh = _like(
+                one["expect"], expect(runner.result(test["channel"], raw, None, answers_of(test, one)))
+            )
             if fresh != one["expect"]:
                 changes.append((node.start_mark.index, node.end_mark.index, _block(node, fresh)))
     for start, end, new in sorted(changes, reverse=True):

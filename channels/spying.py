@@ -54,20 +54,20 @@ class Spy:
     """What happened to one message. With `notes` (of a recorded pipeline) each step is looked at closely."""
 
     def __init__(self, notes: Notes | None = None) -> None:
-        self._notes = notes
+        self.notes = notes
         self.ran: list[Ran] = []
         self.rendered: dict[str, Output] = {}
         self.scope: Scope | None = None
 
     def take(self) -> Notes:
         """What was noted since the last time."""
-        return self._notes.take() if self._notes is not None else Notes()
+        return self.notes.take() if self.notes is not None else Notes()
 
     def step(self, step: Step, kind: str, destination: str, scope: Scope) -> Any:
         """Run a step."""
         if not destination:
             self.scope = scope
-        if self._notes is None:
+        if self.notes is None:
             return step.run(scope)
         self.take()
         label = f"destinations.{destination}.{step.label}" if destination else step.label
@@ -126,7 +126,7 @@ class _Rendering:
 
 def spied(pipeline: Pipeline, spy: Spy) -> Pipeline:
     """The pipeline, told on by `spy`."""
-    notes = spy._notes
+    notes = spy.notes
 
     def steps(found: tuple[Step, ...], kind: str, destination: str = "") -> tuple[Step, ...]:
         return tuple(

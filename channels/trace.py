@@ -80,8 +80,27 @@ class Operation(msgspec.Struct):
     because: list[Place]
 
 
+class Passed(msgspec.Struct):
+    """A message that an answer gives another channel."""
+
+    channel: str
+    message: Any
+
+
+class Reply(msgspec.Struct):
+    """What becomes of a delivery that is answered so. QUEUED: it is tried again, and no response step runs."""
+
+    state: str
+    code: str = ""
+    text: str = ""
+    place: str = ""
+    forwarded: list[Passed] = []
+    steps: list[Step] = []
+
+
 class Destination(msgspec.Struct):
-    """What goes to one destination: its operations, or another payload; or why nothing does."""
+    """What goes to one destination: its operations, or another payload; or why nothing does. `reply`: of the answer
+    that is tried with it."""
 
     name: str
     where: str
@@ -89,6 +108,7 @@ class Destination(msgspec.Struct):
     operations: list[Operation] = []
     payload: str = ""
     skipped: str = ""
+    reply: Reply | None = None
 
 
 class Event(msgspec.Struct):

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from channels import foretell, recording
+from channels import answering, foretell, recording
 from channels.asking import Asking
 from channels.influence import STATE, UNTOUCHED, Facts, Influence, Key, flatten
 from channels.once import Memory, decide
@@ -27,6 +27,7 @@ from channels.trace import (
     Event,
     Operation,
     Place,
+    Reply,
     Row,
     Step,
     Trace,
@@ -69,13 +70,14 @@ class Tracer:
         self.format = self._plain.format
         self._memory = Memory()  # what `duplicate` filters know: the messages traced before
         self._traced = 0
+        self.answers: dict[str, Any] = {}  # what destinations answer, as channels.answering takes it
         self._marks = {label: str(configuration.document.mark(bound.where)) for label, bound in self._bound()}
 
     def _bound(self) -> Iterator[tuple[str, Any]]:
         for bound in (*self._spec.filters, *self._spec.transformers):
             yield bound.label, bound
         for item in self._spec.destinations:
-            for bound in (*item.filters, *item.transformers):
+            for bound in (*item.filters, *item.transformers, *item.response):
                 yield f"destinations.{item.name}.{bound.label}", bound
 
     def trace(self, raw: bytes, received_at: int) -> Trace:
@@ -100,7 +102,18 @@ class Tracer:
         told.state, told.why = result.state, why(result)
         answers = foretell.answers(self.format, self._spec.options, header, result, received_at)
         told.answers = [decode(answer).text for answer in answers]
-        return _Telling(self, told, raw, received_at, header).tell(spy, result)
+        _Telling(self, told, raw, received_at, header).tell(spy, result)
+        for one in told.destinations:
+            if one.name in self.answers and one.name in dict(result.payloads):
+                one.reply = self._reply(one.name, raw, meta)
+        return told
+
+    def _reply(self, destination: str, raw: bytes, meta: Any) -> Reply:
+        """What becomes of a delivery that is answered as `answers` says."""
+        route = next(route for route in self._watched.routes if route.name == destination)
+        prefix = f"destinations.{destination}."
+        marks = {label.removeprefix(prefix): mark for label, mark in self._marks.items()}
+        return answering.reply(route, self.answers[destination], raw, meta, Spy(self._builder.notes), marks)
 
     @property
     def pipeline(self) -> Pipeline:

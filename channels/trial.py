@@ -16,6 +16,9 @@ Other expectations: `filtered: message_type` (the filter that stops it), `error:
 What `lookup` steps find: `lookups: {clinic res.partner: {P1: {name: Nora}, P2: Nora}}`, by the connection, with its
 model or resource where it has several, then by what is matched (several values: `A|B`); a record, or just its
 `value`. A key that is not named is not there; a lookup that is not named at all is the error `lookup.offline`.
+What destinations answer, where response steps look at it: `answers: {lab: "MSH|...\\rMSA|AE|..."}` beside the message,
+and `responses: {lab: {state: SENT, code: ..., forwarded: [{channel: notes, message: ...}]}}` in `expect`; an answer is
+a text, data, or `{answer: ..., refused: CODE, record: "res.partner,12"}`.
 Several messages one after the other: `messages: [{message: ..., expect: ...}, ...]`; several tests in a file:
 `cases: [...]`, each with the keys above; `channel` beside it holds for all.
 
@@ -31,21 +34,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from channels import expecting, foretell
+import msgspec
+
+from channels import answering, expecting, foretell
 from channels.asking import Asking
 from channels.build import Builder
 from channels.coverage import Coverage
 from channels.expecting import Expectation, Result, Wrong
 from channels.once import Memory, decide
+from channels.pipeline import Pipeline, Rendered
 from channels.recording import RecordingBuilder
 from channels.spying import Spy, spied
 from engine.errors import HL7Error
+from engine.model import Meta
 from engine.spec.channel import Configuration
 from engine.spec.document import Document, Where, did_you_mean, read
 from engine.states import MessageState
 
-CASE = frozenset({"name", "channel", "message", "messages", "expect", "lookups"})
-SHARED = ("channel", "lookups")
+CASE = frozenset({"name", "channel", "message", "messages", "expect", "lookups", "answers"})
+SHARED = ("channel", "lookups", "answers")
 FILE = frozenset({*SHARED, "cases"})
 
 
@@ -103,7 +110,7 @@ class Runner:
             expectation = Expectation(document, (*place, "expect"))
             self.mock(test)
             outcome.wrong += expecting.compare(
-                expectation, self.result(test["channel"], raw, memory.next(number))
+                expectation, self.result(test["channel"], raw, memory.next(number), answers_of(test, one))
             )
         return outcome
 
@@ -136,6 +143,7 @@ class Runner:
         if "messages" not in test and "name" not in test:
             yield told((), "`name` is missing")
         for place, one in steps((), test):
+            yield from self._unanswered(told, test, place, one)
             for name in ("message", "expect"):
                 if not isinstance(one, dict) or name not in one:
                     yield told(place, f"`{name}` is missing")
@@ -143,6 +151,20 @@ class Runner:
             if isinstance(one, dict) and "expect" in one:
                 for path, text in expecting.form(expect):
                     yield told((*place, "expect", *path), text, key=bool(path))
+
+    def _unanswered(self, told: Any, test: dict[str, Any], place: Where, one: Any) -> Iterator[Wrong]:
+        """What stands in `answers` and is none."""
+        given = one.get("answers") if isinstance(one, dict) else None
+        if given is None or test.get("channel") not in self.pipelines:
+            return
+        if not isinstance(given, dict):
+            yield told((*place, "answers"), "answers are a mapping of destinations")
+            return
+        routes = {route.name: route for route in self.pipelines[test["channel"]].routes}
+        for name, answer in given.items():
+            wrong = answering.form(routes.get(name), answer)
+            if wrong:
+                yield told((*place, "answers", name), wrong, key=True)
 
     def _unasked(self, test: dict[str, Any]) -> Iterator[tuple[Where, str]]:
         """What stands in `lookups` and answers nobody."""
@@ -172,8 +194,10 @@ class Runner:
             return str(given).encode()
         return str(given).strip().replace("\n", "\r").encode() + b"\r"
 
-    def result(self, channel: str, raw: bytes, memory: Memory | None = None) -> Result:
-        """What the channel makes of a message; `memory` holds what came before it."""
+    def result(
+        self, channel: str, raw: bytes, memory: Memory | None = None, given: dict[str, Any] | None = None
+    ) -> Result:
+        """What the channel makes of a message; `memory` holds what came before it, `given` what destinations answer."""
         pipeline = self.pipelines[channel]
         options = self.configuration.channels[channel].options
         try:
@@ -192,7 +216,29 @@ class Runner:
         return Result(
             done.state, done.reason, done.code, done.text, done.place,
             [pipeline.format.verdict(answer).code for answer in answers], events, done.payloads, spy.variables,
+            self._responses(pipeline, done, given or {}, raw, meta),
         )  # fmt: skip
+
+    def _responses(
+        self, pipeline: Pipeline, done: Rendered, given: dict[str, Any], raw: bytes, meta: Meta
+    ) -> dict[str, Any]:
+        """What becomes of the deliveries that are answered."""
+        sent = dict(done.payloads)
+        found = {}
+        for route in pipeline.routes:
+            if route.name in given and route.name in sent and route.response is not None:
+                spy = Spy(self._notes)
+                told = answering.reply(route, given[route.name], raw, meta, spy)
+                if self._coverage is not None:
+                    self._coverage.responded(pipeline.channel, route.name, spy)
+                shown = msgspec.to_builtins(told)
+                found[route.name] = {name: shown[name] for name in shown if name != "steps" and shown[name]}
+        return found
+
+
+def answers_of(test: dict[str, Any], one: dict[str, Any]) -> dict[str, Any]:
+    """What destinations answer to one message of a test."""
+    return one.get("answers") or test.get("answers") or {}
 
 
 def cases(document: Document) -> Iterator[tuple[Where, Any]]:

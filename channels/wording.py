@@ -24,7 +24,7 @@ Contents = Mapping[str, bytes]
 LONG = 60  # characters of a value that are told
 HIDDEN = re.compile(r"api_key|password|token|secret", re.IGNORECASE)
 """Keys whose values are not told."""
-_STEPS = {"filters": "filter", "transformers": "transformer"}
+_STEPS = {"filters": "filter", "transformers": "transformer", "response": "response step"}
 _ONE = {"channels": "channel", "connections": "connection", "tables": "table", "fragments": "fragment"}
 
 

@@ -312,6 +312,10 @@ class MllpDestination:
         """Send them, in order; an Outcome for each."""
         return defer.gatherResults([self._deliver(delivery) for delivery in batch])
 
+    def judge(self, answer: bytes) -> Outcome:
+        """What an acknowledgement would mean."""
+        return judge(0, answer, self.settings.retry_on)
+
     def _deliver(self, delivery: Delivery) -> defer.Deferred[Outcome]:
         assert self._client is not None, "start comes first"
         return self._client.send(delivery.payload).addCallbacks(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from channels.trace import Destination, Operation, Place, Row, Step, Trace, Value
+from channels.trace import Destination, Operation, Place, Reply, Row, Step, Trace, Value
 from engine.cli.showing import COLORS, console
 
 LONGEST = 120  # characters of a value
@@ -77,6 +78,20 @@ def _destination(destination: Destination, out: Console) -> None:
         out.print(Text(f"      {line}"))
     for operation in destination.operations:
         _operation(operation, out)
+    if destination.reply is not None:
+        _reply(destination.reply, out)
+
+
+def _reply(reply: Reply, out: Console) -> None:
+    """What the answer makes of the delivery."""
+    out.print(Text("    on this answer"))
+    for step in reply.steps:
+        _step(step, out)
+    for passed in reply.forwarded:
+        text = passed.message if isinstance(passed.message, str) else json.dumps(passed.message)
+        out.print(Text.assemble("    to channel ", (passed.channel, "bold"), f"  {text}"))
+    why = f": {reply.place} {reply.text} [{reply.code}]".replace(":  ", ": ") if reply.code else ""
+    out.print(Text.assemble("    ", (reply.state, COLORS.get(reply.state, "")), why))
 
 
 def _operation(operation: Operation, out: Console) -> None:

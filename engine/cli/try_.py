@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
+from channels.answering import form
 from channels.asking import Asking
 from channels.trace import Trace
 from channels.tracer import Tracer
@@ -39,6 +41,13 @@ WATCHED = frozenset({".yaml", ".yml", ".csv", ".py", ".j2", ".json", ".txt"})
     metavar="PATH=VALUE",
     help="Change a field of the message first, to try a variation; several times if needed.",
 )
+@click.option(
+    "--answer",
+    "answers",
+    multiple=True,
+    metavar="DESTINATION=FILE",
+    help="What this destination answers: runs its response steps, too.",
+)
 @click.option("--watch", is_flag=True, help="Do it again whenever the configuration or a message is saved.")
 @click.option("--events", is_flag=True, help="Show every value of the canonical events with its source.")
 @config_option
@@ -49,6 +58,7 @@ def command(
     channel: str,
     files: tuple[Path, ...],
     changes: tuple[str, ...],
+    answers: tuple[str, ...],
     watch: bool,
     events: bool,
     config: Path,
@@ -60,19 +70,22 @@ def command(
     from which field of the message, line of the template and row of a table each value comes, and the ACK.
 
     With `--lookups ask` the connections are asked for what `lookup` steps look up (the sandbox: its file in the data
-    folder). Exit 0 when every message would go through or be filtered, 1 when one would be in ERROR.
+    folder). With `--answer lab=ack.hl7` the response steps of the destination `lab` run on that file. Exit 0 when every
+    message would go through or be filtered, 1 when one would be in ERROR.
 
     Example: isthmus try adt config/samples/01-register.hl7 --set PID-8=male
     """
     wanted = [_pair(change) for change in changes]
+    given = dict(_answer(one) for one in answers)
     with asking(lookups, data) as who:
-        _try(channel, files, wanted, config, who, watch=watch, events=events, as_json=as_json)
+        _try(channel, files, wanted, given, config, who, watch=watch, events=events, as_json=as_json)
 
 
 def _try(
     channel: str,
     files: tuple[Path, ...],
     wanted: list[tuple[str, str]],
+    answers: dict[str, Path],
     config: Path,
     who: Asking | None,
     *,
@@ -81,7 +94,7 @@ def _try(
     as_json: bool,
 ) -> None:
     def once() -> bool:
-        traces = list(_traces(channel, files, wanted, config, who))
+        traces = list(_traces(channel, files, wanted, answers, config, who))
         if as_json:
             click.echo(msgspec.json.encode([trace for _, trace in traces]).decode())
         else:
@@ -91,7 +104,7 @@ def _try(
 
     if not watch:
         sys.exit(1 if once() else 0)
-    for _ in saves([*files, config]):
+    for _ in saves([*files, *answers.values(), config]):
         if not as_json:
             click.clear()
         try:
@@ -114,8 +127,36 @@ def _pair(change: str) -> tuple[str, str]:
     return path, value
 
 
+def _answer(given: str) -> tuple[str, Path]:
+    name, _, file = given.partition("=")
+    if not file or not Path(file).is_file():
+        raise click.BadParameter(f"{given!r}: write DESTINATION=FILE", param_hint="--answer")
+    return name, Path(file)
+
+
+def _replies(tracer: Tracer, answers: dict[str, Path]) -> Iterator[tuple[str, Any]]:
+    """The answers as `channels.answering` takes them."""
+    routes = {route.name: route for route in tracer.pipeline.routes}
+    for name, file in answers.items():
+        given: Any = file.read_bytes()
+        if name in routes and routes[name].response and routes[name].response.format.name == "json":
+            with suppress(msgspec.DecodeError):
+                given = msgspec.json.decode(given)
+        elif not given.endswith(b"\r"):
+            given = given.decode("utf-8", "replace")
+        wrong = form(routes.get(name), given)
+        if wrong:
+            raise click.BadParameter(f"{name}: {wrong}", param_hint="--answer")
+        yield name, given
+
+
 def _traces(
-    channel: str, files: Iterable[Path], changes: list[tuple[str, str]], config: Path, who: Asking | None
+    channel: str,
+    files: Iterable[Path],
+    changes: list[tuple[str, str]],
+    answers: dict[str, Path],
+    config: Path,
+    who: Asking | None,
 ) -> Iterator[tuple[Path, Trace]]:
     configuration = checked(config)
     if channel not in configuration.channels:
@@ -123,6 +164,7 @@ def _traces(
             f"there is no channel {channel!r}. {did_you_mean(channel, configuration.channels)}"
         )
     tracer = Tracer(configuration, channel, who)
+    tracer.answers = dict(_replies(tracer, answers))
     for file in files:
         for raw in tracer.format.parts(file.read_bytes()):
             yield file, tracer.trace(_changed(tracer.format.parse, raw, changes), now())

@@ -27,7 +27,7 @@ UNDISMISSED = f"flags & {DISMISSED} = 0"
 _PIECE = re.compile(
     r"""
     (?P<file> (?:[^\s:'"]*/)? (?P<base> [\w-]+\.(?:yaml|yml|py|j2|jinja|json|csv|txt) ) (?P<mark> (?::\d+){0,2} ) )
-    | (?P<step> (?:filters|transformers|destinations|listener) (?: \[\d{1,3}\] | \.[A-Za-z_][\w-]* )* )
+    | (?P<step> (?:filters|transformers|destinations|listener|response) (?: \[\d{1,3}\] | \.[A-Za-z_][\w-]* )* )
     | (?P<hl7> [A-Z][A-Z0-9]{2} (?:\[[^\]]*\])? (?: -\d{1,3} (?:\[[^\]]*\])? (?:\.\d{1,2}){0,2} )? )
     | (?P<name> [a-z_][a-z_]*\d? (?:\.[a-z_][a-z0-9_]*)* )
     """,

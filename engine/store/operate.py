@@ -178,6 +178,12 @@ def chosen(
     return rows
 
 
+def answered(tx: Tx, message_id: int, destination: str) -> bool:
+    """Whether a resend would run the response steps alone."""
+    query = f"SELECT 1 FROM delivery WHERE message_id = ? AND destination = ? AND {_ANSWERED}"
+    return bool(tx.rows(query, (message_id, destination)))
+
+
 def contentless(tx: Tx, ids: Sequence[int]) -> list[int]:
     """Which of these messages have no content any more, so that they cannot be replayed."""
     rows = tx.rows(
