@@ -48,8 +48,16 @@ class Previewer:
     """Looks at stored messages through the channels of a configuration."""
 
     def __init__(
-        self, configuration: Configuration, data_dir: Path, reactor: Any, tx: Tx | None = None
+        self,
+        configuration: Configuration,
+        data_dir: Path,
+        reactor: Any,
+        tx: Tx | None = None,
+        *,
+        brief: bool = False,
     ) -> None:
+        """With `brief` only the channel's own steps are looked at: no destination is asked."""
+        self._brief = brief
         self._builder = Builder(configuration, reactor, data_dir)
         self._reactor = reactor
         self._specs = configuration.channels
@@ -130,6 +138,8 @@ class Previewer:
         return effects
 
     async def _plan(self, effect: Effect, payload: bytes) -> None:
+        if self._brief:
+            return
         planner = self._planner(effect.channel, effect.destination)
         if planner is None:
             effect.why = NO_PLAN

@@ -5,6 +5,7 @@ Guarantees: without `reveal` nothing of it holds a value of the message (console
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from engine.errors import HL7Error
 from engine.hl7 import names
 from engine.hl7.er7 import Message
 from engine.store import search
-from engine.store.messages import EDITED, PART
+from engine.store.family import Relative, family, lineage
 from engine.store.tx import Tx
 
 PARTS = 400  # fields of a tree, at most
@@ -65,6 +66,7 @@ class MessageView(msgspec.Struct):
     patient: bool  # whether it names one
     lineage: str  # what it is of its parent: replay, edited copy, part
     children: list[int]
+    family: list[Relative]
     error_code: str | None
     error_text: str | None
     error_place: str | None
@@ -77,8 +79,8 @@ class MessageView(msgspec.Struct):
     tree: list[Node]
 
 
-def view(tx: Tx, message_id: int, reveal: bool) -> MessageView | None:
-    """The message, or None."""
+def view(tx: Tx, message_id: int, reveal: bool, may: Callable[[str], bool]) -> MessageView | None:
+    """The message, or None. `may`: whether they may see a channel; relatives on others are left out."""
     shown = search.show(tx, message_id)
     if shown is None:
         return None
@@ -96,7 +98,9 @@ def view(tx: Tx, message_id: int, reveal: bool) -> MessageView | None:
     return MessageView(
         **fields
         | {
-            "patient": shown["patient"], "lineage": lineage(shown["parent_id"], shown["flags"]), "revealed": reveal,
+            "patient": shown["patient"],
+            "family": [one for one in family(tx, message_id) if may(one.channel)],
+            "lineage": lineage(shown["parent_id"], shown["flags"]), "revealed": reveal,
             "has_content": shown["raw"] is not None, "deliveries": deliveries,
             "timeline": _timeline(shown), "bodies": [body for body in bodies if body.text],
             "tree": tree(shown["raw"], reveal),
@@ -144,13 +148,6 @@ def _timeline(shown: dict[str, Any]) -> list[Moment]:
             )
         )
     return sorted(moments, key=lambda moment: moment.at or 2**62)
-
-
-def lineage(parent_id: int | None, flags: int) -> str:
-    """What a message is of its parent."""
-    if parent_id is None:
-        return ""
-    return "edited copy" if flags & EDITED else "part" if flags & PART else "replay"
 
 
 def _code(code: str | None) -> str:

@@ -68,14 +68,14 @@ class Preview(msgspec.Struct):
 def preview(config: Path, data: Path, act: Act, ids: list[int], reveal: bool) -> Preview:
     """The effects of an act on these messages, in the order in which they would happen."""
     some = ids[:LOOKED_AT]
-    told = _asked(_arguments(config, data, act, some)) if some else []
+    told = asked(_arguments(config, data, act, some)) if some else []
     return Preview(len(ids), len(some), reveal, [effect(one, reveal) for one in told])
 
 
 def edited(config: Path, data: Path, message_id: int, content: bytes, reveal: bool) -> list[Foreseen]:
     """The effects of an edited copy of a message, which is told to the command line on its standard input."""
     arguments = ["messages", "edit", "--dry-run", "--json", "--config", str(config), "--data", str(data)]
-    return [effect(one, reveal) for one in _asked([*arguments, str(message_id), "-"], content)]
+    return [effect(one, reveal) for one in asked([*arguments, str(message_id), "-"], content)]
 
 
 def _arguments(config: Path, data: Path, act: Act, ids: list[int]) -> list[str]:
@@ -88,7 +88,8 @@ def _arguments(config: Path, data: Path, act: Act, ids: list[int]) -> list[str]:
     ]  # fmt: skip
 
 
-def _asked(arguments: list[str], content: bytes = b"") -> list[dict[str, Any]]:
+def asked(arguments: list[str], content: bytes = b"") -> list[dict[str, Any]]:
+    """The effects that a verb tells as JSON (channels.preview.Effect); `content` is its standard input."""
     if not TOGETHER.acquire(timeout=LONGEST):
         raise Refused(503, "preview.busy", "others are looking ahead now", "try again in a minute")
     try:

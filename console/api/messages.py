@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from console import message_view, queries
+from console.again import again
 from console.api.answers import answer, desk_of, stores_of
 from console.problems import Refused
 from console.rights import Operator, Revealer, Viewer
+from console.tracing import trace
 from engine.security.roles import Identity, Role
 from engine.store import causes, jobs
 
@@ -40,7 +44,7 @@ def search(
 def seen(request: Request, identity: Identity, message_id: int, reveal: bool) -> message_view.MessageView:
     """One message, or Refused 404, also where they may not see its channel."""
     with stores_of(request).reading() as tx:
-        found = message_view.view(tx, message_id, reveal)
+        found = message_view.view(tx, message_id, reveal, partial(identity.may, Role.VIEWER))
     if found is None or not identity.may(Role.VIEWER, found.channel):
         raise Refused(404, "message.unknown", f"there is no message {message_id}")
     return found
@@ -97,6 +101,43 @@ def groups(request: Request, identity: Identity, channel: str | None = None) -> 
     with stores_of(request).reading() as tx:
         found = causes.error_groups(tx, channel)
     return [group for group in found if identity.may(Role.VIEWER, group.channel)]
+
+
+class Kind(BaseModel):
+    """One group of open errors."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    channel: str = Field(max_length=200, description="As the group tells it.")
+    cause: str = Field(min_length=1, max_length=64, description="As the group tells it.")
+    destination: str = Field(default="", max_length=200, description="As the group tells it.")
+
+
+@router.post("/errors/again", summary="How many messages of one kind of error would now pass")
+def try_again(request: Request, identity: Operator, kind: Kind) -> Response:
+    """They run through today's channel, a sample where they are many; nothing is stored or sent."""
+    config = request.app.state.config
+    return answer(again(desk_of(request), config, kind.channel, kind.cause, kind.destination))
+
+
+@router.get("/messages/{message_id}/trace", summary="What today's channel makes of a message, without values")
+def trace_masked(request: Request, identity: Viewer, message_id: MessageId) -> Response:
+    """Steps, canonical events, and from which field, template line and table each value is; nothing is sent."""
+    return answer(traced(request, identity, message_id, False))
+
+
+@router.post("/messages/{message_id}/trace", summary="The same with values; audited")
+def trace_revealed(request: Request, identity: Revealer, message_id: MessageId) -> Response:
+    """Who saw it is kept before it is shown."""
+    return answer(traced(request, identity, message_id, True))
+
+
+def traced(request: Request, identity: Identity, message_id: int, reveal: bool) -> dict[str, Any]:
+    """The trace of one message; audited when it is revealed."""
+    found = trace(stores_of(request), request.app.state.workbench, identity, message_id, reveal)
+    if reveal:
+        desk_of(request).saw(str(message_id), "trace")
+    return found
 
 
 @router.get("/jobs", summary="Jobs, the newest first")

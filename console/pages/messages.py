@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from console import queries
 from console.api.answers import desk_of, stores_of
-from console.api.messages import seen
+from console.api.messages import seen, traced
 from console.pages.render import page
 from console.problems import Refused
 from console.queries import PRIVATE
@@ -121,6 +121,30 @@ def _one(request: Request, identity: Identity, message_id: int, unmasked: bool) 
     if not 0 < message_id < queries.LARGEST_ID:
         raise Refused(404, "message.unknown", f"there is no message {message_id}")
     return page(request, "message.html", message=seen(request, identity, message_id, unmasked), warning=None)
+
+
+@router.get("/messages/{message_id}/trace")
+def trace(request: Request, identity: Viewer, message_id: int) -> Response:
+    """What today's channel makes of it, masked; a part of the page that asks, or a page of its own."""
+    return _trace(request, identity, message_id, False)
+
+
+@router.post("/messages/{message_id}/trace")
+def trace_revealed(request: Request, identity: Revealer, message_id: int) -> Response:
+    """With values; audited."""
+    return _trace(request, identity, message_id, True)
+
+
+def _trace(request: Request, identity: Identity, message_id: int, unmasked: bool) -> Response:
+    told, wrong, number = None, "", message_id if 0 < message_id < queries.LARGEST_ID else 0
+    try:
+        told = traced(request, identity, number, unmasked)
+    except Refused as error:
+        if error.status == 404:
+            raise
+        wrong = str(error)
+    name = "_steps.html" if request.headers.get("hx-request") else "trace.html"
+    return page(request, name, id=message_id, trace=told, wrong=wrong, revealed=unmasked)
 
 
 def wanted_act(form: Any) -> queries.Act:

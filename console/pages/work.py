@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
+from console.again import again
 from console.api.answers import desk_of, stores_of
 from console.api.messages import groups
 from console.pages.render import page
@@ -19,6 +21,20 @@ router = APIRouter()
 def errors(request: Request, identity: Viewer) -> Response:
     """Open errors, grouped by their cause."""
     return page(request, "errors.html", groups=groups(request, identity))
+
+
+@router.post("/errors/again")
+async def try_again(request: Request, identity: Operator) -> Response:
+    """Whether the messages of one kind would now pass; a part of the page that asks, or a page of its own."""
+    form = await request.form()
+    named = [str(form.get(name) or "")[:200] for name in ("channel", "cause", "destination")]
+    found, wrong = None, ""
+    try:
+        found = await run_in_threadpool(again, desk_of(request), request.app.state.config, *named)
+    except Refused as error:
+        wrong = str(error)
+    name = "_again.html" if request.headers.get("hx-request") else "again.html"
+    return page(request, name, found=found, wrong=wrong)
 
 
 @router.get("/jobs")

@@ -24,15 +24,23 @@ COLORS = {"+": "green", "~": "yellow", "-": "red", "&": "magenta"}
 
 
 def foresee(
-    verb: str, data: Path, config: Path, filters: dict[str, Any], limit: int | None, as_json: bool
+    verb: str,
+    data: Path,
+    config: Path,
+    filters: dict[str, Any],
+    limit: int | None,
+    as_json: bool,
+    brief: bool = False,
 ) -> None:
-    """Print the effects. Exit 0, or 1 when a message would be in ERROR or would fail."""
+    """Print the effects; with `brief` nothing is asked of destinations.
+
+    Exit 0, or 1 when a message would be in ERROR or would fail."""
     ids = chosen_ids(data, filters, limit)
     only = {} if verb == "replay" else narrowing(filters)
     configuration = checked(config)
     reactor = steady()
     with access.reading(data) as tx:
-        previewer = Previewer(configuration, data, reactor, tx)
+        previewer = Previewer(configuration, data, reactor, tx, brief=brief)
         effects: list[Effect] = wait_for(previewer.preview(verb, ids, **only), reactor)
     told(effects, len(ids), as_json)
 

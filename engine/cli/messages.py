@@ -115,11 +115,14 @@ def preview_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @selection
 @bulk_options
 @preview_options
+@click.option(
+    "--brief", is_flag=True, help="With --dry-run: only whether each would pass; no destination is asked."
+)
 @data_option
 @json_option
 def replay(
     filters: dict[str, Any], rate: float | None, limit: int | None, no_wait: bool, dry_run: bool, force: bool,
-    config: Path, data: Path, as_json: bool,
+    brief: bool, config: Path, data: Path, as_json: bool,
 ) -> None:  # fmt: skip
     """Run messages again through today's channel: each becomes a new message that names its parent.
 
@@ -129,7 +132,7 @@ def replay(
     Example: isthmus messages replay --cause 3f2a91bc --dry-run
     """
     if dry_run:
-        foresee("replay", data, config, filters, limit, as_json)
+        foresee("replay", data, config, filters, limit, as_json, brief=brief)
     act("replay", data, filters, rate=rate, limit=limit, wait=not no_wait, force=force, as_json=as_json)
 
 

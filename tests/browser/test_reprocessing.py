@@ -96,3 +96,29 @@ def test_messages_are_exported(open_page, demo, accessible):
     assert content.startswith(b"MSH|") and b"EXP1" in content and b"770103" in content
     page.get_by_text("Complete").wait_for()
     page.get_by_text("1 messages written").wait_for()
+
+
+def test_a_message_tells_where_each_value_comes_from(open_page, demo, accessible):
+    demo.send("TRACE1", "770104")
+    page = open_page("/messages?control_id=TRACE1")
+    page.get_by_role("link", name=re.compile(r"^\d+$")).first.click()
+    page.get_by_role("link", name="What today's channel makes of it").click()
+    trace = page.locator("#trace")
+    trace.get_by_text("patient.").first.wait_for()
+    assert "PID-5.1" in trace.inner_text() and "Lindqvist" not in page.content()
+    trace.get_by_role("button", name="Show the values").click()
+    trace.get_by_text("Astrid Lindqvist").first.wait_for()
+    accessible(page, "trace")
+
+
+def test_after_a_fix_one_sees_what_would_now_pass(open_page, demo, accessible):
+    for number in range(3):
+        demo.send(f"AGAIN{number}", f"77020{number}", sex="Q")
+    page = open_page("/errors")
+    page.get_by_role("button", name="Would they pass now?").first.click()
+    page.get_by_text("would fail").wait_for()
+    table = demo.config / "tables/sex.yaml"
+    table.write_text(f"{table.read_text()}\nQ: F\nW: F\n")
+    page.get_by_role("button", name="Would they pass now?").first.click()
+    page.get_by_text("would now pass").wait_for()
+    accessible(page, "errors-again")
