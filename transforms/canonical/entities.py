@@ -215,6 +215,7 @@ class Encounter(Entity):
     referring: list[Practitioner] = []
     consulting: list[Practitioner] = []
     admitting: list[Practitioner] = []
+    admit_source: Maybe[str] = UNSET  # PV1-14, HL7 table 0023
     discharge_disposition: Maybe[str] = UNSET
     reason: Maybe[Code] = UNSET
     hospital_service: Maybe[str] = UNSET

@@ -107,6 +107,7 @@ def encounter(read: Reader) -> Encounter:
     status = text(data.get("status"))
     class_ = read.code_of(data.get("class"))
     disposition = read.code(stay.get("dischargeDisposition"))
+    source = read.code(stay.get("admitSource"))
     service = read.code(data.get("serviceType"))
     expected_start, expected_end = data.get("plannedStartDate"), data.get("plannedEndDate")
     begun = period
@@ -127,6 +128,7 @@ def encounter(read: Reader) -> Encounter:
         referring=people["referring"],
         consulting=people["consulting"],
         admitting=people["admitting"],
+        admit_source=getattr(source, "code", "") or getattr(source, "label", read.absent),
         discharge_disposition=getattr(disposition, "code", "") or getattr(disposition, "label", read.absent),
         reason=read.code(data.get("reasonCode") or [one.get("value") for one in dicts(data.get("reason"))]),
         hospital_service=getattr(service, "code", "") or getattr(service, "label", read.absent),

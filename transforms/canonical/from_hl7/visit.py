@@ -33,6 +33,7 @@ def encounter(read: Reader, pv1: Any, pv2: Any, who: Patient | None, status: str
         referring=read.people(pv1, 8),
         consulting=read.people(pv1, 9),
         admitting=read.people(pv1, 17),
+        admit_source=read.field(pv1, 14),
         discharge_disposition=read.field(pv1, 36),
         reason=read.code(read.one(pv2, 3)),
         hospital_service=read.field(pv1, 10),

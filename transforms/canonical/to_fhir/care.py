@@ -58,7 +58,10 @@ def encounter(
             for one in getattr(visit, name)
             if (person := practitioner(plan, one))
         ],
-        hospitalization=given(dischargeDisposition=_disposition(visit.discharge_disposition)),
+        hospitalization=given(
+            admitSource=_table(visit.admit_source, "v2-0023"),
+            dischargeDisposition=_disposition(visit.discharge_disposition),
+        ),
         reasonCode=[concept(visit.reason)] if isinstance(visit.reason, Code) else visit.reason,
         serviceType=_table(visit.hospital_service, "v2-0069"),
     )
