@@ -25,6 +25,7 @@ ALLOWED = (
     "fhirpath.",
     "odoo.",
     "table.unused",
+    "variable.unused",
     "connection.unused",
     "secret.clear",
     "channel.",

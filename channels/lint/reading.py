@@ -44,6 +44,7 @@ class Reading:
     names: list[Spot] = field(default_factory=list)  # taken from outside, not asked for with `is defined`
     paths: list[Spot] = field(default_factory=list)  # in msg[...] and msg.all(...)
     tables: list[Spot] = field(default_factory=list)
+    loads: frozenset[str] = frozenset()  # every name that is read, asked for or not
     any_table: bool = False  # a table's name is only known when it runs
     faults: list[Fault] = field(default_factory=list)
     kind: entities.Kind = None  # of the one value that an expression gives
@@ -203,6 +204,7 @@ class _Walker:
         """The names that come from outside and are not known by themselves."""
         inside = RESERVED | self.env.globals.keys() | self.guarded | self.known.keys() | self.stored
         seen: set[str] = set()
+        self.reading.loads = frozenset(spot.text for spot in self.loads)
         for spot in sorted(self.loads, key=lambda one: one.offset):
             if spot.text not in inside and spot.text not in seen:
                 seen.add(spot.text)

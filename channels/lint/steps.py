@@ -14,6 +14,7 @@ from channels.build import Builder
 from channels.lint import names, odoo
 from channels.lint.findings import Findings
 from channels.lint.placing import Looker, Offsets, Written
+from channels.lint.reaching import Operations, Reach
 from channels.lint.reading import Reading, Spot, read
 from channels.lint.templates import Sheet, sheet_of_data, sheet_of_file
 from channels.response import OFFERS
@@ -23,7 +24,7 @@ from engine.spec.channel import Bound, ChannelSpec
 from engine.spec.document import Mark, Problem, did_you_mean
 from engine.spec.expressions import environment
 from engine.spec.meaning import Meant, found_in
-from engine.spec.template import find
+from engine.spec.template import find, shipped_folder
 
 
 @dataclass
@@ -56,6 +57,10 @@ class Reader:
         self.models: dict[str, set[str]] = {}  # named in templates, by connection
         self._readings: dict[tuple[str, bool], Reading] = {}
         self._sheets: dict[str, Sheet] = {}
+        self.reach: Reach | None = None  # what comes to the step that is looked at
+        self.operations = Operations()
+        self._set: dict[str, Mark] = {}  # variables of the channel, and where they are set
+        self._read: set[str] = set()  # names that its expressions read
         self._env: Offsets | None = None
         self._built: set[tuple[str, ...]] = set()
 
@@ -68,23 +73,42 @@ class Reader:
         for meant in found_in(spec.options):
             self.meant(meant, options, spec.where, Known())
         known = Known()
+        errors = self.findings.errors
+        self._set.clear()
+        self._read.clear()
+        self.reach = Reach(self.findings) if spec.format.component.name == "hl7v2" else None
         for bound in (spec.format, spec.listener, *spec.filters, *spec.transformers):
             self.step(bound, known)
+        common = self.reach
         for item in spec.destinations:
-            mine = known.copy()
+            mine, self.reach = known.copy(), common.copy() if common is not None else None
             for bound in (*item.filters, *item.transformers, item.bound):
                 self.step(bound, mine)
         for item in spec.destinations:
             if item.response:
+                self.reach = None  # answers are other messages
                 self.context = self.builder.answers(item, context)
                 answers = Known(set(OFFERS))
                 for bound in item.response:
                     self.step(bound, answers)
         self.context = context
+        if self.findings.errors == errors:  # else a mistake may be why nobody reads it
+            self.unused(spec)
         try:
             self.builder.canonical(spec)
         except ConfigError as error:
             self.refused(error)
+
+    def unused(self, spec: ChannelSpec) -> None:
+        """Variables that nobody reads; a Python function, and who asks for `vars`, may read any."""
+        if "vars" in self._read or any(bound.settings.sets_any for bound in spec.components):
+            return
+        for name, mark in self._set.items():
+            if name not in self._read:
+                hint = "Delete it, or read it in a later step or a template."
+                self.findings.tell(
+                    "variable.unused", mark, f"nobody reads the variable {name!r}", hint, "warning"
+                )
 
     def step(self, bound: Bound, known: Known) -> None:
         """One component."""
@@ -94,6 +118,9 @@ class Reader:
         for meant in sorted(found_in(bound.settings), key=lambda one: one.what != "expression"):
             if meant.what == "variable":
                 gives.append(meant.value)
+                if meant.value:
+                    place = self.findings.mark((*where, *meant.where), key=meant.key)
+                    self._set.setdefault(meant.value, place)
                 continue
             known.names.update(gives[:-1] if meant.where[-1:] == tuple(gives[-1:]) else gives)
             self.meant(meant, bound, where, known.with_names(bound.settings.offers))
@@ -101,6 +128,8 @@ class Reader:
         known.anything = known.anything or bound.settings.sets_any
         if self.findings.errors == before:
             self.build(bound)
+            if self.reach is not None:
+                self.reach.step(bound)
 
     def build(self, bound: Bound) -> None:
         """Build it, once for all channels that declare the same with the same surroundings."""
@@ -173,6 +202,7 @@ class Reader:
 
     def reading(self, reading: Reading, written: Written, known: Known) -> None:
         """What one text mentions."""
+        self._read |= reading.loads
         for fault in reading.faults:
             self.findings.tell(fault.code, written.at(fault.offset), fault.text, fault.hint, fault.severity)
         for path in reading.paths:
@@ -235,6 +265,7 @@ class Reader:
         key = f"{path} {preset or ''}"
         if key not in self._sheets:
             self._sheets[key] = sheet_of_file(self.env, self.files, path, preset)
+            self._sheets[key].shared = path.is_relative_to(shipped_folder())
         change = None
         if preset is not None and not self._sheets[key].problems:
             change = odoo.Chosen(presets.read(self.files.text(preset), preset.name), place)
@@ -246,6 +277,7 @@ class Reader:
             self.findings.add(problem)
         for written, reading in sheet.readings:
             self.reading(reading, written, known)
+        self.operations.seen(sheet, self.reach)
         connection = getattr(bound.settings, "connection", "")
         models = {one.model for one in sheet.operations if one.verb and "{" not in one.model}
         self.models.setdefault(connection, set()).update(models)

@@ -44,6 +44,9 @@ class Asked:
     verb: str
     model: str
     mark: Mark  # of the model
+    when: str = ""
+    at: Mark | None = None  # of `when`
+    lets: dict[str, str] = field(default_factory=dict)  # names for it, also those of the whole template
     values: list[Entry] = field(default_factory=list)
     unless: list[Entry] = field(default_factory=list)
 
@@ -56,6 +59,7 @@ class Sheet:
     readings: list[tuple[Written, Reading]] = field(default_factory=list)
     operations: list[Asked] = field(default_factory=list)
     place: Any = None  # node → Mark
+    shared: bool = False  # comes with Isthmus: made for more messages than one channel has
 
 
 def sheet_of_file(env: Offsets, files: Files, path: Path, preset: Path | None = None) -> Sheet:
@@ -118,12 +122,14 @@ class _Reader:
         self.files = files
         self.place = place
         self.sheet = Sheet(place=place)
+        self.given: dict[str, str] = {}
 
     def run(self, root: Node, name: str) -> Sheet:
         self.grammar(root, name)
         known: dict[str, entities.Kind] = {}
         if isinstance(root, yaml.MappingNode):
             entries = _entries(root)
+            self.given = _texts(entries.get("let"))
             self.lets(entries.get("let"), known)
             root = entries.get("operations", (root, root))[1]
         for node in root.value if isinstance(root, yaml.SequenceNode) else ():
@@ -158,6 +164,11 @@ class _Reader:
         for name, (_, value) in entries.items():
             if name not in ("for", "let", "when", verb):
                 self.leaves(value, known)
+            if asked is not None and name == "when":
+                asked.when, asked.at = _scalar(value), self.place(value)
+                asked.lets = {**self.given, **_texts(entries.get("let"))}
+                if "for" in entries and (found := _FOR.fullmatch(_scalar(entries["for"][1]))):
+                    asked.lets[found[2]] = ""
             if asked is not None and name in ("values", "unless") and isinstance(value, yaml.MappingNode):
                 listed = asked.values if name == "values" else asked.unless
                 listed += [
@@ -236,6 +247,13 @@ def _shift(reading: Reading, start: int) -> None:
 
 def _entries(node: yaml.MappingNode) -> dict[str, tuple[Node, Node]]:
     return {key.value: (key, value) for key, value in node.value if isinstance(key, yaml.ScalarNode)}
+
+
+def _texts(entry: tuple[Node, Node] | None) -> dict[str, str]:
+    """What `let` gives, as text."""
+    if entry is None or not isinstance(entry[1], yaml.MappingNode):
+        return {}
+    return {name: _scalar(value) for name, (_, value) in _entries(entry[1]).items()}
 
 
 def _scalar(node: Node) -> str:

@@ -25,8 +25,11 @@ def check(configuration: Configuration, reader: Reader, findings: Findings) -> N
     channels = [spec for spec in configuration.channels.values() if spec.options.enabled]
     ports(channels, findings)
     loops(channels, findings)
+    for spec in channels:
+        identity(spec, findings)
     order(configuration, findings)
     unused(configuration, reader, findings)
+    reader.operations.check(findings)
     secrets(configuration, findings)
 
 
@@ -99,6 +102,25 @@ def _follow(
             findings.tell("channel.loop", findings.mark(where), text, hint)
         elif target not in chain:
             _follow(start, [*chain, target], edges, findings, told)
+
+
+NAMELESS = ("json", "xml", "delimited")  # formats that do not say by themselves where the patient is
+
+
+def identity(spec: ChannelSpec, findings: Findings) -> None:
+    """A channel with destinations whose messages have no patient: not found by it, and in no order."""
+    settings: Any = spec.format.settings
+    if spec.format.component.name not in NAMELESS or settings.mrn or spec.options.ordering_key:
+        return
+    if not spec.destinations:
+        return
+    place = (*spec.format.where, spec.format.component.name)
+    text = (
+        "nothing says where the patient of these messages is: no search finds them by it, and nothing keeps"
+    )
+    text += " the messages of one patient in order"
+    hint = f"Write `format: {{{spec.format.component.name}: {{mrn: …}}}}`, or `ordering_key` on the channel."
+    findings.tell("channel.no_mrn", findings.mark(place), text, hint, "warning")
 
 
 def order(configuration: Configuration, findings: Findings) -> None:

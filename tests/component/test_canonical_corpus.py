@@ -17,7 +17,7 @@ from engine.model import Meta, Scope
 from engine.spec.component import BuildContext
 from engine.spec.template import compile_template
 from transforms.canonical.catalogue import ENTITIES, EVENTS
-from transforms.canonical.from_hl7 import interpreter
+from transforms.canonical.from_hl7 import ADAPTERS, interpreter, types
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus" / "dev"
 DOCUMENTED = {
@@ -49,6 +49,20 @@ def messages(kinds=("ADT", "SIU")):
                 continue
             if message["MSH-9.1"] in kinds:
                 yield path, message
+
+
+@needs_corpus
+def test_the_events_of_a_type_are_among_those_that_lint_knows():
+    seen = set()
+    for _, message in messages(tuple(ADAPTERS)):
+        try:
+            found = interpret(message, Meta())
+        except StepError:
+            continue
+        known = types(message["MSH-9.1"], message["MSH-9.2"])
+        assert {event.type for event in found} <= known, message["MSH-9"]
+        seen |= {event.type for event in found}
+    assert len(seen) > 25
 
 
 @needs_corpus

@@ -21,13 +21,13 @@ def codes(tmp_path, text):
     ["set: {vars: {x: 1}}", "jinja: {text: a, var: x}", "python: {function: 'json:dumps', args: {obj: 1}}"],
 )
 def test_a_variable_is_known_after_the_step_that_sets_it(tmp_path, step):
-    use = '      - jinja: {text: "{{ x }}", var: y}\n'
+    use = '      - set: {fields: {PV1-3: "{{ x }}"}}\n'
     assert codes(tmp_path, f"{HEAD}      - {step}\n{use}") == []
     assert codes(tmp_path, f"{HEAD}{use}      - {step}\n") == ["variable.unset"]
 
 
 def test_validate_sets_problems(tmp_path):
-    use = '      - jinja: {text: "{{ problems | length }}", var: y}\n'
+    use = '      - set: {fields: {PV1-3: "{{ problems | length }}"}}\n'
     assert codes(tmp_path, f"{HEAD}      - validate: {{on_problem: warn}}\n{use}") == []
 
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.model import Meta
-from transforms.canonical.events import Event
-from transforms.canonical.from_hl7.adt import adt
+from transforms.canonical.events import ACTIONS, Event
+from transforms.canonical.from_hl7 import documents, finance
+from transforms.canonical.from_hl7.adt import MERGES, TRIGGERS, adt
 from transforms.canonical.from_hl7.documents import mdm
 from transforms.canonical.from_hl7.finance import bar, dft
 from transforms.canonical.from_hl7.maker import maker
@@ -21,10 +22,11 @@ from transforms.canonical.from_hl7.reader import Reader
 from transforms.canonical.from_hl7.referrals import ref, rri
 from transforms.canonical.from_hl7.results import oru
 from transforms.canonical.from_hl7.siu import siu
+from transforms.canonical.from_hl7.siu import types as types_of_siu
 from transforms.canonical.from_hl7.vaccinations import vxu
 from transforms.canonical.options import Options, options
 
-__all__ = ["Options", "interpret", "interpreter", "options"]
+__all__ = ["Options", "interpret", "interpreter", "options", "types"]
 
 ADAPTERS = {
     "ADT": adt,
@@ -54,6 +56,28 @@ def interpret(message: Any, meta: Meta, settings: Options | Mapping[str, Any] | 
     if adapter is None:
         return []
     return adapter(read, maker(read, meta, f"{kind}^{trigger}"), trigger)
+
+
+def types(code: str, trigger: str) -> frozenset[str]:
+    """The types of all events that a message of this type may give, whatever else it says."""
+    exact: Any = {"MDM": documents.TRIGGERS, "BAR": finance.ACCOUNTS}.get(code)
+    if exact is not None:
+        return frozenset({exact[trigger][0]}) if trigger in exact else frozenset()
+    if code == "ADT":
+        meaning = TRIGGERS.get(trigger)
+        found = {MERGES[trigger]} if trigger in MERGES else set()
+        if meaning is not None and meaning.patient:
+            found.add(f"patient.{meaning.patient}")
+        if meaning is not None and meaning.encounter:
+            found.add(f"encounter.{meaning.encounter}")
+        return frozenset(found)
+    if code == "SIU":
+        return types_of_siu(trigger)
+    if code == "DFT":
+        return frozenset(finance.CHARGED.values()) if trigger in ("P03", "P11") else frozenset()
+    kinds = {"ORU": "result", "REF": "referral", "RRI": "referral", "VXU": "vaccination"}
+    kind = kinds.get(code) or ("order" if code in ADAPTERS else "")
+    return frozenset(f"{kind}.{action}" for action in ACTIONS.get(kind, ()))
 
 
 def interpreter(channel: Mapping[str, Any]) -> Callable[[Any, Meta], list[Event]]:

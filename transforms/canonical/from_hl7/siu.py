@@ -76,6 +76,14 @@ def siu(read: Reader, make: Maker, trigger: str) -> list[Event]:
     return make.events
 
 
+def types(trigger: str) -> frozenset[str]:
+    """The types of all events that a trigger may give, whatever SCH-25 says."""
+    type_, status = TRIGGERS.get(trigger, ("", ""))
+    if status != "booked":
+        return frozenset({type_} if type_ else ())
+    return frozenset({type_, *ENDED.values(), *CAME.values(), "appointment.requested"})
+
+
 def meaning(trigger: str, filler_status: str) -> tuple[str, str]:
     """Event type and FHIR status of a trigger together with SCH-25."""
     type_, status = TRIGGERS[trigger]
