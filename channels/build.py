@@ -30,6 +30,7 @@ from engine.spec.channel import Bound, ChannelSpec, Configuration, DestinationSp
 from engine.spec.component import BuildContext, registry
 from engine.spec.document import Where
 from engine.spec.files import absolute
+from engine.store.columns import Column
 from transforms.canonical import from_fhir, from_hl7, to_fhir
 
 CONNECTIONS: dict[str, Any] = {
@@ -101,6 +102,9 @@ class Builder:
         context.format = self.build(spec.format, context)
         if options.ordering_key:
             self._at((*spec.where, "ordering_key"), partial(context.format.check, options.ordering_key))
+        for name, column in options.search.declared.items():
+            where = (*spec.where, "search", "columns", name)
+            self._at(where, partial(context.format.check, column.path))
         return context
 
     def format(self, spec: ChannelSpec) -> Format:
@@ -132,6 +136,9 @@ class Builder:
             version=self.version,
             format=context.format,
             ordering_key=spec.options.ordering_key or context.format.ordering_key,
+            columns=tuple(
+                Column(name, one.path, one.plain) for name, one in spec.options.search.declared.items()
+            ),
             lookups=(*context.cache.get("lookups", ()), *([notes.lookup] if notes else ())),
             notes=notes,
         )

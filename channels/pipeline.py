@@ -18,11 +18,12 @@ from channels.notes import Notes
 from destinations.base import Destination
 from engine.clock import Micros
 from engine.errors import IsthmusError, StepTimeout
-from engine.formats.base import Format, Identity
+from engine.formats.base import Format, Identity, plain, reading
 from engine.hl7.format import Hl7v2
 from engine.model import Divided, Filter, Meta, Once, Scope, Transformer
 from engine.spec.lookups import Lookup, Wanted, fetch_all
 from engine.states import MessageState
+from engine.store.columns import Column, Found
 
 Parse = Callable[[bytes], Any]
 Interpret = Callable[[Any, Meta], list[Any]]
@@ -87,12 +88,24 @@ class Pipeline:
     format: Format = field(default_factory=Hl7v2)
     ordering_key: str = "PID-3.1"
     lookups: tuple[Lookup, ...] = ()
+    columns: tuple[Column, ...] = ()
     notes: Notes | None = None  # reads what a FHIR server only names
 
     @property
     def empty(self) -> bool:
         """Nothing is done with a message: it is received, stored and acknowledged."""
-        return not (self.filters or self.transformers or self.routes)
+        return not (self.filters or self.transformers or self.routes or self.columns)
+
+    def found(self, raw: bytes) -> list[Found]:
+        """The searchable columns of a message as it was received; what cannot be read is left out."""
+        if not self.columns:
+            return []
+        try:
+            view = self.parse(raw)
+        except IsthmusError:
+            return []
+        values = [(one, plain(reading(view, one.path))) for one in self.columns]
+        return [Found(one.name, value, one.plain) for one, value in values if value]
 
     def meta(self, raw: bytes, at: Micros = 0, peer: str = "") -> Meta:
         """What is known of a message that is not stored. Raises HL7Error when it cannot be read."""

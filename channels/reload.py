@@ -46,7 +46,6 @@ from engine.clock import Micros, iso
 from engine.errors import ConfigError
 from engine.spec.channel import ChannelSpec, Configuration, load
 from engine.store import commands, versions
-from engine.store.stale import keep_order
 
 log = structlog.get_logger()
 
@@ -266,7 +265,7 @@ class Reloader:
         made.since, made.listeners = wiring.now(), {}
         self.running = made
         self.upkeep.use(made.configuration.disk)
-        self.writer.submit(partial(keep_order, channels=wiring.order()))
+        self.writer.submit(wiring.keep)
 
     def _groups(self, made: Running) -> tuple[list[Group], list[Group]]:
         """The order groups of the new configuration, and those of the old one that it has not."""

@@ -35,9 +35,9 @@ from engine.errors import StepError
 from engine.model import Meta
 from engine.security.keyring import Keyring
 from engine.spec.channel import ChannelSpec, DestinationSpec
-from engine.store import deliveries, messages
+from engine.store import columns, deliveries, messages
 from engine.store.responses import Answered, answered
-from engine.store.stale import Order
+from engine.store.stale import Order, keep_order
 from engine.store.standing import standing, unfinished
 from engine.store.store import Store
 
@@ -254,6 +254,18 @@ class Wiring:
             )
             for name, channel in self.channels.items()
         }
+
+    def keep(self, tx: Any) -> None:
+        """Keep of the running configuration what console and command line ask the store by."""
+        keep_order(tx, self.order())
+        columns.keep(
+            tx,
+            {
+                name: list(group.router.pipelines[name].columns)
+                for group in self.groups
+                for name in group.names
+            },
+        )
 
     # What the channels read from the store ----------------------------------------------------------------
 

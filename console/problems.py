@@ -14,6 +14,8 @@ from engine.errors import IsthmusError, StoreError, UserError
 
 STATUS = {
     "user.unknown": 404,
+    "column.unknown": 422,
+    "column.blind": 422,
     "user.taken": 409,
     "user.last_admin": 409,
     "job.unknown": 404,

@@ -8,7 +8,7 @@ Refuses (Refused 422): times, states and ids that cannot be read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,7 +21,12 @@ from engine.store import search
 from engine.store.messages import raw
 from engine.store.tx import Tx
 
-PRIVATE = ("mrn", "visit", "text")  # filters that may be patient data: never in an address or a log
+PRIVATE = (
+    "mrn",
+    "visit",
+    "text",
+    "columns",
+)  # filters that may be patient data: never in an address or a log
 LARGEST_ID = 2**51  # body ids are 4096 times as large
 SCANNED = 20_000  # messages whose content one search looks into
 
@@ -42,6 +47,11 @@ class Query(BaseModel):
     control_id: str | None = Field(default=None, max_length=200, description="With this MSH-10.")
     mrn: str | None = Field(default=None, max_length=200, description="Of this patient, exactly.")
     visit: str | None = Field(default=None, max_length=200, description="Of this visit, exactly.")
+    columns: dict[str, Annotated[str, Field(max_length=200)]] | None = Field(
+        default=None,
+        max_length=16,
+        description="Searchable columns of channels, by name: the value, exactly.",
+    )
     since: str | None = Field(
         default=None, max_length=40, description="Received since: a time, or 90m, 24h, 7d."
     )
@@ -63,7 +73,8 @@ class Query(BaseModel):
             "delivery_state": self.delivery, "destination": self.destination or None,
             "cause": (self.cause or "").lower() or None, "error_code": self.code or None,
             "type": self.type or None, "control_id": self.control_id or None, "mrn": self.mrn or None,
-            "visit": self.visit or None, "since": moment(self.since), "until": moment(self.until),
+            "visit": self.visit or None, "columns": self.columns or None,
+            "since": moment(self.since), "until": moment(self.until),
         }  # fmt: skip
 
     @property

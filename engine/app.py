@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ from engine import clock, systemd
 from engine.security.keyring import open_keyring
 from engine.spec.channel import Configuration
 from engine.store import commands
-from engine.store.stale import keep_order
 from engine.store.store import Store, open_store
 from engine.store.training import Trainer
 
@@ -96,7 +94,7 @@ class Engine:
         """Fill the lanes, start every channel. Gives a Deferred that fires when all ports are open."""
         self.guard.install()
         self.writer.on_state(self._store_state)
-        self.writer.submit(partial(keep_order, channels=self.wiring.order()))
+        self.writer.submit(self.wiring.keep)
         for backlog in set(self.backlogs.values()):
             backlog.fill()
         self.upkeep.start()

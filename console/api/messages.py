@@ -36,7 +36,7 @@ def search(
     """Filters are in the body, so that no identifier of a patient stands in an address."""
     with stores_of(request).reading() as tx:
         rows = queries.found(tx, identity, query, after=after, limit=limit)
-    if query.text or query.mrn or query.visit:
+    if any(getattr(query, field) for field in queries.PRIVATE):
         desk_of(request).audited("messages.search", "", lambda tx: None, "by patient data")
     return answer({"messages": rows, "next": rows[-1].id if len(rows) == limit else None})
 

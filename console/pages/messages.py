@@ -18,10 +18,11 @@ from console.queries import PRIVATE
 from console.rights import Operator, Revealer, Viewer
 from engine.security.roles import Identity, Role
 from engine.states import DeliveryState, MessageState
-from engine.store import search, users
+from engine.store import columns, search, users
 
 router = APIRouter()
 PAGE = 50
+COLUMN = "column."  # fields of searchable columns begin so
 FIELDS = (
     "channel",
     "state",
@@ -38,7 +39,16 @@ FIELDS = (
 
 def query_of(values: Any) -> queries.Query:
     """A query of a form's or an address's fields; Refused when one cannot be read."""
-    given = {name: values.get(name) for name in (*FIELDS, *PRIVATE) if values.get(name)}
+    given: dict[str, Any] = {
+        name: values.get(name) for name in (*FIELDS, "mrn", "visit", "text") if values.get(name)
+    }
+    columns = {
+        name.removeprefix(COLUMN): str(value)
+        for name, value in values.items()
+        if name.startswith(COLUMN) and value
+    }
+    if columns:
+        given["columns"] = columns
     if values.get("ids"):
         given["ids"] = [part for part in str(values["ids"]).replace(",", " ").split() if part]
     try:
@@ -48,17 +58,29 @@ def query_of(values: Any) -> queries.Query:
         raise Refused(422, "query", f"{first['loc'][0]}: {first['msg']}") from None
 
 
+def fields_of(query: queries.Query) -> dict[str, Any]:
+    """A query as the fields of a form."""
+    found = query.model_dump(exclude_none=True, mode="json")
+    found |= {f"{COLUMN}{name}": value for name, value in (found.pop("columns", None) or {}).items()}
+    return found
+
+
 def _list(
     request: Request, identity: Identity, query: queries.Query, after: int | None, name: str = "messages.html"
 ) -> Response:
     with stores_of(request).reading() as tx:
         rows = queries.found(tx, identity, query, after=after, limit=PAGE)
         names = sorted(set(search.counts(tx)) | {row.channel for row in rows})
+        declared = {
+            one.name: one.plain
+            for some in columns.declared(tx, identity.channels(Role.VIEWER)).values()
+            for one in some
+        }
         saved = users.saved_searches(tx, identity.name)
     if any(getattr(query, field) for field in PRIVATE):
         desk_of(request).audited("messages.search", "", lambda tx: None, "by patient data")
     return page(
-        request, name, rows=rows, query=query.model_dump(exclude_none=True, mode="json"),
+        request, name, rows=rows, query=fields_of(query), declared=declared,
         channels=[one for one in names if identity.may(Role.VIEWER, one)], states=list(MessageState),
         delivery_states=list(DeliveryState), next=rows[-1].id if len(rows) == PAGE else None, saved=saved,
         private=any(getattr(query, field) for field in PRIVATE),
@@ -175,7 +197,7 @@ async def act(request: Request, identity: Operator) -> Response:
         kept, gone, older = await run_in_threadpool(desk.weigh, wanted)
         return page(
             request, "confirm.html", act=wanted, kept=kept, gone=gone, older=older,
-            query=wanted.query.model_dump(exclude_none=True, mode="json"),
+            query=fields_of(wanted.query),
         )  # fmt: skip
     job, _ = await run_in_threadpool(desk.act, wanted)
     return RedirectResponse(f"/jobs/{job.id}", 303)

@@ -35,6 +35,14 @@ def selection(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--control-id", help="With this MSH-10."),
         click.option("--mrn", help="Of this patient (PID-3.1)."),
         click.option("--visit", help="Of this visit (PV1-19)."),
+        click.option(
+            "--column",
+            "columns",
+            multiple=True,
+            metavar="NAME=VALUE",
+            callback=_columns,
+            help="With this value in a searchable column (`search` of the channel); several times if needed.",
+        ),
         click.option("--type", "kind", help="Of this type: ADT, or ADT^A01."),
     ]
 
@@ -42,13 +50,13 @@ def selection(function: Callable[..., Any]) -> Callable[..., Any]:
     def chosen(
         ids: tuple[int, ...], channel: str | None, state: str | None, delivery: str | None, destination: str | None,
         cause: str | None, code: str | None, since: str | None, until: str | None, control_id: str | None,
-        mrn: str | None, visit: str | None, kind: str | None, **rest: Any,
+        mrn: str | None, visit: str | None, columns: dict[str, str], kind: str | None, **rest: Any,
     ) -> Any:  # fmt: skip
         filters = {
             "ids": ids or None, "channel": channel, "state": state, "delivery_state": delivery,
             "destination": destination, "cause": cause and cause.lower(), "error_code": code,
             "since": access.moment(since), "until": access.moment(until), "control_id": control_id, "mrn": mrn,
-            "visit": visit, "type": kind,
+            "visit": visit, "columns": columns or None, "type": kind,
         }  # fmt: skip
         return function(filters=filters, **rest)
 
@@ -56,6 +64,17 @@ def selection(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         result = option(result)
     return result
+
+
+def _columns(_context: Any, _option: Any, given: tuple[str, ...]) -> dict[str, str]:
+    """`ward=ICU`, several times."""
+    found = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not (name and equals and value):
+            raise click.BadParameter(f"{one!r}: write ward=ICU")
+        found[name] = value
+    return found
 
 
 def chosen_ids(data: Path, filters: dict[str, Any], limit: int | None = None) -> list[int]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from engine.spec.meaning import HL7Path, MessageTypeName
 from engine.spec.retention import Retention, Storage
@@ -51,6 +51,39 @@ class Backlog(_Options):
 
     pause: int = Field(default=200_000, gt=0, description="Stop reading from the listener at this many.")
     refuse: int = Field(default=250_000, gt=0, description="Answer AR 207 at this many.")
+
+
+ColumnName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
+
+
+class SearchColumn(_Options):
+    """One searchable column."""
+
+    path: HL7Path = Field(description="Where its value stands in the message as it was received.")
+    plain: bool = Field(
+        default=False,
+        description="Keep the value as text, so that it is shown and found by its beginning (`ICU*`): never for what"
+        " tells of a patient. Otherwise a keyed hash is kept, which only the exact value finds.",
+    )
+
+
+class Search(_Options):
+    """What messages are searched by, besides their identifiers."""
+
+    columns: dict[ColumnName, HL7Path | SearchColumn] = Field(
+        default={},
+        max_length=16,
+        description="Columns by name: a path, or `path` and `plain`. Kept of messages that are routed from then on.",
+        examples=[{"account": "PID-18.1", "ward": {"path": "PV1-3.1", "plain": True}}],
+    )
+
+    @property
+    def declared(self) -> dict[str, SearchColumn]:
+        """Each column, the short form written out."""
+        return {
+            name: SearchColumn(path=one) if isinstance(one, str) else one
+            for name, one in self.columns.items()
+        }
 
 
 class ChannelOptions(_Options):
@@ -108,6 +141,7 @@ class ChannelOptions(_Options):
             }
         },
     )
+    search: Search = Field(default=Search(), description="Searchable columns.")
     charset: str = Field(
         default="", description="Character set of the messages, when MSH-18 lies or is missing."
     )

@@ -24,6 +24,7 @@ Form = Literal["hl7", "json", "csv"]
 PORTION = 500  # messages whose rows are read at once
 COLUMNS = (
     "id", "received", "channel", "type", "control_id", "sender", "state", "error_code", "parent_id", "deliveries",
+    "columns",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 HEAD: dict[Form, bytes] = {"hl7": b"", "json": b"[", "csv": b""}
@@ -73,6 +74,7 @@ def _row(row: search.Row) -> bytes:
             row.id, iso(row.received_at), row.channel, row.type, row.control_id, row.sender, row.state,
             row.error_code or "", row.parent_id or "",
             " ".join(f"{name}={state}" for name, state in row.deliveries.items()),
+            " ".join(f"{name}={value}" for name, value in row.columns.items()),
         )
     )  # fmt: skip
 

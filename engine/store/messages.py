@@ -8,7 +8,7 @@ Refuses nothing that has bytes: a message that cannot be read arrives in state E
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -18,6 +18,8 @@ from engine.errors import StoreError
 from engine.states import DeliveryState, MessageState
 from engine.store import crashpoints
 from engine.store.bodies import MAX_SLOT, Kind
+from engine.store.columns import Found
+from engine.store.columns import write as write_columns
 from engine.store.levels import settle
 from engine.store.tx import Q, Tx, clean
 
@@ -97,6 +99,7 @@ class Routed(msgspec.Struct):
     ack: bytes | None = None  # in `routed` mode: the answer, known only now
     ack_code: str | None = None
     config_version: str | None = None
+    columns: Sequence[Found] = ()
 
 
 class Unrouted(msgspec.Struct):
@@ -208,6 +211,8 @@ def route(tx: Tx, done: Routed) -> bool:
         )
         tx.put(done.id, Kind.PAYLOAD, delivery.payload, slot=slot, channel=channel)
         tx.count(channel, "queued", delivery.destination)
+    if done.columns:
+        write_columns(tx, done.id, done.columns)
     if done.ack is not None:
         tx.put(done.id, Kind.ACK, done.ack, channel=channel)
     tx.count(channel, done.state.lower())

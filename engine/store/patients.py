@@ -14,6 +14,7 @@ import msgspec
 import orjson
 
 from engine.clock import Micros
+from engine.store import search
 from engine.store.search import BLIND
 from engine.store.tx import Tx
 
@@ -60,7 +61,7 @@ def messages_of(tx: Tx, patient: Patient, channels: Sequence[str] | None = None)
         values = [orjson.dumps(list(channels)).decode()]
     found = tx.rows(
         f"SELECT id FROM message WHERE {BLIND.format('mrn')}{within} ORDER BY id DESC LIMIT ?",
-        (patient.mrn, *values, MOST),
+        (*search.everywhere(tx), patient.mrn, *values, MOST),
     )
     if patient.key:
         found += tx.rows(

@@ -126,7 +126,7 @@ def prune(tx: Tx, rule: Rule, ids: Sequence[int], rows: int = ROWS) -> Pruned:
 def _delete(tx: Tx, message_id: int, limit: int) -> tuple[bool, int]:
     """Everything of a message, its row last: whether that is gone, and the rows changed, at most `limit`."""
     changed = 0
-    for query in ("prune_events", "prune_bodies", "prune_deliveries"):
+    for query in ("prune_events", "prune_bodies", "prune_deliveries", "prune_columns"):
         changed += tx.execute(Q[query], (message_id, limit - changed)).rowcount
     if changed >= limit:
         return False, changed

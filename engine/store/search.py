@@ -7,7 +7,7 @@ Refuses: filters it does not know (TypeError at the call).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,14 +17,20 @@ from engine.clock import Micros
 from engine.states import DeliveryState
 from engine.store.bodies import Kind
 from engine.store.causes import DISMISSED, UNDISMISSED
+from engine.store.columns import plain_of, term
 from engine.store.messages import ack_of
 from engine.store.tx import Tx
 
-BLIND = (  # the index is one of stretches of 2048 ids: look into each (see schema.sql)
-    "id IN (WITH RECURSIVE stretch (n) AS (SELECT min(id) >> 11 FROM message UNION ALL"
-    " SELECT n + 1 FROM stretch WHERE n < (SELECT max(id) >> 11 FROM message))"
-    " SELECT m.id FROM stretch CROSS JOIN message AS m WHERE m.id >> 11 = n AND m.{} = ?)"
+FIRST, LAST = object(), object()
+"""In the values of a condition: the first and the last stretch (2048 ids, see schema.sql) that is looked into."""
+_STRETCHES = "WITH RECURSIVE stretch (n) AS (SELECT ? UNION ALL SELECT n + 1 FROM stretch WHERE n < ?)"
+BLIND = f"id IN ({_STRETCHES} SELECT m.id FROM stretch CROSS JOIN message AS m WHERE m.id >> 11 = n AND m.{{}} = ?)"
+_COLUMN = (
+    f"id IN ({_STRETCHES} SELECT c.message_id FROM stretch CROSS JOIN message_column AS c"
+    " WHERE c.message_id >> 11 = n AND {})"
 )
+NEAR = 4  # stretches that are looked into first; each further look takes in WIDER times as many
+WIDER = 4
 ROW = (
     "id, channel, state, received_at, routed_at, control_id, type, sender, parent_id, error_code,"
     f" flags & {DISMISSED} <> 0"
@@ -46,6 +52,7 @@ class Row(msgspec.Struct):
     error_code: str | None
     dismissed: bool = False  # ERROR: an operator discarded or replayed it
     deliveries: dict[str, str] = {}  # destination -> state
+    columns: dict[str, str] = {}  # searchable columns that are plain
 
 
 def find(
@@ -66,6 +73,7 @@ def find(
     control_id: str | None = None,
     mrn: str | None = None,
     visit: str | None = None,
+    columns: Mapping[str, str] | None = None,
     type: str | None = None,
     parent_id: int | None = None,
     after: int | None = None,
@@ -76,8 +84,8 @@ def find(
 
     `error_code` and `error_place` match the message's own error or that of one of its deliveries (of
     `destination`, when given); `cause` is the fingerprint of an open error (engine.store.causes).
-    `dismissed=False` leaves out messages whose own error an operator has dealt with. `type` is "ADT" or
-    "ADT^A01".
+    `columns` are searchable columns (engine.store.columns). `dismissed=False` leaves out messages whose own error
+    an operator has dealt with. `type` is "ADT" or "ADT^A01".
     """
     terms: list[str] = []
     values: list[Any] = []
@@ -104,9 +112,12 @@ def find(
     if control_id is not None:
         where("control_id = ? AND control_id <> ''", control_id)
     if mrn is not None:
-        where(BLIND.format("mrn"), tx.blind(mrn))
+        where(BLIND.format("mrn"), FIRST, LAST, tx.blind(mrn))
     if visit is not None:
-        where(BLIND.format("visit"), tx.blind(visit))
+        where(BLIND.format("visit"), FIRST, LAST, tx.blind(visit))
+    for name, wanted in (columns or {}).items():
+        condition, given = term(tx, name, wanted)
+        where(_COLUMN.format(condition), FIRST, LAST, *given)
     if type is not None:
         where(
             "type = ?"
@@ -125,9 +136,13 @@ def find(
         where(*delivery)
     condition = " AND ".join(terms) or "1"
     order = "ASC" if oldest else "DESC"
-    rows = tx.rows(
-        f"SELECT {ROW} FROM message WHERE {condition} ORDER BY id {order} LIMIT ?", (*values, limit)
-    )
+    sql = f"SELECT {ROW} FROM message WHERE {condition} ORDER BY id {order} LIMIT ?"
+    rows: list[Any] = []
+    for first, last in _looks(tx, values, after, oldest, limit):
+        inside = [first if one is FIRST else last if one is LAST else one for one in values]
+        rows += tx.rows(sql, (*inside, limit - len(rows)))
+        if len(rows) >= limit:
+            break
     found = {row[0]: Row(*row) for row in rows}
     wanted = orjson.dumps(list(found)).decode()
     for message_id, name, delivered in tx.rows(
@@ -136,7 +151,41 @@ def find(
         (wanted,),
     ):
         found[message_id].deliveries[name] = delivered
+    for message_id, plain in plain_of(tx, list(found)).items():
+        found[message_id].columns = plain
     return list(found.values())
+
+
+def _looks(
+    tx: Tx, values: list[Any], after: int | None, oldest: bool, limit: int
+) -> Iterator[tuple[int, int]]:
+    """The stretches to look into, one look after the other: near ones first, as a page is soon full of them.
+
+    One look where nothing is found by stretches, or everything is wanted.
+    """
+    if FIRST not in values:
+        yield 0, 0
+        return
+    lowest, highest = everywhere(tx)
+    if after is not None and oldest:
+        lowest = max(lowest, after >> 11)
+    elif after is not None:
+        highest = min(highest, after >> 11)
+    size = NEAR if limit <= 1000 else highest - lowest + 1
+    while lowest <= highest:
+        if oldest:
+            yield lowest, min(lowest + size - 1, highest)
+            lowest += size
+        else:
+            yield max(highest - size + 1, lowest), highest
+            highest -= size
+        size *= WIDER
+
+
+def everywhere(tx: Tx) -> tuple[int, int]:
+    """The first and the last stretch that there is."""
+    ((first, last),) = tx.rows("SELECT coalesce(min(id), 0) >> 11, coalesce(max(id), 0) >> 11 FROM message")
+    return first, last
 
 
 def _delivery_term(

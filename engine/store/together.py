@@ -16,6 +16,7 @@ import orjson
 
 from engine.store import crashpoints
 from engine.store.bodies import MAX_SLOT, PACKED, Kind, body_id, pack
+from engine.store.columns import write as write_columns
 from engine.store.deliveries import Delivered, deliver
 from engine.store.levels import settle
 from engine.store.messages import Routed, route
@@ -71,6 +72,8 @@ def _route(
         for slot, delivery in enumerate(one.deliveries, 1):
             row = body_id(one.id, Kind.PAYLOAD, slot)
             bodies.append((row, seal(row, delivery.payload, channel)))
+        if one.columns:
+            write_columns(tx, one.id, one.columns)
     tx.executemany(Q["insert_body"], bodies)
     return {message_id: message_id in channels for message_id in asked}
 

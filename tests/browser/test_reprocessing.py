@@ -120,5 +120,5 @@ def test_after_a_fix_one_sees_what_would_now_pass(open_page, demo, accessible):
     table = demo.config / "tables/sex.yaml"
     table.write_text(f"{table.read_text()}\nQ: F\nW: F\n")
     page.get_by_role("button", name="Would they pass now?").first.click()
-    page.get_by_text("would now pass").wait_for()
+    page.get_by_text("All 3 of them would now pass.").wait_for()
     accessible(page, "errors-again")

@@ -134,6 +134,10 @@ DELETE FROM body WHERE id IN (SELECT id FROM body WHERE id BETWEEN ?1 * 4096 AND
 DELETE FROM delivery WHERE message_id = ?1 AND destination IN (
     SELECT destination FROM delivery WHERE message_id = ?1 LIMIT ?2);
 
+-- prune_columns: of a message
+DELETE FROM message_column WHERE message_id = ?1 AND name IN (
+    SELECT name FROM message_column WHERE message_id = ?1 LIMIT ?2);
+
 -- prune_message: the row itself
 DELETE FROM message WHERE id = ?;
 

@@ -62,6 +62,16 @@ CREATE INDEX delivery_open ON delivery (channel, destination, message_id)
 CREATE INDEX delivery_error ON delivery (channel, destination, error_code, error_place)
   WHERE state = 'ERROR';
 
+-- Values of searchable columns: text where the channel says `plain`, else a blind index.
+-- By stretches, as message_mrn.
+CREATE TABLE message_column (
+  message_id INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  value NOT NULL,
+  PRIMARY KEY (message_id, name)
+) WITHOUT ROWID;
+CREATE INDEX message_column_value ON message_column (message_id >> 11, name, value);
+
 -- What was received and sent, compressed and encrypted. id = message id * 4096 + slot * 16 + kind
 CREATE TABLE body (
   id INTEGER PRIMARY KEY,
