@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 import orjson
@@ -51,6 +51,8 @@ class FhirServer(Settings):
 
     Resources are found by identifier, made when they are not there, and changed only where the message says something.
     """
+
+    answers: ClassVar[str] = "json"
 
     connection: ConnectionName = Field(description="Name of a `fhir` connection.", examples=["ehr"])
     systems: dict[str, str] = Field(

@@ -14,6 +14,7 @@ from engine.clock import iso
 from engine.store.causes import ErrorGroup
 from engine.store.exporting import body
 from engine.store.jobs import Job
+from engine.store.messages import PART
 from engine.store.search import Row
 
 COLORS = {"SENT": "green", "TRANSFORMED": "green", "ERROR": "red", "FILTERED": "dim", "QUEUED": "yellow"}
@@ -86,9 +87,12 @@ def message_view(shown: dict[str, Any]) -> None:
     console.print(head, style="bold")
     _line("from", f"{shown['sender'].replace('|', ' at ')}, {shown['peer']}")
     if shown["parent_id"]:
-        _line("made of", f"{shown['parent_id']} (replay, or part of it)")
+        of = "part, or answer, of it" if shown["flags"] & PART else "replay"
+        _line("made of", f"{shown['parent_id']} ({of})")
     if shown["children"]:
         _line("replayed as", ", ".join(map(str, shown["children"])))
+    if shown["parts"]:
+        _line("gave", ", ".join(map(str, shown["parts"])))
     _line(
         iso(shown["received_at"]),
         f"RECEIVED, {shown['size']} bytes, answered {shown['ack'] or 'nothing yet'}",

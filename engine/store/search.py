@@ -18,7 +18,7 @@ from engine.states import DeliveryState
 from engine.store.bodies import Kind
 from engine.store.causes import DISMISSED, UNDISMISSED
 from engine.store.columns import plain_of, term
-from engine.store.messages import ack_of
+from engine.store.messages import PART, ack_of
 from engine.store.tx import Tx
 
 FIRST, LAST = object(), object()
@@ -244,7 +244,8 @@ def show(tx: Tx, message_id: int) -> dict[str, Any] | None:
     """Everything about one message, bodies included as bytes; None when there is none.
 
     Keys: the columns of the row, `patient` (whether it names one), `raw`, `answer`, `deliveries` (columns,
-    `payload`, `request`, `response`), `events`, `children` (ids of its replays).
+    `payload`, `request`, `response`), `events`, `children` (ids of its replays), `parts` (ids of
+    what steps made of it: the parts of a split, and what its answers gave to other channels).
     """
     shown = _one(tx, "SELECT * FROM message WHERE id = ?", message_id)
     if shown is None:
@@ -267,8 +268,9 @@ def show(tx: Tx, message_id: int) -> dict[str, Any] | None:
         "SELECT at, destination, kind, actor, detail FROM event WHERE message_id = ? ORDER BY id",
         message_id,
     )
-    children = tx.rows("SELECT id FROM message WHERE parent_id = ? ORDER BY id", (message_id,))
-    shown["children"] = [row[0] for row in children]
+    made = tx.rows("SELECT id, flags FROM message WHERE parent_id = ? ORDER BY id", (message_id,))
+    shown["children"] = [row[0] for row in made if not row[1] & PART]
+    shown["parts"] = [row[0] for row in made if row[1] & PART]
     return shown
 
 
