@@ -45,6 +45,7 @@ from channels.wiring import Group, Wiring, order_groups, shape
 from engine.clock import Micros, iso
 from engine.errors import ConfigError
 from engine.spec.channel import ChannelSpec, Configuration, load
+from engine.spec.files import absolute
 from engine.store import commands, versions
 
 log = structlog.get_logger()
@@ -183,7 +184,7 @@ class Reloader:
     def status(self) -> dict[str, Any]:
         """For people and `status --json`."""
         return {
-            "config": str(self.running.configuration.document.path),
+            "config": str(absolute(self.running.configuration.document.path)),
             "config_version": self.running.version,
             "config_since": iso(self.running.since) if self.running.since else None,
             "config_watched": self.watch.running,

@@ -3,8 +3,9 @@
 Guarantees: `told` compares what is written, not what it becomes: variables stay `${NAME}`, secrets are never
 read, and what is called a key or password is not shown; a rollback writes every file beside its place, then renames
 them, so that one cut off leaves only contents that the history has, and can be done again.
-Refuses (ConfigError): a version that is not known or not unique; to write over an edit that no version has,
-unless forced: then it is kept beside as `NAME.before-rollback`.
+Refuses (ConfigError): a version that is not known or not unique; to write into another configuration than the one
+that ran with this store; to write over an edit that no version has, unless forced: then it is kept beside as
+`NAME.before-rollback`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from engine.errors import ConfigError
 from engine.spec.channel import load
 from engine.spec.files import absolute
-from engine.store import versions
+from engine.store import commands, versions
 from engine.store.tx import Tx
 
 Contents = Mapping[str, bytes]
@@ -79,8 +80,30 @@ def unsaved(tx: Tx, now: Contents, wanted: Contents) -> list[str]:
     return sorted(left)
 
 
-def roll_back(tx: Tx, path: Path, wanted: Contents, *, force: bool = False) -> list[str]:
-    """Put the files of a version in their places, and take away those that it had not. Gives what changed."""
+def own(tx: Tx, path: Path, wanted: Contents, *, moved: bool = False) -> None:
+    """Raise a ConfigError unless `path` is the configuration that ran with this store (or was `moved` there)."""
+    engine = commands.engine_status(tx)
+    home = str((engine["status"] if engine else {}).get("config") or "")
+    if home and not moved and Path(home).resolve() != path.resolve():
+        raise ConfigError(
+            f"this data folder belongs to the configuration {home}, not to {absolute(path)}",
+            code="config.other",
+            todo="Name that one with --config; add --moved when it was moved here.",
+        )
+    if path.is_file() and path.name not in wanted:
+        raise ConfigError(
+            f"that version has no file {path.name}: {absolute(path)} is another configuration",
+            code="config.other",
+            todo=f"Its files are {', '.join(sorted(wanted))}.",
+        )
+
+
+def roll_back(
+    tx: Tx, path: Path, wanted: Contents, *, force: bool = False, moved: bool = False, dry: bool = False
+) -> list[str]:
+    """Put the files of a version in their places, and take away those that it had not. Gives what changed, or with
+    `dry` what would change."""
+    own(tx, path, wanted, moved=moved)
     last = versions.latest(tx)
     names = {*wanted, *((versions.files(tx, last.version) or {}) if last else ())}
     root = absolute(path if path.is_dir() else path.parent)
@@ -92,11 +115,12 @@ def roll_back(tx: Tx, path: Path, wanted: Contents, *, force: bool = False) -> l
             code="config.edited",
             todo=f"Take them up first (`isthmus channel reload`), or add --force: they are kept as NAME{KEPT}.",
         )
-    for name in edited:
-        file = root / name
-        shutil.copy2(file, file.with_name(file.name + KEPT))
     changed = sorted(name for name in {*now, *wanted} if now.get(name) != wanted.get(name))
-    put(root, {name: wanted.get(name) for name in changed})
+    if not dry:
+        for name in edited:
+            file = root / name
+            shutil.copy2(file, file.with_name(file.name + KEPT))
+        put(root, {name: wanted.get(name) for name in changed})
     return changed
 
 

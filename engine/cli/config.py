@@ -18,6 +18,7 @@ from engine.cli.options import config_option, data_option, json_option
 from engine.clock import iso
 from engine.security.keyring import open_keyring
 from engine.spec.channel import load
+from engine.spec.files import absolute
 from engine.store import versions
 from engine.store.store import open_store
 
@@ -99,19 +100,30 @@ def diff(before: str, after: str, words: bool, config: Path, data: Path, as_json
 @click.argument("version")
 @click.option("--note", default="", help="Why: kept in the history.")
 @click.option("--force", is_flag=True, help="Also over edits that no version has; they are kept beside.")
+@click.option(
+    "--moved", is_flag=True, help="The configuration stands at another place than when it ran last."
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be written where.")
 @config_option
 @data_option
-def rollback(version: str, note: str, force: bool, config: Path, data: Path) -> None:
+def rollback(
+    version: str, note: str, force: bool, moved: bool, dry_run: bool, config: Path, data: Path
+) -> None:
     """Write the files of VERSION back, and let the engine take them up: a new entry of the history.
 
-    Works without a running engine, too: the next one starts with them.
+    Works without a running engine, too: the next one starts with them. Refuses another configuration than the one
+    that ran with the data folder.
 
     Example: isthmus config rollback 3 --note "wrong ward codes"
     """
     with access.reading(data) as tx:
         entry, wanted = past.version_of(tx, version)
-        for name in past.roll_back(tx, config, wanted, force=force):
-            click.echo(f"{name} {'written' if name in wanted else 'removed'}")
+        would = "would be " if dry_run else ""
+        root = absolute(config if config.is_dir() else config.parent)
+        for name in past.roll_back(tx, config, wanted, force=force, moved=moved, dry=dry_run):
+            click.echo(f"{root / name} {would}{'written' if name in wanted else 'removed'}")
+        if dry_run:
+            return
         alive = access.running(tx, time.time_ns() // 1000)
     why = f"rollback to {entry.version}" + (f": {note}" if note else "")
     sys.exit(reload(data, note=why) if alive else _written(config, data, why))

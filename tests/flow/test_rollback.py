@@ -89,3 +89,37 @@ def test_cut_off_between_two_files_it_can_be_done_again(desk, monkeypatch):
     assert verb(desk, "rollback", "2", config=True).exit_code == 0
     assert desk.path.read_text().endswith(SECOND) and desk.path.with_name("more.yaml").exists()
     assert not list(desk.path.parent.glob(".*.rollback"))
+
+
+def test_a_dry_run_says_what_would_be_written_where(desk):
+    said = verb(desk, "rollback", "1", "--dry-run", config=True)
+    folder = desk.path.parent
+    assert said.output.splitlines() == [
+        f"{folder}/channels.yaml would be written",
+        f"{folder}/more.yaml would be removed",
+    ]
+    assert desk.path.read_text().endswith(SECOND) and len(history(desk)) == 2
+
+
+def test_another_configuration_is_refused_whatever_is_forced(desk, monkeypatch, tmp_path):
+    stopped(desk, monkeypatch)
+    desk.advance(2)  # the engine has told where its configuration is
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("channels.yaml", "clinic.yaml"):
+        (other / name).write_text(FIRST)
+    where = ["--data", str(desk.engine.data_dir), "--config"]
+    for name, more in (
+        ("channels.yaml", ()),
+        ("channels.yaml", ("--force",)),
+        ("clinic.yaml", ("--moved", "--force")),
+    ):
+        refused = CliRunner().invoke(cli, ["config", "rollback", "2", *more, *where, str(other / name)])
+        assert refused.exception.code == "config.other", refused.output
+        assert str(other / name) in str(refused.exception)
+    assert [file.read_text() for file in sorted(other.iterdir())] == [FIRST, FIRST]
+    said = CliRunner().invoke(
+        cli, ["config", "rollback", "2", "--moved", *where, str(other / "channels.yaml")]
+    )
+    assert said.exit_code == 0, said.output
+    assert (other / "channels.yaml").read_text().endswith(SECOND)
