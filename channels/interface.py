@@ -8,30 +8,80 @@ Refuses nothing: an expression whose meaning is not fixed is shown as it is writ
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import yaml
 
 from channels.blocks import Block, Code, Heading, Rows, Text
 from channels.build import Builder
+from channels.origins import Origins, chains
 from engine.hl7 import events, names
 from engine.spec import presets, template, yamlnodes
 from engine.spec.channel import Bound, ChannelSpec, Configuration, DestinationSpec
 from engine.spec.document import Document
+from engine.spec.meaning import found_in
 from engine.spec.options import ACKS, DestinationOptions
 from engine.spec.secret import Secret, masked
 from engine.spec.structure import VERBS
 
 _PATH = re.compile(r"(?<![A-Za-z0-9])([A-Z][A-Z0-9]{2})(?:\[[^\]]*\])?-\d+(?:\[[^\]]*\])?(?:\.\d+){0,2}")
+_FOR = re.compile(r"\s*(\w+)\s+in\s+(\S.*)", re.DOTALL)
+_READ = re.compile(r"""\bmsg(?:\[|\.all\()\s*(['"])(.*?)\1\s*[\])]""")
 _TABLE = re.compile(r"\btable\(\s*['\"]([^'\"]+)['\"]")
 _ON_ERROR: dict[str, str] = DestinationOptions.model_json_schema()["properties"]["on_error"]["meanings"]
+
+
+class Reads:
+    """What texts read, in the words of the channel's format; canonical values by the places that they come from."""
+
+    def __init__(self, spec: ChannelSpec, builder: Builder) -> None:
+        self.spec, self.builder = spec, builder
+        self.title = {"hl7v2": "HL7", "fhir": "FHIR"}.get(spec.format.component.name, "reads")
+        self.names: dict[str, str] = {}  # variables, and what they stand for
+        self.wanted: set[str] = set()
+        self.known: dict[str, list[str]] = {}
+
+    def ask(self) -> None:
+        """Find out where everything comes from that was read so far."""
+        allowed = [kind for kind, taken in _types(self.spec) if taken]
+        self.known = Origins(self.builder, self.spec, allowed).of(self.wanted)
+
+    def of(self, text: str, paths: Iterable[str] = ()) -> str:
+        """The places that a text reads, with their names."""
+        found = list(paths)
+        if self.title == "HL7":
+            found += [one[0] for one in _PATH.finditer(text)]
+        else:
+            found += [one[2] for one in _READ.finditer(text)]
+        read = chains(text, self.names)
+        self.wanted |= read
+        found += [place for one in sorted(read) for place in self.known.get(one, ())]
+        return "; ".join(_named(path) if self.title == "HL7" else path for path in dict.fromkeys(found))
+
+
+def _types(spec: ChannelSpec) -> Iterator[tuple[str, bool]]:
+    """The message types that the filters name, and whether they are taken."""
+    for one in spec.filters:
+        if one.component.name == "message_type":
+            yield from ((kind, True) for kind in getattr(one.settings, "allow", ()))
+            yield from ((kind, False) for kind in getattr(one.settings, "deny", ()))
 
 
 def specification(configuration: Configuration, name: str) -> list[Block]:
     """The blocks of one channel's specification. KeyError when there is no such channel."""
     spec = configuration.channels[name]
-    context = Builder(configuration).context(spec)
+    builder = Builder(configuration)
+    reads = Reads(spec, builder)
+    _blocks(configuration, spec, builder, reads)  # to see what is read
+    reads.ask()
+    return _blocks(configuration, spec, builder, reads)
+
+
+def _blocks(configuration: Configuration, spec: ChannelSpec, builder: Builder, reads: Reads) -> list[Block]:
+    context = builder.context(spec)
+    name = spec.name
+    reads.names = {}
     blocks: list[Block] = [Heading(1, f"Interface {name}")]
     if spec.options.description:
         blocks.append(Text(spec.options.description))
@@ -42,12 +92,16 @@ def specification(configuration: Configuration, name: str) -> list[Block]:
         blocks += [
             Heading(2, "Filters"),
             Text("A message passes when every filter lets it pass."),
-            _steps(spec.filters, document),
+            _steps(spec.filters, document, reads),
         ]
     if spec.transformers:
-        blocks += [Heading(2, "Transformers"), Text("In this order."), _steps(spec.transformers, document)]
+        blocks += [
+            Heading(2, "Transformers"),
+            Text("In this order."),
+            _steps(spec.transformers, document, reads),
+        ]
     for item in spec.destinations:
-        blocks += _destination(item, context, document)
+        blocks += _destination(item, context, document, reads)
     used = _tables(configuration, blocks)
     if used:
         blocks.append(Heading(2, "Code tables"))
@@ -88,27 +142,29 @@ def _meaning(options: Any, key: str, value: str) -> str:
 
 
 def _messages(spec: ChannelSpec) -> list[Block]:
-    chosen = [one.settings for one in spec.filters if one.component.name == "message_type"]
-    allowed = [kind for settings in chosen for kind in getattr(settings, "allow", ())]
-    denied = [kind for settings in chosen for kind in getattr(settings, "deny", ())]
     blocks: list[Block] = [Heading(2, "Messages")]
-    if not allowed:
+    named = list(_types(spec))
+    if not any(taken for _, taken in named):
         blocks.append(
-            Text("Every message type is taken." if not denied else "Every type but the refused ones.")
+            Text("Every message type is taken." if not named else "Every type but the refused ones.")
         )
-    rows = [(Code(kind), events.name(kind), "taken") for kind in allowed]
-    rows += [(Code(kind), events.name(kind), "not taken") for kind in denied]
+    named.sort(key=lambda one: not one[1])
+    rows = [(Code(kind), events.name(kind), "taken" if taken else "not taken") for kind, taken in named]
     return [*blocks, Rows(("type", "event", "what becomes of it"), rows)] if rows else blocks
 
 
-def _steps(steps: tuple[Bound, ...], document: Document) -> Rows:
+def _steps(steps: tuple[Bound, ...], document: Document, reads: Reads) -> Rows:
     rows = []
     for bound in steps:
         settings = _settings(bound, document)
-        rows.append(
-            (Code(bound.component.name), bound.component.summary, Code(settings), _named_in(settings))
-        )
-    return Rows(("step", "what it does", "settings", "HL7"), rows)
+        paths = [str(one.value) for one in found_in(bound.settings) if one.what == "path" and one.value]
+        told = reads.of(settings, () if reads.title == "HL7" else paths)
+        rows.append((Code(bound.component.name), bound.component.summary, Code(settings), told))
+        given = getattr(bound.settings, "vars", None)
+        for name, value in given.items() if isinstance(given, dict) else ():
+            if isinstance(value, str):
+                reads.names[name] = value
+    return Rows(("step", "what it does", "settings", reads.title), rows)
 
 
 def _settings(bound: Bound, document: Document, without: str = "") -> str:
@@ -145,11 +201,6 @@ def _flow(data: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def _named_in(text: str) -> str:
-    """The HL7 places that a text reads, with their names."""
-    return "; ".join(_named(path) for path in dict.fromkeys(found[0] for found in _PATH.finditer(text)))
-
-
 def _named(path: str) -> str:
     """`PID-8.1 Administrative Sex, table 0001`; the path alone where HL7 has no name for it."""
     plain = re.sub(r"\[[^\]]*\]", "", path)
@@ -159,7 +210,7 @@ def _named(path: str) -> str:
     return f"{path} {names.label(path)}" + (f", table {table}" if table else "")
 
 
-def _destination(item: DestinationSpec, context: Any, document: Document) -> list[Block]:
+def _destination(item: DestinationSpec, context: Any, document: Document, reads: Reads) -> list[Block]:
     settings: Any = item.bound.settings
     error = item.options.on_error
     facts = [
@@ -172,16 +223,16 @@ def _destination(item: DestinationSpec, context: Any, document: Document) -> lis
     blocks.append(Rows(("what", "value", "meaning"), facts))
     for title, steps in (("Filters", item.filters), ("Transformers", item.transformers)):
         if steps:
-            blocks += [Heading(3, title), _steps(steps, document)]
+            blocks += [Heading(3, title), _steps(steps, document, reads)]
     if item.response:
         what = "On its answers, when it took the message or refused it for good."
-        blocks += [Heading(3, "Response"), Text(what), _steps(item.response, document)]
+        blocks += [Heading(3, "Response"), Text(what), _steps(item.response, document, reads)]
     if odoo:
-        blocks += _mapping(settings, context)
+        blocks += _mapping(settings, context, reads)
     return blocks
 
 
-def _mapping(settings: Any, context: Any) -> list[Block]:
+def _mapping(settings: Any, context: Any, reads: Reads) -> list[Block]:
     """What an Odoo destination writes: each operation, and each field with the expression that gives it."""
     if settings.operations:
         root: Any = yamlnodes.represent(masked(settings.operations), "")
@@ -194,21 +245,27 @@ def _mapping(settings: Any, context: Any) -> list[Block]:
         lets, root = entries["let"][1] if "let" in entries else None, entries["operations"][1]
     blocks: list[Block] = [Text("Where `event` stands, it is the canonical event (docs/canonical.md).")]
     if lets is not None:
-        rows = [(Code(key), Code(text), _named_in(text)) for key, text in _fields(lets)]
-        blocks += [Heading(3, "Names used below"), Rows(("name", "stands for", "HL7"), rows)]
+        reads.names |= dict(_fields(lets))
+        rows = [(Code(key), Code(text), reads.of(text)) for key, text in _fields(lets)]
+        blocks += [Heading(3, "Names used below"), Rows(("name", "stands for", reads.title), rows)]
+    shared = dict(reads.names)
     for node in root.value:
         entries = yamlnodes.items(node, "")
         verb = next(key for key in entries if key in VERBS)
         blocks.append(Heading(3, f"{verb} {entries[verb][1].value}"))
+        reads.names = {**shared, **(dict(_fields(entries["let"][1])) if "let" in entries else {})}
+        if "for" in entries and (found := _FOR.fullmatch(_written(entries["for"][1]))):
+            reads.names[found[1]] = found[2]
         written: list[tuple[str, ...]] = []
         for key in ("for", "when", "key", "retired", "method"):
             if key in entries:
                 text = _written(entries[key][1])
-                written.append((key, Code(text), _named_in(text), ", ".join(_TABLE.findall(text))))
+                written.append((key, Code(text), reads.of(text), ", ".join(_TABLE.findall(text))))
         for key in ("values", "args", "kwargs", "unless"):
             for field, text in _fields(entries[key][1]) if key in entries else ():
-                written.append((Code(field), Code(text), _named_in(text), ", ".join(_TABLE.findall(text))))
-        blocks.append(Rows(("field", "comes from", "HL7", "code table"), written))
+                written.append((Code(field), Code(text), reads.of(text), ", ".join(_TABLE.findall(text))))
+        blocks.append(Rows(("field", "comes from", reads.title, "code table"), written))
+    reads.names = shared
     return blocks
 
 

@@ -5,8 +5,12 @@ from html.parser import HTMLParser
 import pytest
 from click.testing import CliRunner
 
+from channels import origins
 from channels.blocks import Code, Heading, Rows, Text, html, markdown
 from engine.cli import cli
+from engine.hl7.format import Hl7v2
+from engine.model import Meta
+from transforms.canonical.from_hl7 import interpreter, types
 
 CHANNEL = """
 connections: {clinic: {odoo: {url: "sandbox:", api_key: !secret {env: KEY}}}}
@@ -66,6 +70,69 @@ def test_it_says_what_the_channel_declares(config):
         assert line in made.output, line
     assert "retention.content | `2592000 s`" in made.output and "PID-3[5=MR].1" in made.output
     assert "Table unused" not in made.output
+
+
+CANONICAL = """
+connections: {clinic: {odoo: {url: "sandbox:"}}}
+channels:
+  hl7:
+    mrn: {type: PI}
+    listener: {mllp: {port: 0}}
+    filters: [{message_type: {allow: [SIU^S12]}}]
+    transformers: [{set: {vars: {who: "{{ event.patient.mrn }}"}}}]
+    destinations:
+      odoo: {odoo: {connection: clinic, template: t.yaml}}
+  fhir:
+    format: fhir
+    listener: {http: {port: 0}}
+    filters: [{message_type: {allow: [Patient]}}, {condition: "msg['active'] == true"}]
+    transformers: [{redact: {paths: [telecom]}}]
+    destinations:
+      odoo: {odoo: {connection: clinic, template: t.yaml}}
+"""
+TEMPLATE = """
+let: {p: "{{ event.patient }}", title: "{{ p.name.family }} {{ p.birth_date }}"}
+operations:
+  - upsert: res.partner
+    for: doctor in event.appointment.practitioners
+    key: "d/{{ doctor.key }}"
+    values: {name: "{{ doctor.name.family }}"}
+  - upsert: res.partner
+    key: "p/{{ who | default(p.mrn) }}"
+    values: {name: "{{ title }}", city: "{{ p.address.city }}"}
+"""
+
+
+def test_canonical_values_have_the_places_that_they_come_from(tmp_path):
+    (tmp_path / "channels.yaml").write_text(CANONICAL)
+    (tmp_path / "t.yaml").write_text(TEMPLATE)
+    made = {
+        name: docs("--channel", name, "-c", tmp_path / "channels.yaml").output for name in ("hl7", "fhir")
+    }
+    for line in (
+        "| key | `d/{{ doctor.key }}` | AIP-3.1 Personnel Resource ID / ID Number; AIP-3.9 ",
+        "| `name` | `{{ doctor.name.family }}` | AIP-3.2 Personnel Resource ID / Family Name |  |",
+        "| `name` | `{{ title }}` | PID-7 Date Time Of Birth; PID-5.1 Patient Name / Family Name |  |",
+        "| `city` | `{{ p.address.city }}` | PID-11.3 Patient Address / City |  |",
+        "| key | `p/{{ who \\| default(p.mrn) }}` | PID-3.1 Patient Identifier List / ID Number |  |",
+    ):
+        assert line in made["hl7"], line
+    for line in (
+        "| field | comes from | FHIR | code table |",
+        "| `name` | `{{ title }}` | birthDate; name.family |  |",
+        "| `city` | `{{ p.address.city }}` | address.city |  |",
+        "| `{paths: [telecom]}` | telecom |",
+        "| `msg['active'] == true` | active |",
+    ):
+        assert line in made["fhir"], line
+
+
+def test_every_made_message_gives_an_event_of_its_type():
+    for kind in origins._BODIES:
+        for raw in origins._hl7(kind[:3]):
+            view = Hl7v2().parse(raw)
+            events = interpreter({})(view, Meta(type=kind))
+            assert events and {event.type for event in events} <= types(view["MSH-9.1"], view["MSH-9.2"])
 
 
 @pytest.mark.parametrize("form", ["markdown", "html"])
