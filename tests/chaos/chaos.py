@@ -128,10 +128,11 @@ class Load:
 
     def __init__(
         self, port: int, *, patients: int = 12, connections: int = 4, pace: float = 0.0, prefix: str = "",
-        each: int = 0, seed: int = 1, more: str = "", family: str = "Doe",
+        each: int = 0, seed: int = 1, more: str = "", family: str = "Doe", rate: float = 0.0,
     ) -> None:  # fmt: skip
         self.port, self.pace, self.prefix, self.each = port, pace, prefix, each
         self.more, self.family = more, family
+        self.interval = connections / rate if rate else 0.0  # seconds between two messages of a connection
         self.patients = [f"{prefix}{n}" for n in range(1, patients + 1)]
         self.connections = connections
         self.seed = seed
@@ -187,6 +188,7 @@ class Load:
         rng = random.Random(self.seed * 1000 + number)
         left = dict.fromkeys(mine, self.each) if self.each else None
         client: Client | None = None
+        due = time.monotonic() + self.interval * rng.random()
         while mine and not self._stop.is_set():
             patient = rng.choice(mine)
             if left is not None:
@@ -205,6 +207,9 @@ class Load:
                 self.waits.append(now - began)
             if self.pace:
                 time.sleep(self.pace)
+            if self.interval:
+                due = max(due + self.interval, now - 1)  # who fell behind catches up for a second, at most
+                time.sleep(max(0.0, due - time.monotonic()))
         if client is not None:
             client.close()
 

@@ -1,10 +1,13 @@
 """Reloads under load: a real engine, senders that never stop, configurations of which every other one is bad.
 
 Run: python tests/chaos/reloads.py [--seconds 20] [--reloads 50] [--connections 16] [--patients 300]
+     python tests/chaos/reloads.py --rate 3000 --reloads 200 --seconds 120 --connections 32 --senders 2
+Senders are processes of their own; with `--rate` they send so many messages a second, together, else what they can.
 Each good configuration puts a marker of its own into what Odoo gets. Checked: every acknowledged message is stored
 byte for byte and delivered once, in the order of its patient, with the marker of the version that its row names.
 Half of the good ones are asked for by SIGHUP, all others by `isthmus channel reload`.
-The last line is JSON: counts, and p50 and p99 of the ACKs without and with reloads, in milliseconds.
+The last line is JSON: counts, and p50 and p99 of the ACKs without and with reloads, in milliseconds; `per_s` is what
+was really sent. AssertionError, and no JSON, when a promise is broken.
 """
 
 from __future__ import annotations
@@ -23,8 +26,9 @@ from click.testing import CliRunner
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
 
-from chaos import Load, Odoo, configured, drained, stored  # noqa: E402
+from chaos import Odoo, configured, drained, stored  # noqa: E402
 from engine_process import EngineProcess, free_ports, until  # noqa: E402
+from sender import Sender  # noqa: E402
 
 from engine.cli import cli  # noqa: E402
 from engine.store import versions  # noqa: E402
@@ -59,16 +63,16 @@ def by_signal(engine: EngineProcess) -> int:
     return 0
 
 
-def checked(engine: EngineProcess, odoo: Odoo, load: Load) -> dict[str, int]:
+def checked(engine: EngineProcess, odoo: Odoo, loads: list[Sender]) -> dict[str, int]:
     """The promises; gives how many messages each marker has."""
-    drained(engine)
-    stored(engine, load)
+    drained(engine, 600)
+    stored(engine, *loads)
     with engine.reading() as tx:
         names = {entry.version for entry in versions.history(tx, 10_000)}
         texts = {name: (versions.files(tx, name) or {})["channels.yaml"].decode() for name in names}
     markers = {name: re.findall(r"/m(\d+)\"", text)[0] for name, text in texts.items()}
     ran = dict(engine.rows("SELECT control_id, config_version FROM message"))
-    acked = {patient: ids for patient, ids in load.acked.items() if ids}
+    acked = {patient: ids for load in loads for patient, ids in load.acked.items() if ids}
     assert odoo.effects() == {
         patient: [f"{one}/m{markers[ran[one]]}" for one in ids] for patient, ids in acked.items()
     }
@@ -84,19 +88,36 @@ def quantile(values: list[float], share: float) -> float:
     return round(ordered[int((len(ordered) - 1) * share)] * 1e3, 2)
 
 
-def run(folder: Path, *, seconds: float, reloads: int, connections: int, patients: int) -> dict:
+def run(
+    folder: Path,
+    *,
+    seconds: float,
+    reloads: int,
+    connections: int,
+    patients: int,
+    rate: float = 0,
+    senders: int = 1,
+) -> dict:
     """Everything; AssertionError when a promise is broken."""
     port, odoo_port = free_ports(2)
     text = configured(port, odoo_port)
     odoo = Odoo(folder / "odoo", odoo_port)
     engine = EngineProcess(folder, marked(text, 0))
     config = folder / "channels.yaml"
+    loads: list[Sender] = []
     try:
         odoo.start()
         engine.start()
-        load = Load(port, patients=patients, connections=connections).start()
+        shares = {
+            "patients": patients // senders,
+            "connections": connections // senders,
+            "rate": rate / senders,
+        }
+        for number in range(senders):
+            loads.append(Sender(port, prefix=f"{chr(97 + number)}", seed=number + 1, **shares))
+        started = time.monotonic()
         time.sleep(seconds / 2)
-        calm, began = len(load.waits), time.monotonic()
+        began = time.monotonic()
         good = 0
         for number in range(1, reloads + 1):
             bad = number % 2 == 0
@@ -105,19 +126,22 @@ def run(folder: Path, *, seconds: float, reloads: int, connections: int, patient
             assert ask(engine) == bad, f"reload {number}: {engine.text[-2000:]}"
             good += not bad
             time.sleep(max(0.0, began + seconds / 2 * number / reloads - time.monotonic()))
-        took = time.monotonic() - began
-        busy = len(load.waits)
-        load.stop()
-        found = checked(engine, odoo, load)
+        ended = time.monotonic()
+        for load in loads:
+            load.stop()
+        found = checked(engine, odoo, loads)
         assert set(found) == {str(n) for n in range(reloads + 1) if n % 2 or not n}
-        plain, during = load.waits[:calm], load.waits[calm:busy]
+        answered = [one for load in loads for one in load.answered]
+        plain = [wait for at, wait in answered if started <= at < began]
+        during = [wait for at, wait in answered if began <= at < ended]
         return {
-            "messages": load.count,
+            "messages": sum(load.count for load in loads),
             "reloads": reloads,
             "bad": reloads - good,
             "versions_with_messages": sum(count > 0 for count in found.values()),
-            "lost_answers": load.lost,
-            "per_s": round(len(during) / took),
+            "lost_answers": sum(load.lost for load in loads),
+            "per_s": round(len(plain) / (began - started)),
+            "per_s_reloading": round(len(during) / (ended - began)),
             "p50_ms": quantile(plain, 0.5),
             "p99_ms": quantile(plain, 0.99),
             "p50_reloading_ms": quantile(during, 0.5),
@@ -125,6 +149,8 @@ def run(folder: Path, *, seconds: float, reloads: int, connections: int, patient
             "p99_ratio": round(quantile(during, 0.99) / quantile(plain, 0.99), 2),
         }
     finally:
+        for load in loads:
+            load.kill()
         engine.kill()
         odoo.kill()
 
@@ -138,6 +164,12 @@ def main() -> None:
     parser.add_argument("--reloads", type=int, default=50)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--patients", type=int, default=300)
+    parser.add_argument(
+        "--rate", type=float, default=0.0, help="messages a second, together; 0: what they can"
+    )
+    parser.add_argument(
+        "--senders", type=int, default=1, help="processes that share connections and patients"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         print(json.dumps(run(Path(folder), **vars(options))))
