@@ -146,18 +146,19 @@ channels:
 """
 
 
-def engine(folder: Path, odoo: int = 0) -> Server:
-    """The engine as it is shipped, on a data folder of its own: ACK only, or the whole way to `odoo`'s port."""
+def engine(folder: Path, odoo: int = 0, config: str = "") -> Server:
+    """The engine as it is shipped, on a data folder of its own: ACK only, or the whole way to `odoo`'s port; with
+    `config` on that one, whose `{port}` and `{odoo}` are filled in."""
     port = free_port()
     data = folder / f"engine-{time.time_ns()}"
     data.mkdir()
-    config = data / "channels.yaml"
-    config.write_text((PIPELINE if odoo else CHANNEL).format(port=port, odoo=odoo))
+    file = data / "channels.yaml"
+    file.write_text((config or (PIPELINE if odoo else CHANNEL)).format(port=port, odoo=odoo))
     server = Server(
         "run_engine.py",
         "run",
         "--config",
-        str(config),
+        str(file),
         "--data",
         str(data),
         "--log",

@@ -9,7 +9,7 @@ import orjson
 
 from engine.cli.options import json_option
 
-VERBS = ("ingest", "odoo", "search", "lint")
+VERBS = ("ingest", "odoo", "search", "lint", "fhir")
 
 
 @click.group("bench")
@@ -118,4 +118,26 @@ def lint(as_json: bool, channels: int, repeat: int) -> None:
 
     with processes.scratch() as place:
         figures = measured.run(place, channels, repeat, say=lambda line: click.echo(line, err=as_json))
+    _tell(figures, as_json)
+
+
+@command.command("fhir")
+@json_option
+@click.option(
+    "--repeat", default=3, show_default=True, type=click.IntRange(1), help="Runs; medians are told."
+)
+@click.option("--scale", default=1.0, show_default=True, help="Longer (2) or shorter (0.2) runs.")
+@click.option("--dir", "folder", default="", help="Where the databases are made (default: temporary files).")
+def fhir(as_json: bool, repeat: int, scale: float, folder: str) -> None:
+    """FHIR notifications stored and answered, then through three FHIRPath filters and a template until delivered.
+
+    Example: isthmus bench fhir
+    """
+    from bench import fhir as measured
+    from bench import processes
+
+    with processes.scratch(folder) as place:
+        figures = measured.run(
+            place, repeat=repeat, scale=scale, say=lambda line: click.echo(line, err=as_json)
+        )
     _tell(figures, as_json)

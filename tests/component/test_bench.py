@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import ingest, lint, processes, search
+from bench import fhir, ingest, lint, notify, processes, search
 from bench.messages import adt
+from engine.fhir.resource import Fhir
 from engine.hl7.er7 import Message
 from engine.hl7.peek import peek
 
@@ -64,6 +65,29 @@ def test_lint_finds_nothing_in_what_it_measures(tmp_path):
     (tmp_path / "wrong.yaml").write_text("channels: {}", "utf-8")
     with pytest.raises(RuntimeError, match="not right"):
         lint.once(tmp_path / "wrong.yaml")
+
+
+def test_notifications_are_measured_until_all_is_sent(tmp_path):
+    stored = fhir.receive(tmp_path, connections=2, count=60)
+    assert stored["ok"] == 60 and stored["rate"] > 0 and stored["p99"] >= stored["p50"] > 0
+    assert fhir.pipeline(tmp_path, connections=2, count=60)["drained_per_s"] > 0
+
+
+def test_a_notification_that_is_refused_is_no_figure():
+    with processes.running(processes.Server("-c", CLOSES)) as server, pytest.raises(processes.BenchError):
+        fhir.load(server.port, 1, 3)
+
+
+def test_common_paths_do_not_go_through_the_whole_of_fhirpath():
+    """What the bench calls whole is another way; both read the same."""
+    form = Fhir()
+    view = form.parse(notify.patient(7))
+    for path in fhir.PATHS:
+        assert isinstance(form.compile(path), tuple), path
+        assert fhir._whole(path, "r4")(view.data, {})[0] == view[path]
+    assert {name for name, value in fhir.steps().items() if value > 0} == {
+        "parse_us", "three_filters_us", "whole_fhirpath_us", "events_us", "template_us"
+    }  # fmt: skip
 
 
 def test_json_is_the_last_line():
