@@ -71,6 +71,7 @@ class Sender(Ending):
         self.rng = rng
         self.breaker = Breaker(options.retry, rng)
         self.responder: Responder
+        self.owned: Callable[[], bool] = lambda: True  # the store is still this engine's
         self._held = False  # while channels are put together anew: see channels.wiring
         self.in_flight = 0  # calls of `deliver`
         self._calls: Counter[Destination] = Counter()  # those not answered, by who was called
@@ -167,6 +168,12 @@ class Sender(Ending):
 
     def _pump(self) -> None:
         self._scheduled = None
+        if self._ready and not self.resting and not self.owned():
+            # This process stood still while another took over: what it would send now may be older than what
+            # that one has sent since.
+            self.paused = True
+            log.error("deliver.fenced", channel=self.channel, destination=self.name)
+            return
         while not self.resting and self._ready and self.in_flight < self.destination.in_flight:
             limit = self.breaker.limit(self.clock.seconds(), self.limit)
             if not limit:

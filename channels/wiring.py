@@ -137,6 +137,7 @@ class Wiring:
                 sender.responder = Responder(
                     sender, self._answered, self._passed_on, self.guard, self._forwarded
                 )
+                sender.owned = self.store.owned
                 backlog.join(sender, spec.options.lanes)
                 made.backlogs[spec.name, item.name] = backlog
                 made.senders[spec.name, item.name] = sender

@@ -54,6 +54,13 @@ class Store:
         """The number of this start of the engine."""
         return self.writer.epoch
 
+    def owned(self) -> bool:
+        """Whether no newer engine has taken the database over. True when that cannot be read: the next commit tells."""
+        try:
+            return bool(self.reader.rows("SELECT max(epoch) FROM node")[0][0] == self.epoch)
+        except sqlite3.Error:
+            return True
+
     def open_reader(self) -> Tx:
         """One more reading connection, for another thread; close its `db` afterwards."""
         return self._open_tx(False)
