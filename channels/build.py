@@ -61,10 +61,15 @@ class Builder:
         self.base = configuration.folder
         self.connections: dict[str, Any] = {
             name: before.connections[name]
-            if before is not None and before.configuration.connections.get(name) == body
+            if before is not None and before.same_connection(name, configuration)
             else self._connection(name, body)
             for name, body in configuration.connections.items()
         }
+        self.guards: dict[Where | str, dict[Path, str]] = {}
+        """Digests of the certificates and keys of each component, by where it is declared, and connection, by name."""
+        for name, connection in self.connections.items():
+            found: list[Path] = getattr(connection, "reads", list)()
+            self.guards[name] = {file: configuration.files.guard(file) for file in found}
         self.tables = configuration.tables
         self.reads: dict[Where, list[Path]] = {}
         """The files that each component reads, by where it is declared."""
@@ -76,6 +81,13 @@ class Builder:
                 ]
                 for file in self.reads[bound.where]:
                     configuration.files.note(file)
+                guarded = bound.settings.guards(self._placed(bound, context))
+                self.guards[bound.where] = {file: configuration.files.guard(file) for file in guarded}
+
+    def same_connection(self, name: str, configuration: Configuration) -> bool:
+        """Whether a connection of this name is the same there: as declared, and by its certificates."""
+        same = self.configuration.connections.get(name) == configuration.connections.get(name)
+        return same and all(configuration.files.guard(file) == was for file, was in self.guards[name].items())
 
     def context(self, spec: ChannelSpec) -> BuildContext:
         """What the components of a channel are built with."""

@@ -44,21 +44,26 @@ def _channel(builder: Builder, spec: ChannelSpec, shared: dict[Path, bytes]) -> 
     for item in spec.destinations:
         steps += [*item.filters, *item.transformers, *item.response]
     rendering = (spec.options.timezone, spec.options.charset, spec.format)
-    connections = builder.configuration.connections
-    source = connections.get(getattr(spec.listener.settings, "connection", ""))
+    source = _connection(builder, spec.listener)
     return Ingredients(
         (_parts(builder, [spec.listener], {}), source),
-        (_parts(builder, steps, shared), source),
+        (_parts(builder, steps, shared), source, [_connection(builder, bound) for bound in steps]),
         (spec.options, spec.format),
         {
             item.name: (
                 rendering,
                 _parts(builder, [item.bound], shared),
-                connections.get(getattr(item.bound.settings, "connection", "")),
+                _connection(builder, item.bound),
             )
             for item in spec.destinations
         },
     )
+
+
+def _connection(builder: Builder, bound: Bound) -> Any:
+    """What a component connects to, and the certificates for it."""
+    name = getattr(bound.settings, "connection", "")
+    return builder.configuration.connections.get(name), builder.guards.get(name)
 
 
 def _parts(builder: Builder, parts: list[Bound], shared: dict[Path, bytes]) -> Any:
@@ -72,7 +77,14 @@ def _parts(builder: Builder, parts: list[Bound], shared: dict[Path, bytes]) -> A
     text = "\n".join(texts)
     every = _MADE_AT_RUN_TIME.search(text)
     tables = builder.configuration.tables.items()
-    return parts, files, shared, {name: table_of(table) for name, table in tables if every or name in text}
+    guarded = [builder.guards[bound.where] for bound in parts]
+    return (
+        parts,
+        files,
+        guarded,
+        shared,
+        {name: table_of(table) for name, table in tables if every or name in text},
+    )
 
 
 def table_of(table: Any) -> Any:

@@ -2,7 +2,7 @@
 
 Guarantees: a change is told once, when the files have come to rest (editors and version control write several, and
 in steps): when two looks in a row find the same; touching a file without changing it tells nothing; a new channel
-file in a folder of channel files is a change.
+file in a folder of channel files is a change, and so is another secret, certificate or key in its file.
 Refuses nothing: a file that cannot be looked at is one that has changed.
 """
 
@@ -16,6 +16,7 @@ from twisted.internet.task import LoopingCall
 
 from channels.ingredients import CONFIGURATION
 from engine.spec.channel import Configuration
+from engine.spec.files import digest
 
 EVERY = 1.0  # seconds
 Sight = tuple[list[tuple[Path, Any]], list[str]]
@@ -49,6 +50,7 @@ class Watch:
     def follow(self, configuration: Configuration) -> None:
         """This is what runs now; what was written since it was read will be found different."""
         self._contents = dict(configuration.files.contents)
+        self._guarded = dict(configuration.files.guarded)  # secrets, certificates, keys
         self._folders = sorted({path.parent for path in self._contents if path.suffix in CONFIGURATION})
         self._names = self._listed()
         self._judged = None
@@ -60,12 +62,14 @@ class Watch:
         if sight == self._judged or sight != before:
             return
         self._judged = sight
-        if sight[1] != self._names or any(_read(path) != data for path, data in self._contents.items()):
+        written = any(_read(path) != data for path, data in self._contents.items())
+        renewed = any(digest(path) != known for path, known in self._guarded.items())
+        if sight[1] != self._names or written or renewed:
             self._names = sight[1]
             self._changed()
 
     def _sight(self) -> Sight:
-        return [(path, _stat(path)) for path in self._contents], self._listed()
+        return [(path, _stat(path)) for path in (*self._contents, *self._guarded)], self._listed()
 
     def _listed(self) -> list[str]:
         return [

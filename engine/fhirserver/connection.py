@@ -97,8 +97,7 @@ class FhirConnection(BaseModel):
 
     def reads(self) -> list[Path]:
         """The files that it needs besides the configuration."""
-        tls = self.tls
-        return [self._folder / file for file in (tls.ca, tls.certificate, tls.key) if file is not None]
+        return self.tls.files(self._folder)
 
     @property
     def written(self) -> Written:

@@ -40,6 +40,10 @@ class ServerTls(Settings):
         examples=["tls/clients-ca.pem"],
     )
 
+    def files(self, base: Path) -> list[Path]:
+        """The files that it names."""
+        return [base / file for file in (self.certificate, self.key, self.client_ca) if file is not None]
+
 
 class ClientTls(Settings):
     """TLS of a sender."""
@@ -62,6 +66,10 @@ class ClientTls(Settings):
     key: Path | None = Field(
         default=None, description="PEM file: its private key.", examples=["tls/client.key"]
     )
+
+    def files(self, base: Path) -> list[Path]:
+        """The files that it names."""
+        return [base / file for file in (self.ca, self.certificate, self.key) if file is not None]
 
 
 @dataclass(frozen=True)

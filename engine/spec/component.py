@@ -82,6 +82,12 @@ class Settings(BaseModel):
         """The files besides the channel files that decide what `build` makes: part of the version."""
         return ()
 
+    def guards(self, context: BuildContext) -> Iterable[Path]:
+        """Files of certificates and keys: when one changes the component is made anew, but their contents are kept
+        nowhere and are no part of the version."""
+        tls: Any = getattr(self, "tls", None)
+        return tls.files(context.base) if hasattr(tls, "files") else ()
+
 
 S = TypeVar("S", bound=Settings)
 

@@ -128,6 +128,15 @@ class Sources:
         self.secrets = Secrets(self.environ)
         self.files = Files(root or Path())
 
+    def secret(self, wanted: Any, base: Path) -> Secret:
+        """The secret that stands behind `!secret wanted`; its file is looked at for changes. SecretError."""
+        try:
+            return self.secrets.find(wanted, base)
+        finally:
+            for file in self.secrets.files:
+                self.files.guard(file)
+            self.secrets.files.clear()
+
 
 def read(path: Path, source: Sources | Mapping[str, str] | None = None) -> Document:
     """Read a YAML file. Problems of syntax, variables and secrets are in the document, never raised.
@@ -336,7 +345,7 @@ class _Walk:
             wanted = node.value
             if isinstance(node, yaml.MappingNode):
                 wanted = self.mapping(node, where)
-            return self.sources.secrets.find(wanted, self.document.path.parent)
+            return self.sources.secret(wanted, self.document.path.parent)
         except SecretError as error:
             self.problem(error.code, node, error.text, error.hint)
             return Secret("")

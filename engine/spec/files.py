@@ -2,7 +2,8 @@
 
 Guarantees: each is read once, so what runs is what was looked at, whatever happens to the file meanwhile; the
 version is a name of exactly these contents and of the values of the environment variables that they mention.
-Refuses nothing: who reads a file handles `OSError`. Secrets are read elsewhere and are no part of it.
+Refuses nothing: who reads a file handles `OSError`. Secrets are read elsewhere and are no part of it; of their files
+and of those of certificates only digests are known (`guard`), so that a change is seen.
 """
 
 from __future__ import annotations
@@ -18,6 +19,14 @@ def absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100
 
 
+def digest(path: Path) -> str:
+    """The digest of a file; "" when it cannot be read."""
+    try:
+        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    except OSError:
+        return ""
+
+
 @dataclass
 class Files:
     """What was read, by absolute path."""
@@ -28,6 +37,8 @@ class Files:
     _lines: dict[Path, list[str]] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
     """Environment variables that the configuration mentions, with the values it took."""
+    guarded: dict[Path, str] = field(default_factory=dict)
+    """Digests of secrets, certificates and keys: looked at for changes, kept nowhere, no part of the version."""
 
     def read(self, path: Path) -> bytes:
         """The bytes of a file. OSError."""
@@ -53,6 +64,13 @@ class Files:
             self.read(path)
         except OSError:
             return
+
+    def guard(self, path: Path) -> str:
+        """Look for changes of a file whose contents must not be kept. Gives its digest; "" when it cannot be read."""
+        known = absolute(path)
+        if known not in self.guarded:
+            self.guarded[known] = digest(known)
+        return self.guarded[known]
 
     def name(self, path: Path) -> str:
         """How a file is called: its path below the root, else its bare name."""

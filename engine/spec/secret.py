@@ -61,6 +61,7 @@ class Secrets:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
+        self.files: list[Path] = []  # that secrets were looked for in
         self._outputs: dict[tuple[Path, tuple[str, ...]], Secret] = {}
 
     def find(self, wanted: Any, base: Path) -> Secret:
@@ -107,6 +108,7 @@ class Secrets:
 
     def read(self, file: Path, what: str) -> Secret:
         """The text of a file, without the blanks around it."""
+        self.files.append(file)
         try:
             return Secret(file.read_text(encoding="utf-8").strip())
         except FileNotFoundError:
