@@ -75,10 +75,15 @@ def _insert(tx: Tx, news: Sequence[NewMessage]) -> list[Received]:
     tx.execute(_statement("insert_body", len(news), 2), bodies)
     counted: dict[tuple[str, str], int] = {}
     done = []
+    kinds = set()
     for message_id, new in enumerate(news, first):
         channel, state = new.channel, new.state
+        kinds.add((channel, new.type))
         done.append(Received(message_id, 0, new.ack, new.ack_code, False, state))
         counted[channel, state] = counted.get((channel, state), 0) + 1
+    for channel, kind in kinds:
+        tx.kind(channel, kind, first)
+        tx.kind(channel, kind, last)
     for (channel, state), count in counted.items():
         tx.count(channel, "received", by=count)
         if state != "RECEIVED":

@@ -156,6 +156,7 @@ def receive(
     row = row_of(tx, new, digest, state, flags, error, code)
     message_id = tx.execute(Q["insert_message"], row).lastrowid
     assert message_id is not None
+    tx.kind(new.channel, new.type, message_id)
     tx.put(message_id, Kind.RAW, new.raw, channel=new.channel, second=ack)
     tx.count(new.channel, "received")
     if state != "RECEIVED":
@@ -227,6 +228,7 @@ def add_part(tx: Tx, new: NewMessage) -> int:
     """Within C2: a message that another one was split into. Gives its id."""
     message_id = tx.execute(Q["insert_message"], row_of(tx, new, tx.digest(new.raw), flags=PART)).lastrowid
     assert message_id is not None
+    tx.kind(new.channel, new.type, message_id)
     tx.put(message_id, Kind.RAW, new.raw, channel=new.channel)
     tx.count(new.channel, "received")
     return message_id

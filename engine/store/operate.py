@@ -50,12 +50,13 @@ def replay(tx: Tx, ids: Sequence[int], actor: str) -> list[Replayed]:
             " ordering_key, also_keys, mrn, visit, parent_id)"
             " SELECT channel, 'RECEIVED', ?, control_id, type, sender, peer, digest, size,"
             " ordering_key, also_keys, mrn, visit, id FROM message WHERE id = ? AND state <> 'RECEIVED'"
-            " RETURNING id, channel",
+            " RETURNING id, channel, type",
             (tx.now(), message_id),
         )
         if not made_of:
             continue
-        ((new_id, channel),) = made_of
+        ((new_id, channel, kind),) = made_of
+        tx.kind(channel, kind, new_id)
         tx.put(new_id, Kind.RAW, content, channel=channel)
         replaced = discard(tx, [message_id], actor, note=f"replayed as {new_id}")
         tx.event("replay", message_id=message_id, actor=actor, detail=str(new_id))
@@ -80,6 +81,7 @@ def edit(tx: Tx, message_id: int, new: NewMessage, actor: str, note: str = "") -
     row = row_of(tx, new, tx.digest(new.raw), flags=EDITED)
     new_id = tx.execute(Q["insert_message"], row).lastrowid
     assert new_id is not None
+    tx.kind(new.channel, new.type, new_id)
     tx.put(new_id, Kind.RAW, new.raw, channel=new.channel)
     replaced = discard(tx, [message_id], actor, note=f"edited and replayed as {new_id}")
     detail = f"{new_id} {note}".strip()

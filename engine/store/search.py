@@ -23,12 +23,16 @@ from engine.store.tx import Tx
 
 FIRST, LAST = object(), object()
 """In the values of a condition: the first and the last stretch (2048 ids, see schema.sql) that is looked into."""
+_WITHIN = "{0} >= ? << 11 AND {0} < (? + 1) << 11"
 _STRETCHES = "WITH RECURSIVE stretch (n) AS (SELECT ? UNION ALL SELECT n + 1 FROM stretch WHERE n < ?)"
 BLIND = f"id IN ({_STRETCHES} SELECT m.id FROM stretch CROSS JOIN message AS m WHERE m.id >> 11 = n AND m.{{}} = ?)"
 _COLUMN = (
     f"id IN ({_STRETCHES} SELECT c.message_id FROM stretch CROSS JOIN message_column AS c"
     " WHERE c.message_id >> 11 = n AND {})"
 )
+MARGIN: Micros = 600_000_000
+"""How far the clock may have been set back: within it, a time range is found whatever the order of ids."""
+RUNS = 64  # runs of stretches that are looked into one by one; more are not worth it
 NEAR = 4  # stretches that are looked into first; each further look takes in WIDER times as many
 WIDER = 4
 ROW = (
@@ -101,14 +105,11 @@ def find(
     if channels is not None:
         where("channel IN (SELECT value FROM json_each(?))", orjson.dumps(list(channels)).decode())
     if state is not None:
-        if state in ("RECEIVED", "ERROR"):
-            where(f"state = '{state}'")  # a literal, so that the partial index is used
-        else:
-            where("state = ?", state)
-    if since is not None:
-        where("received_at >= ?", since)
+        where(*_state_term(state))
+    if since is not None:  # + : rows are read in the order of ids, which is nearly that of times
+        where("+received_at >= ? AND id > ?", since, _near_id(tx, since - MARGIN, "before"))
     if until is not None:
-        where("received_at < ?", until)
+        where("+received_at < ? AND id < ?", until, _near_id(tx, until + MARGIN, "after"))
     if control_id is not None:
         where("control_id = ? AND control_id <> ''", control_id)
     if mrn is not None:
@@ -134,11 +135,16 @@ def find(
     delivery = _delivery_term(destination, delivery_state, error_code, error_place, cause)
     if delivery is not None:
         where(*delivery)
+    by_kind = None
+    if ids is None and control_id is None and parent_id is None:
+        by_kind = _stretches_of(tx, channel, channels, type)
+    if by_kind is not None and FIRST not in values:
+        where(_WITHIN.format("id"), FIRST, LAST)
     condition = " AND ".join(terms) or "1"
     order = "ASC" if oldest else "DESC"
     sql = f"SELECT {ROW} FROM message WHERE {condition} ORDER BY id {order} LIMIT ?"
     rows: list[Any] = []
-    for first, last in _looks(tx, values, after, oldest, limit):
+    for first, last in _looks(tx, values, by_kind, after, oldest, limit):
         inside = [first if one is FIRST else last if one is LAST else one for one in values]
         rows += tx.rows(sql, (*inside, limit - len(rows)))
         if len(rows) >= limit:
@@ -156,8 +162,65 @@ def find(
     return list(found.values())
 
 
+def _state_term(state: str) -> tuple[Any, ...]:
+    """By the indexes of what is rare; what is not is met soon on the way from the newest message."""
+    if state == "FILTERED":  # perhaps not rare: by stretches
+        return (
+            "id IN (SELECT id FROM message INDEXED BY message_filtered"
+            f" WHERE state = 'FILTERED' AND {_WITHIN.format('id')})",
+            FIRST,
+            LAST,
+        )
+    index = {"RECEIVED": "message_unrouted", "ERROR": "message_error"}.get(state)
+    if index is None:
+        return ("state = ?", state)
+    return (f"id IN (SELECT id FROM message INDEXED BY {index} WHERE state = '{state}')",)
+
+
+def _near_id(tx: Tx, at: Micros, side: str) -> int:
+    """The id of a message about this time: the last one before it, or the first one after it."""
+    if side == "before":
+        rows = tx.rows(
+            "SELECT id FROM message WHERE received_at < ? ORDER BY received_at DESC LIMIT 1", (at,)
+        )
+        return rows[0][0] if rows else 0
+    rows = tx.rows("SELECT id FROM message WHERE received_at >= ? ORDER BY received_at LIMIT 1", (at,))
+    return rows[0][0] if rows else 1 << 62
+
+
+def _stretches_of(
+    tx: Tx, channel: str | None, channels: Sequence[str] | None, type: str | None
+) -> list[tuple[int, int]] | None:
+    """Runs of stretches that hold messages of these channels and this type, the oldest first; None: look everywhere."""
+    names = [channel] if channel is not None else channels
+    if names is None and type is None:
+        return None
+    terms, values = ["1"], []
+    if names is not None:
+        terms.append("channel IN (SELECT value FROM json_each(?))")
+        values.append(orjson.dumps(list(names)).decode())
+    if type is not None:
+        terms.append("type = ?" if "^" in type else "(type = ? OR type >= ? || '^' AND type < ? || '_')")
+        values += [type] * (1 if "^" in type else 3)
+    found = tx.rows(
+        f"SELECT DISTINCT stretch FROM message_kind WHERE {' AND '.join(terms)} ORDER BY stretch", values
+    )
+    runs: list[tuple[int, int]] = []
+    for (number,) in found:
+        if runs and runs[-1][1] == number - 1:
+            runs[-1] = runs[-1][0], number
+        else:
+            runs.append((number, number))
+    return runs if len(runs) <= RUNS or len(found) * 8 < everywhere(tx)[1] else None
+
+
 def _looks(
-    tx: Tx, values: list[Any], after: int | None, oldest: bool, limit: int
+    tx: Tx,
+    values: list[Any],
+    by_kind: list[tuple[int, int]] | None,
+    after: int | None,
+    oldest: bool,
+    limit: int,
 ) -> Iterator[tuple[int, int]]:
     """The stretches to look into, one look after the other: near ones first, as a page is soon full of them.
 
@@ -171,6 +234,10 @@ def _looks(
         lowest = max(lowest, after >> 11)
     elif after is not None:
         highest = min(highest, after >> 11)
+    if by_kind is not None:
+        runs = [(max(first, lowest), min(last, highest)) for first, last in by_kind]
+        yield from [run for run in (runs if oldest else reversed(runs)) if run[0] <= run[1]]
+        return
     size = NEAR if limit <= 1000 else highest - lowest + 1
     while lowest <= highest:
         if oldest:
@@ -184,13 +251,15 @@ def _looks(
 
 def everywhere(tx: Tx) -> tuple[int, int]:
     """The first and the last stretch that there is."""
-    ((first, last),) = tx.rows("SELECT coalesce(min(id), 0) >> 11, coalesce(max(id), 0) >> 11 FROM message")
+    ((first, last),) = tx.rows(  # both in one SELECT of message would read the whole index
+        "SELECT coalesce((SELECT min(id) FROM message), 0) >> 11, coalesce((SELECT max(id) FROM message), 0) >> 11"
+    )
     return first, last
 
 
 def _delivery_term(
     destination: str | None, state: str | None, code: str | None, place: str | None, cause: str | None
-) -> tuple[str, ...] | None:
+) -> tuple[Any, ...] | None:
     error = [
         (term, value)
         for term, value in (
@@ -201,13 +270,25 @@ def _delivery_term(
         if value is not None
     ]
     given = [("destination = ?", destination)] * (destination is not None) + error
-    terms, values = [term for term, _ in given], [str(value) for _, value in given]
+    terms = [term for term, _ in given]
+    values: list[Any] = [str(value) for _, value in given]
     if state is not None:
-        terms.append(f"state = '{DeliveryState(state)}'")
+        open_ = "state IN ('QUEUED', 'PENDING') AND " if state in ("QUEUED", "PENDING") else ""
+        terms.append(
+            f"{open_}state = '{DeliveryState(state)}'"
+        )  # a literal, so that the partial index is used
     elif error:
         terms.append("state = 'ERROR'")
     if not terms:
         return None
+    if not error and state in (None, "SENT"):  # nearly all: each message that is met is asked
+        return (
+            f"EXISTS (SELECT 1 FROM delivery WHERE message_id = message.id AND {' AND '.join(terms)})",
+            *values,
+        )
+    if state == "DISCARDED":
+        terms.append(_WITHIN.format("message_id"))
+        values += [FIRST, LAST]
     selected = f"SELECT message_id FROM delivery WHERE {' AND '.join(terms)}"
     if destination is None and state is None:
         own = [UNDISMISSED] * (cause is not None) + [term for term, _ in error]

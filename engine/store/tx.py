@@ -16,6 +16,7 @@ from engine.store.bodies import PACKED, Codec, Kind, body_id, pack
 from engine.store.sqlite import load_queries
 
 Q = load_queries()
+KINDS = 4096  # channel, type and stretch that are remembered as written
 
 
 def clean(text: str | None) -> str | None:
@@ -39,6 +40,7 @@ class Tx:
         self.levels: dict[str, str] = {}  # channel -> storage level, where it is not `full` (writers only)
         self.marks: set[str] = set()  # crash points that this transaction passes; filled only when armed
         self._counted: dict[tuple[str, str, str], int] = {}
+        self._kinds: set[tuple[str, str, int]] = set()  # what `kind` has written
 
     def rows(self, sql: str, values: Any = ()) -> list[Any]:
         """All rows at once: a SELECT is never left open."""
@@ -58,6 +60,15 @@ class Tx:
         key = (channel, destination, name)
         self._counted[key] = self._counted.get(key, 0) + by
 
+    def kind(self, channel: str, type: str, message_id: int) -> None:
+        """Note that the stretch of this new message has one of this channel and type; written once a stretch."""
+        key = (channel, type, message_id >> 11)
+        if key not in self._kinds:
+            self.db.execute(Q["add_kind"], (channel, clean(type), message_id >> 11))
+            if len(self._kinds) >= KINDS:
+                self._kinds.clear()
+            self._kinds.add(key)
+
     def flush(self) -> None:
         """Write what was counted; the writer does it before COMMIT."""
         if self._counted:
@@ -67,6 +78,7 @@ class Tx:
     def forget(self) -> None:
         """After a rollback: nothing was counted."""
         self._counted.clear()
+        self._kinds.clear()
         self.marks.clear()
 
     def put(

@@ -2,6 +2,9 @@
 INSERT INTO counter (channel, destination, name, value) VALUES (?, ?, ?, ?)
   ON CONFLICT (channel, destination, name) DO UPDATE SET value = value + excluded.value;
 
+-- add_kind: which channels and types a stretch of messages has
+INSERT OR IGNORE INTO message_kind (channel, type, stretch) VALUES (?, ?, ?);
+
 -- add_event: append-only log of the exceptional
 INSERT INTO event (at, message_id, destination, kind, actor, detail) VALUES (?, ?, ?, ?, ?, ?);
 
@@ -133,6 +136,9 @@ DELETE FROM body WHERE id IN (SELECT id FROM body WHERE id BETWEEN ?1 * 4096 AND
 -- prune_deliveries: of a message
 DELETE FROM delivery WHERE message_id = ?1 AND destination IN (
     SELECT destination FROM delivery WHERE message_id = ?1 LIMIT ?2);
+
+-- prune_kinds: of stretches that are gone
+DELETE FROM message_kind WHERE stretch < coalesce((SELECT min(id) >> 11 FROM message), 0);
 
 -- prune_columns: of a message
 DELETE FROM message_column WHERE message_id = ?1 AND name IN (

@@ -37,6 +37,7 @@ CREATE INDEX message_error ON message (channel, error_code, error_place) WHERE s
 -- write them. By stretches of 2048 messages the same few pages take them; a search looks into every stretch.
 CREATE INDEX message_mrn ON message (id >> 11, mrn) WHERE mrn IS NOT NULL;
 CREATE INDEX message_visit ON message (id >> 11, visit) WHERE visit IS NOT NULL;
+CREATE INDEX message_filtered ON message (id) WHERE state = 'FILTERED';
 CREATE INDEX message_parent ON message (parent_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX message_merge ON message (id) WHERE also_keys IS NOT NULL;
 
@@ -61,6 +62,15 @@ CREATE INDEX delivery_open ON delivery (channel, destination, message_id)
   WHERE state IN ('QUEUED', 'PENDING');
 CREATE INDEX delivery_error ON delivery (channel, destination, error_code, error_place)
   WHERE state = 'ERROR';
+CREATE INDEX delivery_discarded ON delivery (message_id) WHERE state = 'DISCARDED';
+
+-- Which channels and types there are in each stretch of 2048 messages: a search for a rare one looks there alone.
+CREATE TABLE message_kind (
+  channel TEXT NOT NULL,
+  type TEXT NOT NULL,
+  stretch INTEGER NOT NULL,
+  PRIMARY KEY (channel, type, stretch)
+) WITHOUT ROWID;
 
 -- Values of searchable columns: text where the channel says `plain`, else a blind index.
 -- By stretches, as message_mrn.

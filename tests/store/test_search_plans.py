@@ -1,0 +1,131 @@
+"""Searches of many messages: right whatever is asked, and by indexes, as SQLite says that it will do."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.search import filters, questions
+from bench.search_store import fill
+from engine.security.keyring import open_keyring
+from engine.store import columns, search
+from engine.store.store import open_store
+from engine.store.tx import Q
+
+COUNT = 9_000  # five stretches
+LAZY = (  # met soon on the way from the newest message: rows are read in the order of ids until the page is full
+    "newest", "channel_and_state", "type", "deliveries_sent", "deep_page", "since_the_first_half",
+    "until_the_first_half", "an_hour",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("many")
+    found = open_store(folder, open_keyring(folder), mode="engine")
+    fill(found, open_keyring(folder), COUNT, lambda line: None)
+    found.writer.call(
+        lambda tx: (
+            tx.execute("UPDATE message SET received_at = received_at - 5000000 WHERE id % 7 = 0").rowcount
+        )
+    )
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def everything(store):
+    """Each message with all that filters look at, read without any of them."""
+    tx = store.reader
+    rows = tx.rows(
+        "SELECT id, channel, state, received_at, control_id, mrn, visit, type FROM message ORDER BY id"
+    )
+    deliveries, kept = {}, {}
+    for number, state, code, destination in tx.rows(
+        "SELECT message_id, state, error_code, destination FROM delivery"
+    ):
+        deliveries[number] = (state, code, destination)
+    for number, name, value in tx.rows("SELECT message_id, name, value FROM message_column"):
+        kept.setdefault(number, {})[name] = value
+    return rows, deliveries, kept
+
+
+def fits(tx, row, delivery, kept, wanted):
+    number, channel, state, at, control_id, mrn, visit, kind = row
+    told = {
+        "channel": lambda v: channel == v, "channels": lambda v: channel in v, "state": lambda v: state == v,
+        "since": lambda v: at >= v, "until": lambda v: at < v, "control_id": lambda v: control_id == v,
+        "mrn": lambda v: mrn == tx.blind(v), "visit": lambda v: visit == tx.blind(v),
+        "type": lambda v: kind == v or kind.startswith(f"{v}^"), "after": lambda v: number < v,
+        "delivery_state": lambda v: delivery[0] == v, "error_code": lambda v: delivery[1] == v,
+        "destination": lambda v: delivery[2] == v,
+        "columns": lambda v: all(
+            kept["ward"].startswith(value[:-1]) if value.endswith("*")
+            else kept[name] in (value, columns.stored(tx, name, value, False)) for name, value in v.items()
+        ),
+    }  # fmt: skip
+    return all(told[name](value) for name, value in wanted.items())
+
+
+MORE = {
+    "by_destination": {"destination": "odoo"},
+    "no_destination": {"destination": "none"},
+    "patient_of_a_channel": {"mrn": "1000003", "channel": "quiet"},
+    "rare_and_filtered": {"type": "ADT^A01", "state": "FILTERED"},
+    "discarded_of_a_patient": {"delivery_state": "DISCARDED", "mrn": "1000002"},
+    "ward_in_a_time": {"columns": {"ward": "W1*"}, **filters(COUNT)["an_hour"], "channel": "bench"},
+    "quiet_later": {"channel": "quiet", "after": 20},
+}
+
+
+@pytest.mark.parametrize("name", [*filters(COUNT), *MORE])
+def test_exactly_what_fits_is_found_in_pages_from_both_ends(store, everything, name):
+    wanted = {**filters(COUNT), **MORE}[name]
+    rows, deliveries, kept = everything
+    nothing = (None, None, None)
+    tx = store.reader
+    expected = [
+        row[0] for row in rows if fits(tx, row, deliveries.get(row[0], nothing), kept.get(row[0], {}), wanted)
+    ]
+    newest = [row.id for row in search.find(tx, **wanted, limit=COUNT)]
+    assert newest == expected[::-1]
+    assert [row.id for row in search.find(tx, **wanted, limit=20)] == newest[:20]
+    if "after" not in wanted:
+        assert [row.id for row in search.find(tx, **wanted, limit=20, oldest=True)] == expected[:20]
+
+
+@pytest.mark.parametrize("name", [name for name in questions(COUNT) if name not in LAZY])
+def test_what_is_rare_is_found_by_an_index(store, name):
+    asked, db = [], store.reader.db
+    db.set_trace_callback(asked.append)
+    questions(COUNT)[name](store.reader)
+    db.set_trace_callback(None)
+    plans = [row[3] for sql in asked if "SELECT" in sql for row in db.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    assert plans
+    read = [
+        step
+        for step in plans
+        if step in ("SCAN message", "SCAN m", "SCAN delivery", "SCAN body", "SCAN message_column")
+    ]
+    assert not read, plans
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_what_is_frequent_is_read_in_the_order_of_ids(store, name):
+    asked, db = [], store.reader.db
+    db.set_trace_callback(asked.append)
+    questions(COUNT)[name](store.reader)
+    db.set_trace_callback(None)
+    (sql,) = [one for one in asked if one.startswith("SELECT id, channel")]
+    plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    assert not [step for step in plan if "TEMP B-TREE" in step], plan
+
+
+def test_a_stretch_without_messages_is_forgotten(tmp_path):
+    ring = open_keyring(tmp_path)
+    one = open_store(tmp_path, ring, mode="engine")
+    fill(one, ring, 5_000, lambda line: None)
+    one.writer.call(lambda tx: tx.execute("DELETE FROM message WHERE id < 4500").rowcount)
+    one.writer.call(lambda tx: tx.execute(Q["prune_kinds"]).rowcount)
+    assert one.reader.rows("SELECT min(stretch) FROM message_kind") == [(2,)]
+    assert search.find(one.reader, channel="quiet") == []
+    one.close()
