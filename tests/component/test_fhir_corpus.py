@@ -12,12 +12,13 @@ import orjson
 import pytest
 
 from engine.errors import HL7Error, StepError
+from engine.fhir.notification import detect
 from engine.fhir.resource import Fhir
 from engine.model import Meta, Scope
 from engine.spec.component import BuildContext
 from engine.spec.template import compile_template
 from transforms.canonical.catalogue import ENTITIES, EVENTS
-from transforms.canonical.from_fhir import interpreter
+from transforms.canonical.from_fhir import interpret, interpreter
 
 CORPUS = Path(
     os.environ.get("ISTHMUS_CORPUS") or Path(__file__).resolve().parents[3] / "shared" / "corpus" / "dev"
@@ -74,3 +75,40 @@ def test_every_resource_is_interpreted_and_rendered(identity):
     for kind in ("coverage", "document", "vaccination", "practitioner", "organization", "location"):
         assert counts[kind] >= 4
     assert sum(counts[code] for code in REFUSED) <= (45 if identity == "business" else 8)
+
+
+MEDPLUM = CORPUS.parents[1] / "facts" / "fixtures" / "medplum_5.0.10_rest_hook.jsonl"
+
+
+@pytest.mark.skipif(not MEDPLUM.is_file(), reason="the recorded notifications are not here")
+def test_what_a_real_server_told_are_the_steps_that_were_taken_there():
+    """Two Subscriptions told of everything: the second telling is no event."""
+    known: dict[str, dict] = {}
+    told = []
+    for line in MEDPLUM.read_text().splitlines():
+        request = json.loads(line)
+        headers = {name.lower(): value for name, value in request["headers"]}
+        found = detect(
+            request["method"], lambda name, h=headers: h.get(name.lower(), ""), "", request["body"].encode()
+        )
+        for raw, _ in found.messages:
+            data = orjson.loads(raw)
+            gone = data["resourceType"] == "Bundle"
+            name = data["entry"][0]["request"]["url"] if gone else f"{data['resourceType']}/{data['id']}"
+            if gone and name not in known:
+                continue  # told before
+            told += [
+                (event.type, event.changed) for event in interpret(data, known.get(name), resolve=known.get)
+            ]
+            known[name] = data
+            if gone:
+                del known[name]
+    assert told == [
+        ("patient.registered", []),
+        ("patient.updated", ["active"]),
+        ("appointment.booked", []),
+        ("appointment.cancelled", ["status"]),
+        ("patient.updated", ["gender"]),
+        ("appointment.deleted", ["status"]),
+        ("patient.deleted", []),
+    ]

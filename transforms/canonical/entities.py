@@ -26,14 +26,29 @@ class Entity(msgspec.Struct, kw_only=True, omit_defaults=True):
     ext: dict[str, Any] = {}
 
 
-class Organization(Entity):
+class Reachable(Entity):
+    """An entity with phone numbers and e-mail addresses."""
+
+    phones: list[Phone] = []
+
+    @property
+    def phone(self) -> str | UnsetType:
+        """The first number for talking."""
+        return next((item.value for item in self.phones if item.system == "phone"), UNSET)
+
+    @property
+    def email(self) -> str | UnsetType:
+        """The first e-mail address."""
+        return next((item.value for item in self.phones if item.system == "email"), UNSET)
+
+
+class Organization(Reachable):
     """A provider, payer or department."""
 
     name: str = ""
     kind: str = ""  # provider, payer, employer or department
     active: bool = True
     address: Address | None = None
-    phones: list[Phone] = []
 
     @property
     def key(self) -> str:
@@ -46,13 +61,12 @@ class Organization(Entity):
         return bool(self.identifiers and self.name)
 
 
-class Practitioner(Entity):
+class Practitioner(Reachable):
     """A person who treats (AIP-3, PV1-7 and the like)."""
 
     name: Name = NAMELESS
     role: Code | None = None
     specialties: list[Code] = []
-    phones: list[Phone] = []
     active: Maybe[bool] = UNSET
 
     @property
@@ -81,7 +95,7 @@ class Practitioner(Entity):
         return next((item.value for item in self.identifiers if item.type == "NPI"), "")
 
 
-class Location(Entity):
+class Location(Reachable):
     """A place (HL7 PL)."""
 
     point_of_care: str = ""
@@ -91,7 +105,6 @@ class Location(Entity):
     building: str = ""
     floor: str = ""
     description: str = ""
-    phones: list[Phone] = []
     address: Address | None = None
     active: Maybe[bool] = UNSET
 
