@@ -180,9 +180,13 @@ class FhirClient:
             if not error.absent:
                 raise
 
-    async def transaction(self, bundle: Mapping[str, Any], *, harmless: bool = False) -> Found:
-        """A transaction or batch. `harmless`: each entry says the same when it is done twice."""
-        return await self._write("POST", "", bundle, {}, harmless=harmless)
+    async def transaction(
+        self, bundle: Mapping[str, Any], *, harmless: bool = False, fresh: bool = False
+    ) -> Found:
+        """A transaction or batch. `harmless`: each entry says the same when it is done twice; `fresh`: searches in
+        it are not answered from a cache."""
+        extra = {"Cache-Control": "no-cache"} if fresh else {}
+        return await self._write("POST", "", bundle, extra, harmless=harmless)
 
     async def _write(
         self, method: str, path: str, data: Any, extra: Mapping[str, str], harmless: bool = False

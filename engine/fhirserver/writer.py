@@ -10,7 +10,8 @@ over; all resources of one message are written, or none. Refuses (FhirError): se
 | what happens                                             | what follows                                      |
 |----------------------------------------------------------|---------------------------------------------------|
 | somebody changed a resource in between (412, 409)        | looked up and joined again, `TRIES` times          |
-| somebody made it in between (If-None-Exist gives 200)    | looked up and joined again: what we say is missing |
+| somebody made it in between (If-None-Exist gives 200)    | read by the id that is told, and joined: an index  |
+|                                                          | may not have it yet                                |
 | no answer to the transaction                             | UNKNOWN: done again, and what is there is found    |
 """
 
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from engine.fhir.entries import Entry, merged, said
+from engine.fhirserver.base import is_id
 from engine.fhirserver.client import FhirClient
 from engine.fhirserver.errors import FhirError, of_answer
 from engine.fhirserver.written import Written
@@ -53,8 +55,9 @@ class FhirWriter:
     async def write(self, messages: list[list[Entry]]) -> list[Wrote]:
         """Write the entries of several messages together: all, or none (FhirError)."""
         wanted = _together(messages)
+        ids: dict[str, str] = {}  # what the server said it has, by the key of the entry
         for attempt in range(1, TRIES + 1):
-            there = await self._look_up(wanted.values())
+            there = await self._look_up(wanted.values(), ids)
             sending = self._transaction(wanted, there)
             if not sending:
                 return [_wrote(entries, there, {}) for entries in messages]
@@ -67,19 +70,25 @@ class FhirWriter:
                     raise
                 continue
             told, raced = self._answered(sending, answer.data)
+            ids |= raced
             if not raced:
                 return [_wrote(entries, there, told, sending) for entries in messages]
         raise FhirError("fhir.conflict", Result.RETRY)
 
-    async def _look_up(self, wanted: Iterable[Entry]) -> dict[str, Resource]:
-        """What is there, by the key of the entry."""
-        asked = [(entry, f"{entry.type}?{by}&_count=2") for entry in wanted for by in entry.by]
+    async def _look_up(self, wanted: Iterable[Entry], ids: Mapping[str, str]) -> dict[str, Resource]:
+        """What is there, by the key of the entry; what has one of `ids` is read by it."""
+        asked = []
+        for entry in wanted:
+            known = ids.get(entry.key)
+            asked += (
+                [(entry, known)] if known else [(entry, f"{entry.type}?{by}&_count=2") for by in entry.by]
+            )
         urls = list(dict.fromkeys(url for _, url in asked))
         bundle = {
             "resourceType": "Bundle", "type": "batch",
             "entry": [{"request": {"method": "GET", "url": url}} for url in urls],
         }  # fmt: skip
-        answer = await self._client.transaction(bundle, harmless=True)
+        answer = await self._client.transaction(bundle, harmless=True, fresh=True)
         entries = answer.data.get("entry")
         if not isinstance(entries, list) or len(entries) != len(urls):
             raise _odd("the FHIR server does not answer each search of a batch")
@@ -132,16 +141,20 @@ class FhirWriter:
         meta = {name: old[name] for name in KEPT if name in old}
         return {"meta": meta | {"source": self._source}} if self._source or meta else {}
 
-    def _answered(self, sending: Mapping[str, Resource], bundle: Resource) -> tuple[dict[str, str], bool]:
-        """The version of each entry, and whether somebody else made one of them in between."""
+    def _answered(
+        self, sending: Mapping[str, Resource], bundle: Resource
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """The version of each entry that was written, and `Type/id` of each that somebody else had made before."""
         entries = bundle.get("entry")
         if not isinstance(entries, list) or len(entries) != len(sending):
             raise _odd("the FHIR server does not answer each entry of a transaction", Result.UNKNOWN)
-        told, raced = {}, False
+        told: dict[str, str] = {}
+        raced: dict[str, str] = {}
         for (key, sent), entry in zip(sending.items(), entries, strict=True):
             response = entry.get("response") or {}
             if sent["request"]["method"] == "POST" and str(response.get("status", "")).startswith("200"):
-                raced = True
+                own = _version(sent, entry).partition("/_history/")[0]
+                raced[key] = own if is_id(own.partition("/")[2]) else ""
                 continue
             told[key] = _version(sent, entry)
             self._written.add(told[key])
@@ -173,6 +186,8 @@ def _matches(entry: Any) -> list[Resource]:
             Answer(int(status) if status.isdecimal() else 500, {}, orjson.dumps(outcome)), reads=True
         )
     found = entry.get("resource") or {}
+    if found.get("resourceType") != "Bundle":  # read by its id
+        return [found] if isinstance(found.get("id"), str) else []
     resources = [one.get("resource") or {} for one in found.get("entry") or ()]
     return [
         one

@@ -167,6 +167,22 @@ def test_somebody_else_makes_it_in_between(desk):
     assert states(desk) == ["SENT"]
 
 
+def test_a_search_that_is_behind_is_no_second_resource(desk):
+    """The index of the server does not have yet what it made."""
+    send(desk, "ADT^A28", pid())
+    search = desk.server._search
+    desk.server._search = lambda kind, query, post=False: {
+        "resourceType": "Bundle",
+        "type": "searchset",
+        "entry": [],
+    }
+    send(desk, "ADT^A31", pid(name="Boyd^Nora"))
+    desk.server._search = search
+    assert one(desk, "Patient")["name"][0]["family"] == "Boyd"
+    assert states(desk) == ["SENT", "SENT"] and versions(desk) == {f"Patient/{one(desk, 'Patient')['id']}": 2}
+    assert any(headers.get("cache-control") == "no-cache" for headers in desk.server.headers)
+
+
 def test_an_answer_that_is_lost_is_no_second_resource(desk):
     lost = ["drop-after"]
     desk.server.faults = lambda method, path: lost.pop() if lost and len(desk.server.log) == 1 else None
