@@ -63,6 +63,8 @@ BEGINNINGS = {
 BEGINNINGS["invoice"] = Beginning(
     "Charges as draft invoices", ("DFT^P03", "DFT^P11"), BEGINNINGS["charge"].segments
 )
+ONLY_FHIR = frozenset({"directory"})
+"""Templates that no HL7 message feeds: a channel to begin with would do nothing."""
 LISTENERS = {
     "mllp": "mllp: {{port: {port}}} # 127.0.0.1 alone; add `interface` and `tls` for other machines",
     "http": "http: {{port: {port}, path: /{name}}} # add `tls` and `token` for other machines",
