@@ -35,7 +35,9 @@ def listing(rows: list[Row]) -> None:
             Text(f"{name} ") + _state(state) for name, state in row.deliveries.items()
         )
         table.add_row(
-            str(row.id), iso(row.received_at), row.channel, row.type, row.control_id, _state(row.state), deliveries,
+            str(row.id), iso(row.received_at), row.channel,
+            " ".join([row.type, *(f"{name}={value}" for name, value in row.columns.items())]),
+            row.control_id, _state(row.state), deliveries,
             f"{row.error_code or ''}{' (dealt with)' if row.dismissed else ''}",
         )  # fmt: skip
     console.print(table if rows else "No messages.")
