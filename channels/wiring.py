@@ -35,7 +35,7 @@ from engine.errors import StepError
 from engine.model import Meta
 from engine.security.keyring import Keyring
 from engine.spec.channel import ChannelSpec, DestinationSpec
-from engine.store import columns, deliveries, messages
+from engine.store import columns, deliveries, messages, servers
 from engine.store.responses import Answered, answered
 from engine.store.stale import Order, keep_order
 from engine.store.standing import standing, unfinished
@@ -259,6 +259,14 @@ class Wiring:
     def keep(self, tx: Any) -> None:
         """Keep of the running configuration what console and command line ask the store by."""
         keep_order(tx, self.order())
+        routes = {name: one.routes for group in self.groups for name, one in group.router.pipelines.items()}
+        servers.keep(
+            tx,
+            {
+                name: {route.name: getattr(route.destination, "server", "") for route in some}
+                for name, some in routes.items()
+            },
+        )
         columns.keep(
             tx,
             {

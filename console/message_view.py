@@ -15,11 +15,19 @@ from engine.clock import Micros
 from engine.errors import HL7Error
 from engine.hl7 import names
 from engine.hl7.er7 import Message
-from engine.store import search
+from engine.odoo import links
+from engine.store import search, servers
 from engine.store.family import Relative, family, lineage
 from engine.store.tx import Tx
 
 PARTS = 400  # fields of a tree, at most
+
+
+class Link(msgspec.Struct):
+    """A record in a destination; `url` is where people see it, "" when there is no such place."""
+
+    name: str
+    url: str
 
 
 class Moment(msgspec.Struct):
@@ -30,6 +38,7 @@ class Moment(msgspec.Struct):
     where: str
     detail: str
     tone: str
+    links: list[Link] = []
 
 
 class Node(msgspec.Struct):
@@ -85,8 +94,10 @@ def view(tx: Tx, message_id: int, reveal: bool, may: Callable[[str], bool]) -> M
     if shown is None:
         return None
     text = readable if reveal else masked
+    places = servers.known(tx).get(shown["channel"], {})
     deliveries = [
         {key: value for key, value in item.items() if key not in ("payload", "request", "response")}
+        | {"links": linked(places.get(item["destination"], ""), item["record"])}
         for item in shown["deliveries"]
     ]
     bodies = [Body("Message", text(shown["raw"])), Body("ACK", text(shown["answer"]))]
@@ -102,13 +113,18 @@ def view(tx: Tx, message_id: int, reveal: bool, may: Callable[[str], bool]) -> M
             "family": [one for one in family(tx, message_id) if may(one.channel)],
             "lineage": lineage(shown["parent_id"], shown["flags"]), "revealed": reveal,
             "has_content": shown["raw"] is not None, "deliveries": deliveries,
-            "timeline": _timeline(shown), "bodies": [body for body in bodies if body.text],
+            "timeline": _timeline(shown, places), "bodies": [body for body in bodies if body.text],
             "tree": tree(shown["raw"], reveal),
         }
     )  # fmt: skip
 
 
-def _timeline(shown: dict[str, Any]) -> list[Moment]:
+def linked(server: str, record: str | None) -> list[Link]:
+    """The records that a delivery touched, with where people see them."""
+    return [Link(f"{one.model},{one.id}", links.record_url(server, *one)) for one in links.records(record)]
+
+
+def _timeline(shown: dict[str, Any], places: dict[str, str]) -> list[Moment]:
     moments = [
         Moment(
             shown["received_at"],
@@ -130,13 +146,10 @@ def _timeline(shown: dict[str, Any]) -> list[Moment]:
     for item in shown["deliveries"]:
         tone = {"SENT": "ok", "ERROR": "bad", "DISCARDED": "note"}.get(item["state"], "wait")
         attempts = f"{item['attempts']} attempts" if item["attempts"] > 1 else ""
-        why = " ".join(
-            filter(
-                None, (item["record"], attempts, item["error_text"], _code(item["error_code"]), item["note"])
-            )
-        )
+        why = " ".join(filter(None, (attempts, item["error_text"], _code(item["error_code"]), item["note"])))
         at = item["finished_at"] or item["next_at"] or None
-        moments.append(Moment(at, item["state"], item["destination"], why, tone))
+        records = linked(places.get(item["destination"], ""), item["record"])
+        moments.append(Moment(at, item["state"], item["destination"], why, tone, records))
     for event in shown["events"]:
         moments.append(
             Moment(

@@ -17,8 +17,9 @@ from console.acting import Desk
 from console.problems import Refused
 from engine.clock import Micros
 from engine.errors import StoreError
+from engine.odoo.links import record_url
 from engine.security.roles import Role
-from engine.store import patients, search
+from engine.store import patients, search, servers
 from engine.store.patients import Patient
 from engine.store.tx import Tx
 
@@ -27,13 +28,20 @@ _form = struct.Struct("<qqq")
 _BOUND = b"console patient reference"
 
 
+class Written(msgspec.Struct):
+    """A record that messages wrote; `url` is where people see it, "" when there is no such place."""
+
+    record: patients.Record
+    url: str
+
+
 class PatientView(msgspec.Struct):
     """What there is of a patient. `reference` leads here again; `next`: continue below this id."""
 
     reference: str
     total: int
     messages: list[search.Row]
-    records: list[patients.Record]
+    records: list[Written]
     next: int | None
 
 
@@ -84,8 +92,11 @@ def look(desk: Desk, given: str, after: int | None = None, limit: int = 50) -> P
         ids = patients.messages_of(tx, patient, desk.identity.channels(Role.VIEWER))
         shown = [one for one in ids if after is None or one < after][:limit]
         rows = search.find(tx, ids=shown, limit=limit)
-        found = PatientView(
-            given, len(ids), rows, patients.records_of(tx, ids), shown[-1] if len(shown) == limit else None
-        )
+        places = servers.known(tx)
+        records = [
+            Written(one, record_url(places.get(one.channel, {}).get(one.destination, ""), one.model, one.id))
+            for one in patients.records_of(tx, ids)
+        ]
+        found = PatientView(given, len(ids), rows, records, shown[-1] if len(shown) == limit else None)
     desk.audited("patient.view", f"patient:{patient.mrn & (1 << 64) - 1:016x}", lambda tx: None)
     return found

@@ -151,6 +151,11 @@ class OdooDestination:
         """Where the template stands, None when it is written in the channel."""
         return find(self._settings.template, self._context) if self._settings.template else None
 
+    @property
+    def server(self) -> str:
+        """The address of Odoo, for links to its records."""
+        return self._connection.url
+
     def deliver(self, batch: list[Delivery]) -> Deferred[list[Outcome]]:
         """One outcome for each delivery."""
         return self._ready().deliver(batch)

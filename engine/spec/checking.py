@@ -6,6 +6,7 @@ best speaks; a value is never quoted unless a validator of ours does so. Refuses
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -81,14 +82,20 @@ def _report(model: Any, item: Any, where: Where, loc: Where, also: Any, document
 
 def _model_at(model: Any, loc: Any) -> Any:
     for part in loc:
-        found = model.model_fields.get(part) if hasattr(model, "model_fields") else None
+        found = model.model_fields.get(part)
         if found is None:
-            return None
-        inner = [found.annotation, *get_args(found.annotation)]
-        model = next((item for item in inner if hasattr(item, "model_fields")), None)
+            continue  # the key of a mapping, a place in a list, the name of a union's member
+        model = next((item for item in _parts(found.annotation) if hasattr(item, "model_fields")), None)
         if model is None:
             return None
     return model
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """A type and all types that it is made of."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
 
 
 def _described(model: Any, loc: Any) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from console.again import spread
 from console.tracing import hidden
-from engine.store import audit, family, messages
+from engine.store import audit, deliveries, family, messages, servers
 
 CONFIG = """
 connections:
@@ -138,3 +138,28 @@ def test_a_sample_is_even_and_holds_both_ends(count, most):
     some = spread(ids, most)
     assert len(set(some)) == len(some) == min(count, most)
     assert some[0] == 1 and some[-1] == count and some == sorted(some)
+
+
+def test_records_link_to_odoo_at_the_address_of_the_connection(browser, put, store):
+    number, other = put(), put("C2", channel="siu")
+    for one in (number, other):
+        sent = deliveries.Delivered(
+            one, "odoo", "SENT", store.reader.now(), record="res.partner,7 sale.order,9"
+        )
+        store.writer.call(lambda tx, sent=sent: deliveries.deliver(tx, sent))
+    places = {
+        "adt": {"odoo": "https://odoo.test/", "other": "https://name:secret@odoo.test"},
+        "siu": {"odoo": "sandbox:"},
+    }
+    store.writer.call(lambda tx: servers.keep(tx, places))
+    assert servers.known(store.reader)["adt"] == {"odoo": "https://odoo.test/"}
+    viewer = browser("viewer")
+    page = viewer.get(f"/messages/{number}").text
+    assert 'href="https://odoo.test/web#id=7&amp;model=res.partner&amp;view_type=form"' in page
+    assert "sale.order,9" in page
+    hidden_ = viewer.get(f"/messages/{other}").text
+    assert "<code>res.partner,7</code>" in hidden_ and "web#id" not in hidden_
+    told = viewer.get(f"/api/v1/messages/{number}").json()["deliveries"][0]["links"]
+    assert [one["name"] for one in told] == ["res.partner,7", "sale.order,9"]
+    patient = viewer.get(viewer.post("/patients", mrn="100234").headers["location"]).text
+    assert "https://odoo.test/web#id=9" in patient

@@ -68,7 +68,7 @@ def test_nothing_is_told_of_channels_that_they_may_not_see(browser, patient):
         "/api/v1/patients", json={"mrn": "100234"}, headers={"x-csrf-token": one.csrf}
     ).json()
     assert [row["id"] for row in found["messages"]] == [patient[0], patient[2]]
-    assert {record["channel"] for record in found["records"]} == {"adt"}
+    assert {written["record"]["channel"] for written in found["records"]} == {"adt"}
     assert one.post(f"/messages/{patient[1]}/patient").status_code == 404
 
 

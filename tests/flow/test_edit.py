@@ -9,7 +9,7 @@ import pytest
 from engine_process import ROOT, EngineProcess, adt, until
 
 from engine.states import Result
-from engine.store import commands, search
+from engine.store import commands, search, servers
 from engine.store.messages import EDITED, raw
 
 CONFIG = """
@@ -138,6 +138,9 @@ def test_on_the_command_line(tmp_path):
         return done.stdout, done.stderr
 
     try:
+        until(lambda: engine.rows("SELECT 1 FROM setting WHERE name = 'servers'"))
+        with engine.reading() as tx:
+            assert servers.known(tx) == {"adt": {"odoo": "sandbox:"}}
         engine.send(adt("M1", "P1", name="Keller").replace(b"|F", b"|W"))
         until(lambda: engine.rows("SELECT 1 FROM message WHERE state = 'ERROR'"))
         content, _ = cli("messages", "show", "1", "--raw")
