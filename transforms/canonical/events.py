@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from transforms.canonical import mentioned
 from transforms.canonical.clinical import Document, Order, Result, Vaccination
 from transforms.canonical.entities import (
     Appointment,
@@ -123,6 +124,21 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
         """What the event is about."""
         found = getattr(self, ABOUT.get(self.kind, self.kind))
         return self.encounter if found is None and self.kind == "account" else found
+
+    @property
+    def people(self) -> list[Practitioner]:
+        """The practitioners that it mentions, those of whom a record can be made, each once."""
+        return mentioned.people(self)
+
+    @property
+    def payers(self) -> list[Organization]:
+        """The payers that it mentions, those of whom a record can be made, each once."""
+        return mentioned.payers(self)
+
+    @property
+    def places(self) -> list[Location]:
+        """The places that it mentions, those of which a record can be made, each once."""
+        return mentioned.places(self)
 
     @property
     def participants(self) -> list[dict[str, str]]:

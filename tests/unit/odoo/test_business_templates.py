@@ -110,3 +110,35 @@ def test_an_account_without_charges_has_its_quotation_and_payers(odoo):
 @pytest.mark.parametrize("kind", ["PY", "CO"])
 def test_payments_are_not_written(odoo, kind):
     assert charge(odoo, LINES[0].replace("|CG|", f"|{kind}|")) == []
+
+
+PV1 = f"PV1|1|I|4E^410^A^H||||7{{n}}^House^Greg^^^^^^H|8{{n}}^Wilson^Jim^^^^^^H{'|' * 11}V{{n}}^^^H"
+
+
+def contacts(odoo, *names):
+    found = odoo.find("res.partner", [["name", "in", names]], "name", "is_company", "type", "active")
+    return sorted((one["name"], one["is_company"], one["type"]) for one in found if one["active"])
+
+
+def test_people_payers_and_places_become_contacts(odoo):
+    """Of a visit with insurance, by the three templates; the same keys as those of charges."""
+    doctor, payer, ward = (f"{word} {odoo.run_id}" for word in ("Greg", "Blue", "Ward"))
+    visit = (
+        PID,
+        PV1.replace("^Greg", f"^{doctor}").replace("4E^", f"{ward}^"),
+        IN1.replace("Blue Cross", payer),
+    )
+    for template, trigger, wanted in (
+        ("practitioner", "ADT^A01", [(f"{doctor} House", False, "contact")]),
+        ("payer", "BAR^P01", [(payer, True, "contact")]),
+        ("location", "ADT^A01", [(f"{ward} 410 A (H)", True, "other")]),
+    ):
+        made = rendered(odoo, template, trigger, *visit)
+        assert {one["model"] for one in made} == {"res.partner"}
+        first, again = sent(odoo, made), sent(odoo, made)
+        assert set(first) == {"created"} and set(again) == {"unchanged"}
+        assert contacts(odoo, *(name for name, _, _ in wanted)) == wanted
+    billed = rendered(odoo, "charge", "DFT^P03", *visit[:1], LINES[0], visit[2])
+    keys = {one["key"] for one in billed if one["model"] == "res.partner"}
+    assert f"payer/P/BC{odoo.run_id}" in keys
+    assert sent(odoo, [one for one in billed if one["key"].startswith("payer/")]) == ["unchanged"]
