@@ -32,10 +32,13 @@ CASES = {
         ["upsert", "practitioner/ehr/d1", {"name": "Claire Moreau", "phone": "555-1", "email": "m@example.org",
                                            "function": "Cardiology", "is_company": False, "type": "contact"}],
     ),
-    "payer": (PAYER, ["upsert", "payer/ehr/o1", {"name": "Aetna", "is_company": True, "type": "contact"}]),
+    "payer": (
+        PAYER,
+        ["upsert", "payer/ehr/o1", {"name": "Aetna", "is_company": True, "type": "contact", "active": True}],
+    ),
     "clinic": (
         {"resourceType": "Organization", "id": "o2", "name": "RGH", "address": [{"line": ["1 Elm"], "city": "Reno"}]},
-        ["upsert", "organization/ehr/o2", {"name": "RGH", "street": "1 Elm", "street2": None, "zip": None,
+        ["upsert", "organization/ehr/o2", {"name": "RGH", "active": True, "street": "1 Elm", "street2": None, "zip": None,
                                            "city": "Reno", "is_company": True, "type": "contact"}],
     ),
     "place": (

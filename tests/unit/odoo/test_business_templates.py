@@ -121,24 +121,18 @@ def contacts(odoo, *names):
 
 
 def test_people_payers_and_places_become_contacts(odoo):
-    """Of a visit with insurance, by the three templates; the same keys as those of charges."""
+    """Of a visit and an account with insurance, by the directory; the same keys as those of charges."""
     doctor, payer, ward = (f"{word} {odoo.run_id}" for word in ("Greg", "Blue", "Ward"))
-    visit = (
-        PID,
-        PV1.replace("^Greg", f"^{doctor}").replace("4E^", f"{ward}^"),
-        IN1.replace("Blue Cross", payer),
-    )
-    for template, trigger, wanted in (
-        ("practitioner", "ADT^A01", [(f"{doctor} House", False, "contact")]),
-        ("payer", "BAR^P01", [(payer, True, "contact")]),
-        ("location", "ADT^A01", [(f"{ward} 410 A (H)", True, "other")]),
+    visit = (PID, PV1.replace("^Greg", f"^{doctor}").replace("4E^", f"{ward}^"))
+    insured = (PID, IN1.replace("Blue Cross", payer))
+    for trigger, segments, wanted in (
+        ("ADT^A01", visit, [(f"{doctor} House", False, "contact"), (f"{ward} 410 A (H)", True, "other")]),
+        ("BAR^P01", insured, [(payer, True, "contact")]),
     ):
-        made = rendered(odoo, template, trigger, *visit)
+        made = rendered(odoo, "directory", trigger, *segments)
         assert {one["model"] for one in made} == {"res.partner"}
         first, again = sent(odoo, made), sent(odoo, made)
         assert set(first) == {"created"} and set(again) == {"unchanged"}
         assert contacts(odoo, *(name for name, _, _ in wanted)) == wanted
-    billed = rendered(odoo, "charge", "DFT^P03", *visit[:1], LINES[0], visit[2])
-    keys = {one["key"] for one in billed if one["model"] == "res.partner"}
-    assert f"payer/P/BC{odoo.run_id}" in keys
+    billed = rendered(odoo, "charge", "DFT^P03", PID, LINES[0], insured[1])
     assert sent(odoo, [one for one in billed if one["key"].startswith("payer/")]) == ["unchanged"]
