@@ -38,8 +38,9 @@ CASES = {
     ),
     "clinic": (
         {"resourceType": "Organization", "id": "o2", "name": "RGH", "address": [{"line": ["1 Elm"], "city": "Reno"}]},
-        ["upsert", "organization/ehr/o2", {"name": "RGH", "active": True, "street": "1 Elm", "street2": None, "zip": None,
-                                           "city": "Reno", "is_company": True, "type": "contact"}],
+        ["upsert", "organization/ehr/o2", {"name": "RGH", "street": "1 Elm", "street2": None, "zip": None,
+                                           "city": "Reno", "is_company": True, "type": "contact",
+                                           "active": True}],
     ),
     "place": (
         {"resourceType": "Location", "id": "l1", "name": "Ward 3"},
