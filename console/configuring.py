@@ -123,6 +123,17 @@ class Workshop:
         """The files of a version."""
         return self.bench.ask("show", before=version)
 
+    def tables(self) -> dict[str, Any]:
+        """The code tables with their rows, and the ETag of their files."""
+        return self.bench.ask("tables")
+
+    def census(self, last: int) -> dict[str, Any]:
+        """By table, the codes that the last messages asked for, of the channels that they may see."""
+        with self.desk.stores.reading() as tx:
+            names = sorted(search.counts(tx))
+        mine = [name for name in names if self.desk.identity.may(Role.VIEWER, name)]
+        return self.bench.ask("counted", channels=mine, last=last)
+
     # Acts -------------------------------------------------------------------------------------------------
 
     def deploy(self, edits: Edits, seen: str, note: str) -> Outcome:
@@ -133,6 +144,15 @@ class Workshop:
         """Write the files of a version back and let the engine take them up."""
         why = f"rollback to {version}" + (f": {note}" if note else "")
         return self._act("config.rollback", note, why, "rollback", before=version, seen=seen, force=force)
+
+    def code(self, table: str, code: str, row: dict[str, str] | None, seen: str, note: str) -> Outcome:
+        """Write one code of a table (None: take it away) and let the engine take it up."""
+        why = note or f"table {table}: {code} " + (
+            "taken away" if row is None else f"is {', '.join(row.values())}"
+        )
+        return self._act(
+            "config.table", why[:500], why[:500], "code", table=table, code=code, row=row, seen=seen
+        )
 
     def _act(self, action: str, note: str, why: str, do: str, **asked: Any) -> Outcome:
         try:

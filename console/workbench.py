@@ -31,6 +31,7 @@ STATUS = {
     "config.version": 404,
     "config.sample": 404,
     "channel.unknown": 404,
+    "table.unknown": 404,
     "config.files": 503,
 }
 

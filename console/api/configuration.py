@@ -58,6 +58,17 @@ class Deployment(Edited):
     note: str = Field(default="", max_length=500, description="Why; kept in the history; no patient data.")
 
 
+class Code(BaseModel):
+    """One code of a table; null takes it away."""
+
+    model_config = ConfigDict(extra="forbid")
+    code: str = Field(min_length=1, max_length=200)
+    row: dict[Name, Annotated[str, Field(max_length=1000)]] | None = Field(
+        description="By column its values; the only column of a YAML table is called `value`."
+    )
+    note: str = Field(default="", max_length=500)
+
+
 class Rollback(BaseModel):
     """A version to go back to, and why."""
 
@@ -170,3 +181,28 @@ def show(request: Request, identity: Analyst, version: Version) -> Response:
 def rollback(request: Request, identity: Analyst, back: Rollback, if_match: IfMatch = None) -> Response:
     """A new entry of the history. Refused (409) where edits that no version has would be lost, unless `force`."""
     return done(workshop_of(request).rollback(back.version, wanted(if_match), back.note, back.force))
+
+
+@router.get("/tables", summary="The code tables with their rows")
+def tables(request: Request, identity: Analyst) -> Response:
+    """By name; each row with the file and line where it is written."""
+    found = workshop_of(request).tables()
+    return answer(found, headers={"ETag": f'"{found["etag"]}"'})
+
+
+@router.get("/tables/census", summary="The codes that the last messages asked the tables for")
+def census(request: Request, identity: Analyst, last: Annotated[int, Query(ge=1, le=5000)] = 200) -> Response:
+    """By table: how often each row was asked for, and codes without a row; so many messages of each channel."""
+    return answer(workshop_of(request).census(last))
+
+
+@router.post("/tables/{name}/codes", summary="Write one code of a table, or take it away")
+def code(
+    request: Request,
+    identity: Analyst,
+    name: Annotated[str, Path(max_length=200)],
+    code: Code,
+    if_match: IfMatch = None,
+) -> Response:
+    """Into the file where the table stands; the engine takes it up."""
+    return done(workshop_of(request).code(name, code.code, code.row, wanted(if_match), code.note))

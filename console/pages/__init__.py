@@ -13,13 +13,25 @@ from console.pages import (
     messages,
     patients,
     people,
+    tables,
     work,
 )
 from console.pages.render import error_page
 
 PAGES = tuple(
     module.router
-    for module in (account, dashboard, messages, editing, exporting, patients, work, configuration, people)
+    for module in (
+        account,
+        dashboard,
+        messages,
+        editing,
+        exporting,
+        patients,
+        work,
+        configuration,
+        tables,
+        people,
+    )
 )
 
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 
-from channels import editing, versions
+from channels import census, editing, tablework, versions
+from channels.impact import stored
 from channels.tracer import Tracer
 from channels.veil import veiled
 from channels.wording import told
@@ -60,6 +61,9 @@ class Question(msgspec.Struct):
     last: int = 200
     table: str = ""
     files: dict[str, str | None] = {}  # base64
+    channels: list[str] = []
+    code: str = ""
+    row: dict[str, str] | None = None
     force: bool = False
 
     @property
@@ -210,16 +214,36 @@ def show(asked: Question) -> dict[str, Any]:
     }
 
 
-def survey(asked: Question) -> dict[str, Any]:
-    """The codes that the last messages of a channel asked the tables for."""
-    from channels.impact import stored
-    from channels.survey import Surveyor
+def tables(asked: Question) -> dict[str, Any]:
+    """The code tables, and the ETag of the files that they were read from."""
+    configuration = load(asked.path)
+    linted(configuration)
+    files = editing.contents(configuration)
+    return {"etag": editing.etag(files), "tables": msgspec.to_builtins(census.tables(configuration))}
 
+
+def counted(asked: Question) -> dict[str, Any]:
+    """What the last messages of some channels asked the tables for."""
     made = load(asked.path)
-    _runs(made, asked.channel, str)
+    if made.errors:
+        raise editing.Refusal("the configuration has errors", "config.errors", made.errors)
     with access.reading(Path(asked.data)) as tx:
-        found = Surveyor(Tracer(made, asked.channel)).look(stored(tx, asked.channel, asked.last))
-    return {"messages": found.messages, "tables": msgspec.to_builtins(found.tables)}
+        known = [name for name in asked.channels if name in made.channels]
+        found = census.census(made, ((name, stored(tx, name, asked.last)) for name in known))
+    return {name: msgspec.to_builtins(seen) for name, seen in found.items()}
+
+
+def code(asked: Question) -> dict[str, Any]:
+    """Write one code of a table, or take it away."""
+    with editing.locked(Path(asked.data)):
+        configuration = load(asked.path)
+        if asked.table not in configuration.tables:
+            raise ConfigError(f"there is no table {asked.table!r}", code="table.unknown")
+        name, keys = census.home(configuration, asked.table, asked.code)
+        text = editing.now(asked.path, linted)[name].decode("utf-8-sig").replace("\r\n", "\n")
+        edit = tablework.changed(text, name, keys, asked.code, asked.row)
+        before, changed = editing.write(asked.path, {name: edit}, asked.seen, asked.allowed, linted)
+        return {**_written(asked, changed), "before": _packed(before)}
 
 
 def schema(asked: Question) -> dict[str, Any]:
@@ -278,7 +302,22 @@ def _written(asked: Question, changed: list[str]) -> dict[str, Any]:
 
 ACTS: dict[str, Callable[[Question], dict[str, Any]]] = {
     act.__name__: act
-    for act in (look, sample, lint, trace, plan, diff, show, survey, schema, write, restore, rollback)
+    for act in (
+        look,
+        sample,
+        lint,
+        trace,
+        plan,
+        diff,
+        show,
+        tables,
+        counted,
+        code,
+        schema,
+        write,
+        restore,
+        rollback,
+    )
 }
 
 

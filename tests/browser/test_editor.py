@@ -125,3 +125,20 @@ def test_it_works_without_a_script(chromium, demo, signed_in):
     page.get_by_text("tables/sex.yaml:").first.wait_for()
     assert page.locator("#text").input_value().startswith("M: [")
     context.close()
+
+
+def test_an_unmapped_code_is_added_with_one_click(open_page, demo, picture):
+    demo.send("UNMAPPED1", "770009", sex="Q")
+    page = open_page("/config/tables")
+    picture(page, "tables")
+    page.get_by_role("link", name="sex", exact=True).click()
+    page.get_by_label("value of Q").fill("O")
+    picture(page, "table", full_page=True)
+    page.evaluate(AXE.read_text())
+    assert page.evaluate(SERIOUS) == []
+    page.get_by_role("button", name="Add Q").click()
+    page.get_by_text(re.compile(r"Version \w+ runs\.")).wait_for()
+    assert "Q: O" in (demo.config / "tables/sex.yaml").read_text()
+    demo.send("MAPPED1", "770010", sex="Q")
+    page.goto("/messages?control_id=MAPPED1")
+    page.get_by_text("TRANSFORMED").first.wait_for()
