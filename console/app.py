@@ -20,12 +20,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from console import pages
+from console import health, pages
 from console.api import channels, configuration, editing, exporting, messages, patients, people
 from console.exporting import Exports
 from console.guard import Guard
 from console.overview import EVERY, Sampler
 from console.problems import problem, status_of
+from console.repeated import Repeated
 from console.stores import Stores
 from console.throttle import Throttle
 from console.workbench import Workbench
@@ -56,8 +57,10 @@ def make_app(data_dir: Path, config: Path) -> FastAPI:
     app.state.workbench = Workbench(config, data_dir)
     for router in API:
         app.include_router(router, prefix="/api/v1")
+    app.include_router(health.router)
     pages.include(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(Repeated, stores=stores)
     app.add_middleware(Guard, stores=stores)
     app.add_exception_handler(IsthmusError, _told)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -141,4 +141,4 @@ def test_an_unmapped_code_is_added_with_one_click(open_page, demo, picture):
     assert "Q: O" in (demo.config / "tables/sex.yaml").read_text()
     demo.send("MAPPED1", "770010", sex="Q")
     page.goto("/messages?control_id=MAPPED1")
-    page.get_by_text("TRANSFORMED").first.wait_for()
+    page.locator("td .state.transformed").first.wait_for()
