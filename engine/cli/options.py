@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.spec.channel import Configuration, load
+if TYPE_CHECKING:
+    from engine.spec.channel import Configuration
 
 CONFIG = Path("config/channels.yaml")
 DATA = Path("data")
@@ -66,6 +67,8 @@ def json_option(function: Any) -> Any:
 
 def checked(path: Path) -> Configuration:
     """A configuration without errors, or exit 1 with every problem told."""
+    from engine.spec.channel import load
+
     configuration = load(path)
     for problem in configuration.problems:
         click.echo(str(problem), err=True)

@@ -6,16 +6,16 @@ import gc
 import logging
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import structlog
 
-from engine.cli.lint import linted
 from engine.cli.options import config_option, console_options, data_option
 from engine.cli.reactor import steady
-from engine.spec.channel import load
+from engine.cli.supervisor import Supervisor, ready
 
 GC_THRESHOLD = (
     20_000,
@@ -51,8 +51,16 @@ def command(
     way finishes. SIGHUP takes up the edited configuration, as does `isthmus channel reload`; one with errors is
     told and the old one goes on.
 
+    With a console this is a small process that keeps the two running: one that dies is started again, the other goes
+    on. Without one (--no-console) it is the engine itself.
+
     Example: isthmus run --config config/channels.yaml --data /var/lib/isthmus
     """
+    if not (check or no_console):
+        sys.exit(both(config, data, log, watch, listen))
+    from engine.cli.lint import linted
+    from engine.spec.channel import load
+
     configuration = load(config)
     problems = linted(configuration)
     for problem in problems:
@@ -70,7 +78,17 @@ def command(
     engine = Engine(configuration, data, reactor)
     if watch:
         engine.reloader.watch.start()
-    sys.exit(serve(engine, reactor, beside=console_beside(reactor, listen, no_console, config, data)))
+    sys.exit(serve(engine, reactor))
+
+
+def both(config: Path, data: Path, log: str, watch: bool, listen: str) -> int:
+    """Engine and console as two processes; gives the engine's exit status."""
+    places = ["--config", str(config), "--data", str(data)]
+    engine = ["run", *places, "--log", log, "--watch" if watch else "--no-watch", "--no-console"]
+    told = partial(click.echo, err=True)
+    return Supervisor(
+        engine, ["console", "--listen", listen, *places], lambda what: told(f"isthmus: {what}")
+    ).run()
 
 
 def console_beside(reactor: Any, listen: str, no_console: bool, config: Path, data: Path) -> Any:
@@ -115,6 +133,7 @@ def serve(engine: Any, reactor: Any, then: Any = None, beside: Any = None) -> in
             starting.addCallback(lambda _: then(engine, stop))
         if beside is not None:
             starting.addCallback(lambda _: beside.start())
+        starting.addCallback(lambda _: ready())
         starting.addErrback(broken)
 
     gc.collect()
