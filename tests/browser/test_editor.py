@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from engine_process import ROOT
+from engine_process import ROOT, until
 
 AXE = ROOT / "console/assets/node_modules/axe-core/axe.min.js"
 SERIOUS = (
@@ -141,4 +141,4 @@ def test_an_unmapped_code_is_added_with_one_click(open_page, demo, picture):
     assert "Q: O" in (demo.config / "tables/sex.yaml").read_text()
     demo.send("MAPPED1", "770010", sex="Q")
     page.goto("/messages?control_id=MAPPED1")
-    page.locator("td .state.transformed").first.wait_for()
+    until(lambda: (page.reload(), page.locator("tbody .state.transformed").count())[1], every=0.3)
