@@ -7,7 +7,7 @@ anything else as 500 without a word of what it was about.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from console import health, pages
 from console.api import channels, configuration, editing, exporting, messages, patients, people
 from console.exporting import Exports
 from console.guard import Guard
+from console.oidc import Provider, SignOn
 from console.overview import EVERY, Sampler
 from console.problems import problem, status_of
 from console.repeated import Repeated
@@ -45,7 +46,7 @@ API = (
 STATIC = Path(__file__).parent / "static"
 
 
-def make_app(data_dir: Path, config: Path) -> FastAPI:
+def make_app(data_dir: Path, config: Path, providers: Mapping[str, Provider] | None = None) -> FastAPI:
     """The application on one data folder; `config` is the channel file that it shows and edits."""
     stores = Stores(data_dir)
     app = FastAPI(
@@ -54,7 +55,7 @@ def make_app(data_dir: Path, config: Path) -> FastAPI:
     )  # fmt: skip
     app.state.stores, app.state.sampler, app.state.config = stores, Sampler(), config
     app.state.throttle, app.state.exports = Throttle(), Exports()
-    app.state.workbench = Workbench(config, data_dir)
+    app.state.workbench, app.state.sign_on = Workbench(config, data_dir), SignOn(providers or {})
     for router in API:
         app.include_router(router, prefix="/api/v1")
     app.include_router(health.router)

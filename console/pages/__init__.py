@@ -11,6 +11,7 @@ from console.pages import (
     editing,
     exporting,
     messages,
+    oidc,
     patients,
     people,
     tables,
@@ -22,6 +23,7 @@ PAGES = tuple(
     module.router
     for module in (
         account,
+        oidc,
         dashboard,
         messages,
         editing,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, Request
@@ -45,14 +45,20 @@ def entered(request: Request, cookie: str, target: str) -> Response:
     return response
 
 
+def login_page(request: Request, status: int = 200, **values: Any) -> Response:
+    """The form, with a button for each sign-in provider."""
+    providers = [(name, one.title or name) for name, one in request.app.state.sign_on.providers.items()]
+    return page(request, "login.html", status, providers=providers, **values)
+
+
 @router.get("/login")
-def login_page(request: Request, next: str = "/") -> Response:
+def ask(request: Request, next: str = "/") -> Response:
     """The form."""
     with stores_of(request).reading() as tx:
         empty = not users.everybody(tx)
     if empty:
         return RedirectResponse("/setup", 303)
-    return page(request, "login.html", next=inside(next), wrong="")
+    return login_page(request, next=inside(next), wrong="")
 
 
 @router.post("/login")
@@ -78,7 +84,7 @@ def login(
         throttle.failed(request.state.address)
         _note(stores, request, name, "refused", "locked" if known.locked else "")
         wrong = "This did not fit. After several wrong passwords a user is locked for a while."
-        return page(request, "login.html", 401, next=inside(next), wrong=wrong)
+        return login_page(request, 401, next=inside(next), wrong=wrong)
     if known.password and passwords.outdated(known.password):
         fresh = passwords.hashed(password)
         stores.write(
@@ -87,7 +93,7 @@ def login(
     try:
         cookie, _ = stores.write(lambda tx: users.sign_in(tx, name, request.state.address, step))
     except UserError as error:
-        return page(request, "login.html", 401, next=inside(next), wrong=str(error))
+        return login_page(request, 401, next=inside(next), wrong=str(error))
     _note(stores, request, name, "ok")
     return entered(request, cookie, next)
 

@@ -36,11 +36,18 @@ log = structlog.get_logger()
 @click.option(
     "--proxy", default="", help="Addresses of reverse proxies whose X-Forwarded-* headers are believed."
 )
+@click.option(
+    "--oidc",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    envvar="ISTHMUS_OIDC",
+    help="YAML file of OpenID Connect providers to sign in with.",
+)
 @config_option
 @data_option
 def command(
-    listen: str, tls_certificate: Path | None, tls_key: Path | None, proxy: str, config: Path, data: Path
-) -> None:
+    listen: str, tls_certificate: Path | None, tls_key: Path | None, proxy: str, oidc: Path | None, config: Path,
+    data: Path,
+) -> None:  # fmt: skip
     """Serve the console on the message store of a data folder, whether or not an engine runs on it.
 
     `run` starts one by itself. As long as there is no user, it prints where the first admin is made.
@@ -50,6 +57,7 @@ def command(
     import uvicorn
 
     from console.app import make_app
+    from console.oidc import read_providers
 
     logging_to_stderr("info")
     host, port = address(listen)
@@ -57,6 +65,7 @@ def command(
         raise click.UsageError("--tls-certificate and --tls-key go together")
     if tls_certificate is None and not proxy and host not in ("127.0.0.1", "::1", "localhost"):
         click.echo("isthmus: the console is reachable from other machines without TLS", err=True)
+    providers = read_providers(oidc) if oidc is not None else {}
     bound = bind(host, port)
     url = f"{'https' if tls_certificate else 'http'}://{host}:{bound.getsockname()[1]}"
     invite(data, url)
@@ -65,7 +74,7 @@ def command(
         settings |= {"ssl_certfile": str(tls_certificate), "ssl_keyfile": str(tls_key)}
     server = uvicorn.Server(
         uvicorn.Config(
-            make_app(data, config), log_config=None, access_log=False, server_header=False,
+            make_app(data, config, providers), log_config=None, access_log=False, server_header=False,
             h11_max_incomplete_event_size=65536, timeout_graceful_shutdown=2, **settings,
         )
     )  # fmt: skip

@@ -171,6 +171,7 @@ def remove(tx: Tx, name: str) -> None:
     _known(tx, name)
     for table, column in (("user", "name"), ("session", "user"), ("token", "user"), ("saved_search", "user")):
         tx.execute(f"DELETE FROM {table} WHERE {column} = ?", (name,))
+    tx.execute("DELETE FROM setting WHERE name LIKE 'oidc:%' AND value = ?", (name,))
     _keep_an_admin(tx)
 
 
@@ -188,6 +189,22 @@ def _keep_an_admin(tx: Tx) -> None:
             code="user.last_admin",
             todo="make another admin first",
         )
+
+
+# Users of sign-in providers -------------------------------------------------------------------------------
+
+
+def of_provider(tx: Tx, owner: str) -> str | None:
+    """The name of the user who is `owner` (provider and subject) elsewhere."""
+    rows = tx.rows("SELECT value FROM setting WHERE name = ?", (f"oidc:{_hash(tx, owner).hex()}",))
+    return rows[0][0] if rows else None
+
+
+def bind(tx: Tx, name: str, owner: str) -> None:
+    """The user is `owner` elsewhere from now on."""
+    tx.execute(
+        "INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (f"oidc:{_hash(tx, owner).hex()}", name)
+    )
 
 
 # Signing in -----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from console.throttle import TRIES
 from engine.security.roles import Role
 from engine.store import users
 
-PUBLIC = {"/login", "/setup"}
+PUBLIC = {"/login", "/setup", "/oidc/{name}/login", "/oidc/{name}/callback"}
 SAMPLE = {
     "reference": "x",
     "message_id": "1",
