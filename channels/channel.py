@@ -264,7 +264,12 @@ class Channel:
 
     def status(self) -> dict[str, Any]:
         """For people and `status --json`."""
+        options = self.spec.options
         return {
+            "description": options.description,
+            "group": options.group,
+            "tags": options.tags,
+            "silent_after": options.silent_after,
             "state": self.state,
             "why": self.why or self.router.waits_for,
             "address": self.where,

@@ -109,9 +109,10 @@ class Guard:
             return
         with self.stores.reading() as tx:
             by_cookie = users.session(tx, cookie)
+            identity = users.rights(tx, by_cookie[0].user.identity) if by_cookie is not None else None
         if by_cookie is not None:
             state["session"], write = by_cookie
-            state["identity"], state["cookie"] = state["session"].user.identity, cookie
+            state["identity"], state["cookie"] = identity, cookie
             if write:
                 self.stores.write(lambda tx: users.seen(tx, cookie))
 

@@ -22,7 +22,7 @@ KEPT = 720  # samples: one hour
 RECENT = 1000  # newest messages that latencies are taken from
 RISING = 6  # samples that must not fall for a queue to be called growing
 GROWING = 50  # and be more than this in the end
-SILENT = 3600 * 1_000_000  # a channel that had traffic and has none for so long is called silent
+SILENT = 3600.0  # seconds; a channel that had traffic and has none for so long is called silent
 
 
 class DestinationView(msgspec.Struct):
@@ -43,6 +43,7 @@ class ChannelView(msgspec.Struct):
     name: str
     description: str
     tags: list[str]
+    group: str
     state: str
     why: str
     address: str
@@ -74,6 +75,16 @@ class Overview(msgspec.Struct):
     store: dict[str, Any]
     channels: list[ChannelView]
     jobs: list[jobs.Job]
+    tags: list[str] = []  # of all channels that they may see
+    tag: str = ""  # the one that was asked for
+
+
+def chosen(channels: list[ChannelView], tag: str) -> list[ChannelView]:
+    """Those with a tag (all without one), by group and name; those without a group first."""
+    return sorted(
+        (channel for channel in channels if not tag or tag in channel.tags),
+        key=lambda one: (one.group, one.name),
+    )
 
 
 class Sampler:
@@ -141,14 +152,21 @@ class Sampler:
         begun = self._at_start.get(name, {})
         listener = live.get("listener") or {}
         return ChannelView(
-            name, live.get("description", ""), live.get("tags", []), live.get("state", "stopped"),
+            name, live.get("description", ""), live.get("tags", []), live.get("group", ""),
+            live.get("state", "stopped"),
             live.get("why", ""), live.get("address", ""), int(listener.get("connections", 0) or 0),
             totals.get("received", 0), totals.get("filtered", 0), queued, _sum(totals, "sent"), _sum(waiting, "ERROR"),
-            last_at, bool(last_at and now - last_at > SILENT), growing, _queue_age(tx, name, now) if queued else None,
+            last_at, _silent(live, last_at, now), growing, _queue_age(tx, name, now) if queued else None,
             _percentile(latencies, 0.5), _percentile(latencies, 0.99), rates[-1] if rates else 0.0, rates,
             [_destination(item, totals, waiting) for item in live.get("destinations", [])],
             {key: value - begun.get(key, 0) for key, value in totals.items()},
         )  # fmt: skip
+
+
+def _silent(live: dict[str, Any], last_at: Micros | None, now: Micros) -> bool:
+    """Whether nothing came for longer than the channel says; one that is stopped is not silent."""
+    after = float(live.get("silent_after", SILENT))
+    return bool(last_at and after and live.get("state") == "started" and now - last_at > after * 1_000_000)
 
 
 def _destination(item: dict[str, Any], totals: dict[str, int], waiting: dict[str, int]) -> DestinationView:

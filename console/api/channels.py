@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from console.api.answers import answer, desk_of, stores_of
-from console.overview import Overview
+from console.overview import Overview, chosen
 from console.rights import Operator, Viewer, on_channel
 from engine.security.roles import Identity, Role
 
@@ -17,18 +17,33 @@ router = APIRouter(tags=["channels"])
 Name = Annotated[str, Path(max_length=200)]
 
 
-def overview_for(request: Request, identity: Identity) -> Overview:
-    """The overview, as far as they may see it."""
+def overview_for(request: Request, identity: Identity, tag: str = "") -> Overview:
+    """The overview, as far as they may see it; of channels with a tag."""
     with stores_of(request).reading() as tx:
         found: Overview = request.app.state.sampler.look(tx)
     allowed = [channel for channel in found.channels if identity.may(Role.VIEWER, channel.name)]
-    return Overview(found.at, found.running, found.pid, found.started_at, found.store, allowed, found.jobs)
+    tags = sorted({one for channel in allowed for one in channel.tags})
+    return Overview(
+        found.at,
+        found.running,
+        found.pid,
+        found.started_at,
+        found.store,
+        chosen(allowed, tag),
+        found.jobs,
+        tags,
+        tag,
+    )
 
 
 @router.get("/channels", summary="Every channel with its state, counts, rates and destinations")
-def channels(request: Request, identity: Viewer) -> Response:
+def channels(
+    request: Request,
+    identity: Viewer,
+    tag: Annotated[str, Query(max_length=100, description="Only those with this tag.")] = "",
+) -> Response:
     """What the dashboard shows."""
-    return answer(overview_for(request, identity))
+    return answer(overview_for(request, identity, tag))
 
 
 @router.post("/channels/{name}/{act}", summary="Start, stop, pause or resume a channel")

@@ -23,13 +23,13 @@ EVERY = 2.0  # seconds between looks for who watches
 
 
 @router.get("/")
-def dashboard(request: Request, identity: Viewer) -> Response:
-    """All channels."""
-    return page(request, "dashboard.html", overview=overview_for(request, identity))
+def dashboard(request: Request, identity: Viewer, tag: str = "") -> Response:
+    """All channels, or those with a tag."""
+    return page(request, "dashboard.html", overview=overview_for(request, identity, tag))
 
 
 @router.get("/live")
-async def live(request: Request, identity: Viewer) -> Response:
+async def live(request: Request, identity: Viewer, tag: str = "") -> Response:
     """The dashboard's table again whenever it changes; ends with the session."""
 
     def look() -> str | None:
@@ -37,7 +37,7 @@ async def live(request: Request, identity: Viewer) -> Response:
         with stores_of(request).reading() as tx:
             if cookie and users.session(tx, cookie) is None:
                 return None
-        return fragment(request, "_channels.html", overview=overview_for(request, identity))
+        return fragment(request, "_channels.html", overview=overview_for(request, identity, tag))
 
     async def events() -> AsyncIterator[ServerSentEvent]:
         last = ""

@@ -13,7 +13,7 @@ Guarantees: a token never may more than its user may now.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 import msgspec
@@ -33,8 +33,11 @@ class Role(StrEnum):
         return list(Role).index(self)
 
 
+TAG = "tag:"
+
+
 class Grant(msgspec.Struct, frozen=True):
-    """A role on some channels; on all of them when `channels` is empty."""
+    """A role on some channels (names, or `tag:NAME` for all that have this tag); on all when `channels` is empty."""
 
     role: Role
     channels: tuple[str, ...] = ()
@@ -65,6 +68,20 @@ class Identity(msgspec.Struct, frozen=True):
         if any(not grant.channels for grant in fitting):
             return None
         return tuple(sorted({name for grant in fitting for name in grant.channels}))
+
+
+def resolved(identity: Identity, tags: Mapping[str, Iterable[str]]) -> Identity:
+    """The identity with the channels of each tag; a grant on tags that no channel has gives nothing."""
+    if not any(name.startswith(TAG) for grant in identity.grants for name in grant.channels):
+        return identity
+    grants = []
+    for grant in identity.grants:
+        names: set[str] = set()
+        for name in grant.channels:
+            names |= set(tags.get(name.removeprefix(TAG), ())) if name.startswith(TAG) else {name}
+        if names or not grant.channels:
+            grants.append(Grant(grant.role, tuple(sorted(names))))
+    return Identity(identity.name, tuple(grants), identity.reveal, identity.token)
 
 
 def narrowed(user: Identity, grants: Iterable[Grant], reveal: bool, token: int) -> Identity:

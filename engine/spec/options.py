@@ -90,6 +90,23 @@ class ChannelOptions(_Options):
     """Everything on a channel that is not a component."""
 
     description: str = Field(default="", description="What this channel is for.")
+    group: str = Field(
+        default="",
+        max_length=60,
+        description="Heading under which the console shows it.",
+        examples=["Laboratory"],
+    )
+    tags: list[str] = Field(
+        default=[],
+        max_length=20,
+        description="Words that channels share: the console filters by them, and rights are given on `tag:NAME`.",
+        examples=[["lab", "night"]],
+    )
+    silent_after: float = Field(
+        default=3600.0,
+        ge=0,
+        description="Seconds without a message until a channel that had some is shown as silent; 0: never.",
+    )
     enabled: bool = Field(default=True, description="Whether `run` starts it.")
     ordering_key: HL7Path = Field(
         default="",

@@ -19,7 +19,8 @@ import orjson
 from engine.clock import Micros
 from engine.errors import UserError
 from engine.security import passwords
-from engine.security.roles import Grant, Identity, Role, narrowed
+from engine.security.roles import TAG, Grant, Identity, Role, narrowed, resolved
+from engine.store import commands
 from engine.store.tx import Tx
 
 IDLE = 30 * 60 * 1_000_000  # microseconds without a request
@@ -191,6 +192,18 @@ def _keep_an_admin(tx: Tx) -> None:
         )
 
 
+def rights(tx: Tx, identity: Identity) -> Identity:
+    """The identity with the channels that have its tags, as the engine told them last."""
+    if not any(name.startswith(TAG) for grant in identity.grants for name in grant.channels):
+        return identity
+    tags: dict[str, set[str]] = {}
+    told = (commands.engine_status(tx) or {}).get("status") or {}
+    for channel, status in told.get("channels", {}).items():
+        for tag in status.get("tags", ()):
+            tags.setdefault(tag, set()).add(channel)
+    return resolved(identity, tags)
+
+
 # Users of sign-in providers -------------------------------------------------------------------------------
 
 
@@ -352,7 +365,9 @@ def by_token(tx: Tx, secret: str) -> tuple[Identity, bool] | None:
     user = get(tx, owner)
     if user is None or user.disabled:
         return None
-    return narrowed(user.identity, _grants(grants), bool(reveal), number), now - (used_at or 0) > SEEN_EVERY
+    given = rights(tx, Identity(owner, _grants(grants), bool(reveal))).grants
+    found = narrowed(rights(tx, user.identity), given, bool(reveal), number)
+    return found, now - (used_at or 0) > SEEN_EVERY
 
 
 def token_used(tx: Tx, number: int) -> None:
