@@ -62,3 +62,12 @@ def ngettext(one: str, many: str, count: int) -> str:
     """The form for a number."""
     single = count == 1 or (count == 0 and _chosen.get() == "fr")
     return gettext(one if single else many)
+
+
+ACTS = ("start", "stop", "pause", "resume")
+"""What one does to a channel, on its buttons."""
+
+
+def N_(text: str) -> str:
+    """Marks a text that is translated where it is shown, by the filter `translated`."""
+    return text

@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
+from console import language as words
 from console.acting import Desk
 from console.api.answers import desk_of, stores_of
 from console.guard import COOKIE
+from console.language import N_
 from console.pages.render import page
 from console.rights import Viewer
 from console.stores import Stores
@@ -83,7 +85,7 @@ def login(
             stores.write(lambda tx: users.failed(tx, name))
         throttle.failed(request.state.address)
         _note(stores, request, name, "refused", "locked" if known.locked else "")
-        wrong = "This did not fit. After several wrong passwords a user is locked for a while."
+        wrong = N_("This did not fit. After several wrong passwords a user is locked for a while.")
         return login_page(request, 401, next=inside(next), wrong=wrong)
     if known.password and passwords.outdated(known.password):
         fresh = passwords.hashed(password)
@@ -160,7 +162,10 @@ def _account(request: Request, identity: Identity, status: int = 200, **more: st
     with stores_of(request).reading() as tx:
         user, tokens = users.get(tx, identity.name), users.tokens(tx, identity.name)
     told = {"done": "", "wrong": "", "totp": "", "address": "", "secret": ""} | more
-    return page(request, "account.html", status, user=user, tokens=tokens, **told)
+    return page(
+        request, "account.html", status, user=user, tokens=tokens, languages=words.LANGUAGES,
+        picked=request.cookies.get(words.COOKIE, ""), **told,
+    )  # fmt: skip
 
 
 def _is_theirs(request: Request, name: str, password: str) -> bool:
@@ -175,6 +180,20 @@ def _is_theirs(request: Request, name: str, password: str) -> bool:
     return right
 
 
+@router.post("/account/language")
+def speak(request: Request, identity: Viewer, language: Annotated[str, Form(max_length=5)] = "") -> Response:
+    """Show pages in this language, in this browser; empty: as it says itself."""
+    response = RedirectResponse("/account", 303)
+    if language in words.LANGUAGES:
+        response.set_cookie(
+            words.COOKIE, language, max_age=5 * 365 * 86400, httponly=True, samesite="lax", path="/",
+            secure=request.url.scheme == "https",
+        )  # fmt: skip
+    else:
+        response.delete_cookie(words.COOKIE, path="/")
+    return response
+
+
 @router.post("/account/password")
 def new_password(
     request: Request,
@@ -185,9 +204,9 @@ def new_password(
 ) -> Response:
     """All sessions end, also this one."""
     if not _is_theirs(request, identity.name, old):
-        return _account(request, identity, 422, wrong="The old password is another one.")
+        return _account(request, identity, 422, wrong=N_("The old password is another one."))
     if password != again:
-        return _account(request, identity, 422, wrong="The two new passwords are not the same.")
+        return _account(request, identity, 422, wrong=N_("The two new passwords are not the same."))
     try:
         hashed = passwords.hashed(password, identity.name)
     except UserError as error:
@@ -211,14 +230,16 @@ def second_factor(
     name = identity.name
     if off:
         if not _is_theirs(request, name, password):
-            return _account(request, identity, 422, wrong="The password is another one.")
+            return _account(request, identity, 422, wrong=N_("The password is another one."))
         desk_of(request).audited("totp.off", name, lambda tx: users.set_totp(tx, name, None))
-        return _account(request, identity, done="The second factor is off.")
+        return _account(request, identity, done=N_("The second factor is off."))
     if not secret:
         fresh = passwords.new_totp()
         return _account(request, identity, totp=fresh, address=passwords.totp_address(fresh, name))
     if passwords.totp_step(secret, code, time.time()) is None:
         address = passwords.totp_address(secret, name)
-        return _account(request, identity, 422, totp=secret, address=address, wrong="This code does not fit.")
+        return _account(
+            request, identity, 422, totp=secret, address=address, wrong=N_("This code does not fit.")
+        )
     desk_of(request).audited("totp.on", name, lambda tx: users.set_totp(tx, name, secret))
-    return _account(request, identity, done="The second factor is on.")
+    return _account(request, identity, done=N_("The second factor is on."))

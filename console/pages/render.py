@@ -14,23 +14,25 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from console import language
+from console.language import N_
+from console.wording import Wording
 from engine.clock import iso
 from engine.security.roles import Role
 
 FOLDER = Path(__file__).resolve().parents[1] / "templates"
 MENU = (
-    ("/", "Channels", Role.VIEWER),
-    ("/messages", "Messages", Role.VIEWER),
-    ("/patients", "Patients", Role.VIEWER),
-    ("/errors", "Errors", Role.VIEWER),
-    ("/jobs", "Jobs", Role.VIEWER),
-    ("/config", "Configuration", Role.ANALYST),
-    ("/users", "Users", Role.ADMIN),
-    ("/audit", "Audit", Role.ADMIN),
+    ("/", N_("Channels"), Role.VIEWER),
+    ("/messages", N_("Messages"), Role.VIEWER),
+    ("/patients", N_("Patients"), Role.VIEWER),
+    ("/errors", N_("Errors"), Role.VIEWER),
+    ("/jobs", N_("Jobs"), Role.VIEWER),
+    ("/config", N_("Configuration"), Role.ANALYST),
+    ("/users", N_("Users"), Role.ADMIN),
+    ("/audit", N_("Audit"), Role.ADMIN),
 )
 env = Environment(
     loader=FileSystemLoader(FOLDER), autoescape=select_autoescape(default=True), undefined=StrictUndefined,
-    trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.i18n"],
+    trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.i18n", Wording],
 )  # fmt: skip
 env.install_gettext_callables(language.gettext, language.ngettext, newstyle=True)  # type: ignore[attr-defined]
 
@@ -73,7 +75,9 @@ def sparkline(values: list[float]) -> Markup:
     return form.format(label, points)
 
 
-env.filters.update(moment=moment, duration=duration, count=count, sparkline=sparkline)
+env.filters.update(
+    moment=moment, duration=duration, count=count, sparkline=sparkline, translated=language.gettext
+)
 
 
 def fragment(request: Request, template: str, /, **values: Any) -> str:

@@ -36,7 +36,9 @@ def beat(store):
 def test_channels_stand_under_their_groups_and_are_chosen_by_tag(beat, browser):
     one = browser("viewer")
     page = one.get("/").text
-    assert page.index(">free<") < page.index(">Laboratory<") < page.index(">lab<") < page.index(">Registration<")
+    assert (
+        page.index(">free<") < page.index(">Laboratory<") < page.index(">lab<") < page.index(">Registration<")
+    )
     assert "&lt;b&gt;" in page and "<b>" not in page
     page = one.get("/?tag=night").text
     assert ">lab2<" in page and ">adt<" not in page and 'sse-connect="/live?tag=night"' in page

@@ -80,6 +80,7 @@ def test_a_killed_engine_comes_back_and_the_console_goes_on(both):
     absent = until(lambda: (health := both.health()) and health["engine"] != "ok" and health)
     assert absent["store"] == "ok" and absent["console"] == "ok"
     until(lambda: both.children().get("engine") not in (None, before["engine"]))
+    until(lambda: both.text.count("event='channel.started'") == 2)
     until(lambda: (both.health() or {}).get("engine") == "ok")
     assert both.children()["console"] == before["console"]
     assert both.send(2) == "AA"
@@ -132,7 +133,7 @@ def test_an_engine_that_crashes_while_its_files_are_broken_is_tried_again_until_
     until(lambda: "the engine ended with 1" in both.text)
     assert both.health()["console"] == "ok"
     both.config.write_text(good)
-    until(lambda: (both.health() or {}).get("engine") == "ok", 60)
+    until(lambda: both.text.count("event='channel.started'") == 2, 60)
     assert both.send(1) == "AA"
 
 
