@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
@@ -12,6 +12,7 @@ from console.api.answers import answer, desk_of, stores_of
 from console.overview import Overview, chosen
 from console.rights import Operator, Viewer, on_channel
 from engine.security.roles import Identity, Role
+from engine.store import commands, jobs, search
 
 router = APIRouter(tags=["channels"])
 Name = Annotated[str, Path(max_length=200)]
@@ -56,3 +57,27 @@ async def act(
     """Waits for the engine's answer."""
     on_channel(identity, Role.OPERATOR, name)
     return answer(await run_in_threadpool(desk_of(request).channel, name, act))
+
+
+@router.get("/status", summary="What the engine and its channels are doing, as `isthmus status --json` tells")
+def status(request: Request, identity: Viewer) -> Response:
+    """Of the channels that they may see."""
+    with stores_of(request).reading() as tx:
+        engine, now = commands.engine_status(tx), tx.now()
+        running = commands.beating(engine, now)
+        totals, waiting, unfinished = search.counts(tx), search.backlog(tx), jobs.unfinished(tx)
+
+    def mine(found: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in found.items() if identity.may(Role.VIEWER, name)}
+
+    if engine is not None and "channels" in engine["status"]:
+        engine["status"]["channels"] = mine(engine["status"]["channels"])
+    return answer(
+        {
+            "running": running,
+            "engine": engine,
+            "totals": mine(totals),
+            "now": mine(waiting),
+            "jobs": unfinished,
+        }
+    )

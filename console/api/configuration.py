@@ -13,9 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from console.api.answers import answer, desk_of
-from console.configuring import Outcome, Sample, Workshop
+from console.configuring import PATIENCE, Outcome, Sample, Workshop
 from console.problems import Refused
 from console.rights import Analyst
+from engine.security.roles import Role
+from engine.store import commands
 
 router = APIRouter(prefix="/configuration", tags=["configuration"])
 Name = Annotated[str, Field(min_length=1, max_length=300)]
@@ -66,6 +68,14 @@ class Code(BaseModel):
     row: dict[Name, Annotated[str, Field(max_length=1000)]] | None = Field(
         description="By column its values; the only column of a YAML table is called `value`."
     )
+    note: str = Field(default="", max_length=500)
+
+
+class Reload(BaseModel):
+    """What to take up: everything that changed, and a channel anew although it did not."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str = Field(default="", max_length=200)
     note: str = Field(default="", max_length=500)
 
 
@@ -161,6 +171,19 @@ def deploy(request: Request, identity: Analyst, deployment: Deployment, if_match
     if not deployment.edits:
         raise Refused(422, "config.nothing", "there is nothing to deploy")
     return done(workshop_of(request).deploy(deployment.edits, wanted(if_match), deployment.note))
+
+
+@router.post("/reload", summary="Let the engine take up the files as they are")
+def reload(request: Request, identity: Analyst, asked: Reload) -> Response:
+    """What changed, or why it is not taken; needs the role analyst on all channels."""
+    if not identity.may(Role.ANALYST):
+        raise Refused(403, "forbidden", "this needs the role analyst on all channels")
+    desk = desk_of(request)
+    with desk.stores.reading() as tx:
+        if not commands.beating(commands.engine_status(tx), tx.now()):
+            raise Refused(409, "engine.absent", "no engine is running on this store", "start it with `isthmus run`")
+    args = {"name": asked.name, "note": asked.note}
+    return answer(desk.command("reload", args, "config.reload", asked.name, wait=PATIENCE))
 
 
 @router.get("/history", summary="The configurations that ran, newest first")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request
+import msgspec
+from fastapi import APIRouter, Header, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -17,6 +18,8 @@ from console.rights import Operator, Revealer, Viewer
 from console.tracing import trace
 from engine.security.roles import Identity, Role
 from engine.store import causes, jobs
+from engine.store.exporting import as_text
+from engine.store.search import show as show_all
 
 router = APIRouter(tags=["messages"])
 MessageId = Annotated[int, Path(ge=1, lt=queries.LARGEST_ID)]
@@ -62,6 +65,24 @@ def reveal(request: Request, identity: Revealer, message_id: MessageId) -> Respo
     found = seen(request, identity, message_id, True)
     desk_of(request).saw(str(message_id))
     return answer(found)
+
+
+@router.post("/messages/{message_id}/record", summary="Everything that the store has of a message; audited")
+def record(
+    request: Request,
+    identity: Revealer,
+    message_id: MessageId,
+    accept: Annotated[str, Header(max_length=200)] = "",
+) -> Response:
+    """As `isthmus messages show --json`; with `Accept: application/msgpack` as MessagePack, bytes as they are."""
+    with stores_of(request).reading() as tx:
+        found = show_all(tx, message_id)
+    if found is None or not identity.may(Role.VIEWER, str(found["channel"])):
+        raise Refused(404, "message.unknown", f"there is no message {message_id}")
+    desk_of(request).saw(str(message_id))
+    if "msgpack" in accept:
+        return Response(msgspec.msgpack.encode(found), media_type="application/msgpack")
+    return Response(as_text(found), media_type="application/json")
 
 
 @router.post(

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import msgspec
 
-from engine.cli import access
+from engine.cli import access, saying
 from engine.cli.selecting import chosen_ids, narrowing
 from engine.errors import StoreError
 from engine.security.keyring import open_keyring
@@ -59,14 +59,7 @@ def with_content(verb: str, data: Path, ids: list[int]) -> list[int]:
         gone = operate.contentless(tx, ids)
     if not gone:
         return ids
-    named = ", ".join(str(one) for one in gone[:SHOWN]) + (
-        f" and {len(gone) - SHOWN} more" if len(gone) > SHOWN else ""
-    )
-    click.echo(
-        f"The content of {named} is not kept any more (`storage` or `retention` of the channel):"
-        f" nothing to {verb}. Ask the sender to send it again.",
-        err=True,
-    )
+    click.echo(saying.contentless(verb, gone), err=True)
     left = sorted(set(ids) - set(gone))
     if not left:
         sys.exit(1)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from engine.cli import access
+from engine.cli import access, elsewhere, saying
 from engine.cli.options import data_option
+from engine.cli.remote import served
 
 
 @click.command("channel")
@@ -16,6 +17,7 @@ from engine.cli.options import data_option
 @click.argument("name", default="")
 @click.option("--note", default="", help="Why (for reload): kept in `isthmus config history`.")
 @data_option
+@served(elsewhere.channel)
 def command(act: str, name: str, note: str, data: Path) -> None:
     """Let a channel of the running engine ACT.
 
@@ -36,14 +38,4 @@ def command(act: str, name: str, note: str, data: Path) -> None:
 def reload(data: Path, name: str = "", note: str = "") -> int:
     """Ask the engine to take up the configuration, and tell what became of it; gives the exit code."""
     result = access.ask(data, "reload", {"name": name, "note": note})
-    if not result["taken"]:
-        for problem in result["problems"]:
-            click.echo(problem, err=True)
-        click.echo(f"Not taken: version {result['version']} goes on.", err=True)
-        return 1
-    for channel, what in result["changes"].items():
-        click.echo(f"{channel}: {', '.join(what)}")
-    if not result["changes"]:
-        click.echo("No channel changed.")
-    click.echo(f"Version {result['version']} runs.")
-    return 0
+    return saying.reloaded(result)

@@ -12,10 +12,10 @@ import msgspec
 from channels import versions as past
 from channels.lint import check
 from channels.wording import told
-from engine.cli import access
+from engine.cli import access, elsewhere, saying
 from engine.cli.channel import reload
 from engine.cli.options import config_option, data_option, json_option
-from engine.clock import iso
+from engine.cli.remote import served
 from engine.security.keyring import open_keyring
 from engine.spec.channel import load
 from engine.spec.files import absolute
@@ -32,6 +32,7 @@ def command() -> None:
 @click.option("--limit", default=20, show_default=True, help="Newest so many.")
 @data_option
 @json_option
+@served(elsewhere.config_history)
 def history(limit: int, data: Path, as_json: bool) -> None:
     """What ran, newest first: number, version, when, who, what changed, note.
 
@@ -42,16 +43,14 @@ def history(limit: int, data: Path, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
         return
-    for entry in found:
-        changes = "; ".join(f"{name}: {', '.join(what)}" for name, what in entry.changes)
-        note = f"  ({entry.note})" if entry.note else ""
-        click.echo(f"{entry.id:4}  {entry.version}  {iso(entry.at)}  {entry.actor}  {changes}{note}".rstrip())
+    saying.history(found)
 
 
 @command.command("show")
 @click.argument("version")
 @data_option
 @json_option
+@served(elsewhere.config_show)
 def show(version: str, data: Path, as_json: bool) -> None:
     """The files of a VERSION: its name, the beginning of it, or its number in the history.
 
@@ -63,8 +62,7 @@ def show(version: str, data: Path, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode({"entry": entry, "files": texts}).decode())
         return
-    for name, text in texts.items():
-        click.echo(f"# {name}\n{text.rstrip()}\n")
+    saying.files(texts)
 
 
 @command.command("diff")
@@ -74,6 +72,7 @@ def show(version: str, data: Path, as_json: bool) -> None:
 @config_option
 @data_option
 @json_option
+@served(elsewhere.config_diff)
 def diff(before: str, after: str, words: bool, config: Path, data: Path, as_json: bool) -> None:
     """How BEFORE and AFTER differ: in plain words, then line by line. Exit 1 when they do.
 
@@ -86,14 +85,7 @@ def diff(before: str, after: str, words: bool, config: Path, data: Path, as_json
         _, old = past.version_of(tx, before or (last.version if last else ""))
         new = past.version_of(tx, after)[1] if after else past.on_disk(config, old)
     sentences, lines = told(old, new), list(past.unified(old, new))
-    if as_json:
-        click.echo(msgspec.json.encode({"words": sentences, "diff": lines}).decode())
-    else:
-        for sentence in sentences or ["Nothing that matters." if lines else "The files are the same."]:
-            click.echo(sentence)
-        if lines and not words:
-            click.echo("\n" + "\n".join(lines))
-    sys.exit(1 if lines else 0)
+    sys.exit(saying.difference(sentences, lines, words, as_json))
 
 
 @command.command("rollback")
@@ -106,6 +98,7 @@ def diff(before: str, after: str, words: bool, config: Path, data: Path, as_json
 @click.option("--dry-run", is_flag=True, help="Only say what would be written where.")
 @config_option
 @data_option
+@served(elsewhere.config_rollback)
 def rollback(
     version: str, note: str, force: bool, moved: bool, dry_run: bool, config: Path, data: Path
 ) -> None:

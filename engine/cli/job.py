@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 import msgspec
 
-from engine.cli import access, bulk
+from engine.cli import access, bulk, elsewhere
 from engine.cli.options import data_option, json_option
+from engine.cli.remote import served
 from engine.cli.showing import job_table, job_view
 from engine.store import jobs
 
@@ -23,6 +25,7 @@ def command() -> None:
 @click.option("--limit", default=20, show_default=True, help="Newest so many.")
 @data_option
 @json_option
+@served(elsewhere.job_list)
 def list_(limit: int, data: Path, as_json: bool) -> None:
     """The newest jobs, one line each, with their progress.
 
@@ -40,6 +43,7 @@ def list_(limit: int, data: Path, as_json: bool) -> None:
 @click.argument("id", type=int)
 @data_option
 @json_option
+@served(elsewhere.job_show)
 def show(id: int, data: Path, as_json: bool) -> None:
     """One job: what it does, for whom, and how far it is.
 
@@ -59,6 +63,7 @@ def show(id: int, data: Path, as_json: bool) -> None:
 @command.command("pause")
 @click.argument("id", type=int)
 @data_option
+@served(partial(elsewhere.job_move, "pause"))
 def pause(id: int, data: Path) -> None:
     """Let a job rest after the batch that is under way, over restarts too.
 
@@ -70,6 +75,7 @@ def pause(id: int, data: Path) -> None:
 @command.command("resume")
 @click.argument("id", type=int)
 @data_option
+@served(partial(elsewhere.job_move, "resume"))
 def resume(id: int, data: Path) -> None:
     """Let a paused job go on where it was.
 
@@ -81,6 +87,7 @@ def resume(id: int, data: Path) -> None:
 @command.command("cancel")
 @click.argument("id", type=int)
 @data_option
+@served(partial(elsewhere.job_move, "cancel"))
 def cancel(id: int, data: Path) -> None:
     """End a job after the batch that is under way; what it did stands, the rest is left alone.
 

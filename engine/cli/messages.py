@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from engine.cli import access, edit
+from engine.cli import access, edit, elsewhere
 from engine.cli.bulk import act
 from engine.cli.export import write
 from engine.cli.foresee import foresee
 from engine.cli.options import config_option, data_option, json_option
+from engine.cli.remote import served
 from engine.cli.selecting import chosen_ids, rate, selection
 from engine.cli.showing import error_table, listing, message_view
 from engine.store import causes, search
@@ -31,6 +33,7 @@ def command() -> None:
 @click.option("--limit", default=50, show_default=True, help="Newest so many.")
 @data_option
 @json_option
+@served(elsewhere.messages_list)
 def list_(filters: dict[str, Any], limit: int, data: Path, as_json: bool) -> None:
     """The newest messages that fit, one line each.
 
@@ -49,6 +52,7 @@ def list_(filters: dict[str, Any], limit: int, data: Path, as_json: bool) -> Non
 @click.option("--raw", is_flag=True, help="Only the message, byte for byte.")
 @data_option
 @json_option
+@served(elsewhere.messages_show)
 def show(id: int, raw: bool, data: Path, as_json: bool) -> None:
     """One message: its states with their times, the ACK, operations, requests and answers.
 
@@ -71,6 +75,7 @@ def show(id: int, raw: bool, data: Path, as_json: bool) -> None:
 @click.option("--channel", help="Of this channel.")
 @data_option
 @json_option
+@served(elsewhere.messages_errors)
 def errors(channel: str | None, data: Path, as_json: bool) -> None:
     """Open errors grouped by their cause: how many, where, since when, and what to do.
 
@@ -120,6 +125,7 @@ def preview_options(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @data_option
 @json_option
+@served(partial(elsewhere.messages_act, "replay"))
 def replay(
     filters: dict[str, Any], rate: float | None, limit: int | None, no_wait: bool, dry_run: bool, force: bool,
     brief: bool, config: Path, data: Path, as_json: bool,
@@ -142,6 +148,7 @@ def replay(
 @preview_options
 @data_option
 @json_option
+@served(partial(elsewhere.messages_act, "resend"))
 def resend(
     filters: dict[str, Any], rate: float | None, limit: int | None, no_wait: bool, dry_run: bool, force: bool,
     config: Path, data: Path, as_json: bool,
@@ -164,6 +171,7 @@ def resend(
 @click.option("--note", default="", help="Why (kept with the delivery; no patient data).")
 @data_option
 @json_option
+@served(partial(elsewhere.messages_act, "discard"))
 def discard(
     filters: dict[str, Any], rate: float | None, limit: int | None, no_wait: bool, note: str, data: Path,
     as_json: bool,

@@ -11,9 +11,10 @@ import click
 import msgspec
 from rich.table import Table
 
-from engine.cli import access
+from engine.cli import access, elsewhere
 from engine.cli.bulk import progress
 from engine.cli.options import data_option, json_option
+from engine.cli.remote import served
 from engine.cli.showing import console
 from engine.store import commands, jobs, search
 
@@ -21,6 +22,7 @@ from engine.store import commands, jobs, search
 @click.command("status")
 @data_option
 @json_option
+@served(elsewhere.status)
 def command(data: Path, as_json: bool) -> None:
     """What the engine and its channels are doing. Exit 0 when it runs and all is well, 1 otherwise.
 

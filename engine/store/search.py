@@ -150,6 +150,8 @@ def find(
         if len(rows) >= limit:
             break
     found = {row[0]: Row(*row) for row in rows}
+    for one in found.values():
+        one.dismissed = bool(one.dismissed)  # SQLite knows no truth values
     wanted = orjson.dumps(list(found)).decode()
     for message_id, name, delivered in tx.rows(
         "SELECT message_id, destination, state FROM delivery"

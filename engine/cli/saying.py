@@ -1,0 +1,65 @@
+"""What verbs say, here and with `--server` alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from engine.clock import iso
+from engine.store.versions import Entry
+
+SHOWN = 20  # ids in a line
+
+
+def contentless(verb: str, gone: Sequence[int]) -> str:
+    """Messages whose content is not kept."""
+    named = ", ".join(str(one) for one in gone[:SHOWN])
+    named += f" and {len(gone) - SHOWN} more" if len(gone) > SHOWN else ""
+    return (
+        f"The content of {named} is not kept any more (`storage` or `retention` of the channel):"
+        f" nothing to {verb}. Ask the sender to send it again."
+    )
+
+
+def reloaded(result: Mapping[str, Any]) -> int:
+    """What became of a reload; gives the exit status."""
+    if not result["taken"]:
+        for problem in result["problems"]:
+            click.echo(problem, err=True)
+        click.echo(f"Not taken: version {result['version']} goes on.", err=True)
+        return 1
+    for channel, what in result["changes"].items():
+        click.echo(f"{channel}: {', '.join(what)}")
+    if not result["changes"]:
+        click.echo("No channel changed.")
+    click.echo(f"Version {result['version']} runs.")
+    return 0
+
+
+def history(found: Sequence[Entry]) -> None:
+    """The configurations that ran, a line each."""
+    for entry in found:
+        changes = "; ".join(f"{name}: {', '.join(what)}" for name, what in entry.changes)
+        note = f"  ({entry.note})" if entry.note else ""
+        click.echo(f"{entry.id:4}  {entry.version}  {iso(entry.at)}  {entry.actor}  {changes}{note}".rstrip())
+
+
+def files(texts: Mapping[str, str]) -> None:
+    """The files of a version."""
+    for name, text in texts.items():
+        click.echo(f"# {name}\n{text.rstrip()}\n")
+
+
+def difference(sentences: Sequence[str], lines: Sequence[str], words: bool, as_json: bool) -> int:
+    """How two configurations differ; gives the exit status."""
+    if as_json:
+        click.echo(msgspec.json.encode({"words": sentences, "diff": lines}).decode())
+        return 1 if lines else 0
+    for sentence in sentences or ["Nothing that matters." if lines else "The files are the same."]:
+        click.echo(sentence)
+    if lines and not words:
+        click.echo("\n" + "\n".join(lines))
+    return 1 if lines else 0

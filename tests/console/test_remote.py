@@ -1,0 +1,144 @@
+"""`--server`: verbs through the API of a real console say and return what they do on the data folder itself."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+import uvicorn
+from engine_process import ROOT, until
+
+from engine.security.roles import Grant, Role
+from engine.store import audit, commands, jobs, users, versions
+
+MAIN = "channels: {adt: {listener: {mllp: {port: 0}}}}\n"
+
+
+@pytest.fixture
+def url(app):
+    """The console on a port."""
+    bound = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run, args=([bound],))
+    thread.start()
+    until(lambda: server.started)
+    yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+    bound.close()
+
+
+@pytest.fixture
+def run(store, people, tmp_path, url):
+    """Runs a verb, there or here; gives exit status, output and what was told beside it."""
+    (tmp_path / "channels.yaml").write_text(MAIN)
+
+    def token(name, role=Role.ADMIN):
+        until_ = store.reader.now() + 3_600_000_000
+        work = lambda tx: users.add_token(tx, name, "cli", [Grant(role)], until_, reveal=True)  # noqa: E731
+        return store.writer.call(work)[0]
+
+    store.writer.call(lambda tx: users.change(tx, "admin", reveal=True))
+    tokens = {"admin": token("admin")}
+
+    def verb(*words, there=True, user="admin", **environ):
+        if user and user not in tokens:
+            tokens[user] = token(user)
+        place = ["--server", url] if there else ["--data", str(tmp_path)]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
+        given = {"ISTHMUS_TOKEN": tokens[user]} if user else {}
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "run_engine.py"), *words, *place],
+            capture_output=True, text=True, env={**clean, "COLUMNS": "160", **given, **environ}, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout, done.stderr
+
+    return verb
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("messages", "list", "--state", "TRANSFORMED", "--json"),
+        ("messages", "list", "--mrn", "100234", "--since", "1h"),
+        ("messages", "list", "--control-id", "none"),
+        ("messages", "show", "1"),
+        ("messages", "show", "1", "--raw"),
+        ("messages", "show", "2", "--json"),
+        ("messages", "show", "77"),
+        ("messages", "errors"),
+        ("messages", "errors", "--json"),
+        ("job", "list"),
+        ("job", "show", "9"),
+        ("config", "history"),
+        ("config", "show", "1"),
+        ("config", "diff", "1", "2"),
+    ],
+    ids=" ".join,
+)
+def test_it_says_the_same_there_as_here(run, put, store, words):
+    put()
+    put("C2", error="table.code")
+    for number, text in enumerate((MAIN, MAIN.replace("adt", "lab"))):
+        files = {"channels.yaml": text.encode()}
+        store.writer.call(lambda tx, n=number, f=files: versions.add(tx, f"v{n}", "test", f, note="x"))
+    here, there = run(*words, there=False), run(*words)
+    assert there == here and (here[1] or here[2])
+
+
+def test_the_status_is_the_same(run, store):
+    status = {"store": {"state": "open"}, "channels": {}}
+    epoch = store.epoch
+    assert run("status")[0] == run("status", there=False)[0] == 1
+    store.writer.call(lambda tx: commands.heartbeat(tx, epoch, status))
+    code, text, told = run("status")
+    assert code == 0 and text, told
+
+
+def test_messages_are_acted_upon_by_the_user_of_the_token(run, put, store):
+    number = put("C2", error="table.code")
+    code, text, told = run(
+        "messages", "discard", str(number), "--note", "by hand", "--no-wait", user="operator"
+    )
+    assert code == 0 and text.startswith("Job 1: 1 messages"), told
+    assert jobs.get(store.reader, 1).verb == "discard"
+    assert audit.find(store.reader, action="messages.discard")[0].actor == "operator"
+    code, text, told = run("messages", "replay", str(number))
+    assert code == 1 and "No engine is running" in told
+    assert run("job", "pause", "2")[0] == 0 and jobs.get(store.reader, 2).state == "paused"
+    assert "is canceled" in run("job", "cancel", "2")[1] or jobs.get(store.reader, 2).state != "paused"
+    code, _, told = run("messages", "discard", str(number), user="viewer")
+    assert code == 2 and "role operator" in told
+    assert run("messages", "replay")[0] == 2 and run("messages", "replay", "--dry-run", "1")[0] == 2
+
+
+def test_a_configuration_is_rolled_back_there(run, tmp_path, store):
+    one = {"channels.yaml": MAIN.replace("adt", "lab").encode()}
+    for version, files in (("aaaa", one), ("bbbb", {"channels.yaml": MAIN.encode()})):
+        store.writer.call(lambda tx, v=version, f=files: versions.add(tx, v, "test", f))
+    code, text, told = run("config", "rollback", "aaaa", "--note", "why not")
+    assert code == 0 and "channels.yaml written" in text, told
+    assert "lab" in (tmp_path / "channels.yaml").read_text()
+    assert versions.latest(store.reader).note == "rollback to aaaa: why not"
+
+
+def test_tokens_never_stand_on_the_command_line_or_travel_in_clear(run, tmp_path, store, url):
+    code, _, told = run("job", "list", user=None)
+    assert code == 2 and "server.token" in told
+    code, _, told = run("job", "list", user=None, ISTHMUS_TOKEN="ist_wrong")
+    assert code == 2 and "does not accept this token" in told
+    file = tmp_path / "token"
+    file.write_text("ist_x\n")
+    file.chmod(0o644)
+    code, _, told = run("job", "list", "--token-file", str(file), user=None)
+    assert code == 2 and "others can read" in told
+    code, _, told = run("job", "list", "--server", "http://console.example", there=False)
+    assert code == 2 and "server.url" in told
+    code, _, told = run("job", "list", "--server", "http://127.0.0.1:1", there=False)
+    assert code == 2 and "server.down" in told
+    code, text, _ = run("job", "list", there=False, ISTHMUS_SERVER=url)
+    assert code == 0 or text
