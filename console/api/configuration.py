@@ -181,7 +181,9 @@ def reload(request: Request, identity: Analyst, asked: Reload) -> Response:
     desk = desk_of(request)
     with desk.stores.reading() as tx:
         if not commands.beating(commands.engine_status(tx), tx.now()):
-            raise Refused(409, "engine.absent", "no engine is running on this store", "start it with `isthmus run`")
+            raise Refused(
+                409, "engine.absent", "no engine is running on this store", "start it with `isthmus run`"
+            )
     args = {"name": asked.name, "note": asked.note}
     return answer(desk.command("reload", args, "config.reload", asked.name, wait=PATIENCE))
 
