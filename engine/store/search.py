@@ -149,9 +149,7 @@ def find(
         rows += tx.rows(sql, (*inside, limit - len(rows)))
         if len(rows) >= limit:
             break
-    found = {row[0]: Row(*row) for row in rows}
-    for one in found.values():
-        one.dismissed = bool(one.dismissed)  # SQLite knows no truth values
+    found = {row[0]: Row(*row[:10], *map(bool, row[10:])) for row in rows}
     wanted = orjson.dumps(list(found)).decode()
     for message_id, name, delivered in tx.rows(
         "SELECT message_id, destination, state FROM delivery"

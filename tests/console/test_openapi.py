@@ -49,7 +49,8 @@ def test_no_request_makes_a_server_error(app, admin, put, monkeypatch):
             headers = {**dict(sent.pop("headers", {})), "authorization": admin.headers["authorization"]}
             answer = admin.request(**sent, headers=headers)
             asked += 1
-            assert answer.status_code < 500, (case.method, case.path, answer.text)
+            if case.path != "/ready":  # it says 503 when no engine is at work
+                assert answer.status_code < 500, (case.method, case.path, answer.text)
 
         ask()
     assert asked > 100
