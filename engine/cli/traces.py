@@ -107,11 +107,13 @@ def _operation(operation: Operation, out: Console) -> None:
         out.print(Text(f"        there because of {_places(operation.because)}", "dim"))
     width = max((len(value.field) for value in operation.values), default=0)
     for value in operation.values:
-        _value(value, out, width)
+        _value(
+            value, out, width, nothing='""'
+        )  # what is absent is not in an operation: this field is emptied
 
 
-def _value(value: Value, out: Console, width: int) -> None:
-    told = (_shown(value.value), "bold")
+def _value(value: Value, out: Console, width: int, nothing: str = "(absent)") -> None:
+    told = (nothing if value.value is None else _shown(value.value), "bold")
     out.print(Text.assemble(f"      {value.field:<{width}}  ", told, (f"  {value.where}", "dim")))
     through = ", ".join(place.path for place in value.read if place.path.startswith("event."))
     chain = [part for part in (through, _places(value.sources)) if part]

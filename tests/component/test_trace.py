@@ -219,6 +219,9 @@ def test_the_verb_shows_it_and_tries_variations(config):
     )
     fields = {one["field"]: one["value"] for one in cleared[0]["destinations"][0]["operations"][0]["values"]}
     assert fields["name"] is None
+    shown = run(cli, ["try", "adt", file, "-c", str(config), "--set", 'PID-5=""']).output
+    (line,) = [line for line in shown.splitlines() if line.split()[:1] == ["name"]]
+    assert line.split()[1] == '""'  # emptied, not absent
     assert run(cli, ["try", "adt", file, "-c", str(config), "--set", "PID-8"]).exit_code == 2
     assert run(cli, ["try", "adt", file, "-c", str(config), "--set", "PID-8=x"]).exit_code == 1
 
