@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import fhir, ingest, lint, notify, processes, search
+from bench import console, fhir, ingest, lint, notify, processes, search
 from bench.messages import adt
 from engine.fhir.resource import Fhir
 from engine.hl7.er7 import Message
@@ -96,3 +96,9 @@ def test_json_is_the_last_line():
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert json.loads(done.stdout.splitlines()[-1])["messages"] == 600
+
+
+def test_people_at_the_console_are_there_while_it_is_measured(tmp_path):
+    found = console.run(tmp_path, messages=100, stored=100, clients=2, pairs=1)
+    (there,) = found["disturbed"]
+    assert there["dashboards"] and there["search_ms"] > 0 and found["rate_ratio"] > 0
