@@ -7,29 +7,31 @@ nobody is e-mailed by Odoo unless `mail` is set. Refuses: a template and operati
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
+import structlog
 from pydantic import Field, model_validator
 from twisted.internet.defer import Deferred, succeed
-from twisted.logger import Logger
 
 from engine.errors import ConfigError, StepError
 from engine.model import Delivery, Operation, Outcome, Scope
+from engine.odoo import snapshot
 from engine.odoo.client import OdooClient
-from engine.odoo.connection import OdooConnection, probe
+from engine.odoo.connection import AWAY, SANDBOX, OdooConnection, probe
 from engine.odoo.plan import Change, Planner
 from engine.odoo.protocol import dumps
 from engine.odoo.writer import Writer
-from engine.spec import presets
+from engine.spec import presets, structure
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.meaning import ConnectionName, Operations, TemplateName
 from engine.spec.template import Made, Template, compile_template, find, template_of
 
 LARGEST = 200
 OPERATION_LIST = msgspec.json.Decoder(list[Operation])
-log = Logger("odoo")
+log = structlog.get_logger()
 
 
 @component("destination", "odoo", example="odoo: {connection: clinic, template: patient}")
@@ -100,6 +102,22 @@ class Odoo(Settings):
         source: Any = self.operations or self.template
         template = compile_template(source, context, preset=self.preset)
         return OdooDestination(self, connection, template, context)
+
+
+def missing_fields(found: snapshot.Snapshot, specs: list[structure.Spec]) -> list[str]:
+    """What a template writes and an Odoo has not: messages that need it will be in ERROR."""
+    told: dict[str, None] = {}
+    for spec in specs:
+        fields = found.fields(spec.model)
+        if fields is None:
+            continue  # not known, or told as such
+        for leaf in structure.leaves(spec, ""):
+            if leaf.path[0] == "values" and len(leaf.path) > 1 and leaf.path[1] not in fields:
+                text = (
+                    f"{found.title} has no field {leaf.path[1]!r} on {spec.model}, which the template writes"
+                )
+                told[f"{text} ({spec.where}); run `isthmus lint`"] = None
+    return list(told)
 
 
 class OdooDestination:
@@ -178,8 +196,27 @@ class OdooDestination:
 
     async def _start(self) -> None:
         models = list(dict.fromkeys(spec.model for spec in self.template.specs))
-        for warning in await probe(self._client(), self._connection.module, models):
-            log.warn("{channel}: {warning}", channel=self._context.channel, warning=warning)
+        warnings = await probe(self._client(), self._connection.module, models)
+        for warning in warnings:
+            log.warning("odoo.start", channel=self._context.channel, why=warning)
+        away = any(warning.startswith(AWAY) for warning in warnings)
+        if not (away or self._connection.url.startswith(SANDBOX)) and self._context.data_dir is not None:
+            await self._look(models, self._context.data_dir)
+
+    async def _look(self, models: list[str], data_dir: Path) -> None:
+        """Keep what this Odoo has for `lint`, and say what the template writes and it has not. Never fails."""
+        connection = self._settings.connection
+        try:
+            found = await snapshot.take(self._client(), models)
+            found.taken = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            found.of = f"{self._connection.url} {self._connection.database}"
+            snapshot.keep(found, snapshot.kept_in(data_dir, connection))
+        except Exception as error:  # it is a help, and no reason to stop
+            why = getattr(error, "what", type(error).__name__)
+            log.warning("odoo.not_kept", connection=connection, why=why)
+            return
+        for missing in missing_fields(found, self.template.specs):
+            log.error("odoo.mapping", channel=self._context.channel, why=missing)
 
     def _client(self) -> OdooClient:
         client = self._connection.client(self._context.reactor, self._context.data_dir)

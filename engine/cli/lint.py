@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from channels.lint import check
-from engine.cli.options import CONFIG
+from engine.cli.options import CONFIG, data_option
 from engine.errors import ConfigError
 from engine.odoo import snapshot
 from engine.odoo.connection import SANDBOX
@@ -32,7 +32,8 @@ from engine.spec.document import Mark, Problem
     "--fix", is_flag=True, help="Correct what has one safe correction, in the files; keeps comments."
 )
 @click.option("--odoo", "live", is_flag=True, help="Ask Odoo, and keep the answer in odoo.CONNECTION.json.")
-def command(files: tuple[Path, ...], form: str, fix: bool, live: bool) -> None:
+@data_option
+def command(files: tuple[Path, ...], form: str, fix: bool, live: bool, data: Path) -> None:
     """Check configuration FILES (default: config/channels.yaml).
 
     Exit 0 when they can run, 1 when there are errors.
@@ -50,7 +51,7 @@ def command(files: tuple[Path, ...], form: str, fix: bool, live: bool) -> None:
         configuration = load(file)
         if live and not configuration.errors:
             problems += ask(configuration)
-        problems += linted(configuration)
+        problems += linted(configuration, data)
     errors = [problem for problem in problems if problem.severity == "error"]
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(problems), indent=1).decode())
@@ -62,16 +63,20 @@ def command(files: tuple[Path, ...], form: str, fix: bool, live: bool) -> None:
     sys.exit(1 if errors else 0)
 
 
-def linted(configuration: Configuration) -> list[Problem]:
+def linted(configuration: Configuration, data: Path | None = None) -> list[Problem]:
     """The problems of a configuration, also against what is known of its Odoo databases."""
     try:
-        return check(configuration, snapshots(configuration))
+        return check(configuration, snapshots(configuration, data))
     except ConfigError as error:
         return [*configuration.problems, Problem(error.code, Mark(error.where, 1, 1), error.what, error.todo)]
 
 
-def snapshots(configuration: Configuration) -> dict[str, Any]:
-    """By connection: the file beside the channel file, else what the sandbox declares."""
+def snapshots(configuration: Configuration, data: Path | None = None) -> dict[str, Any]:
+    """By connection: the file beside the channel file, else what the sandbox declares, or what the engine found when
+    it started last with the data folder `data`, if that was the same server and database.
+
+    `run` gives no folder: what Odoo had last time is no reason not to start.
+    """
     found: dict[str, Any] = {}
     for name, body in configuration.connections.items():
         settings = body.get("odoo") if isinstance(body, dict) else None
@@ -80,6 +85,10 @@ def snapshots(configuration: Configuration) -> dict[str, Any]:
             found[name] = kept
         elif isinstance(settings, dict) and str(settings.get("url", "")).startswith(SANDBOX):
             found[name] = snapshot.of_sandbox()
+        elif isinstance(settings, dict) and data is not None:
+            last = snapshot.read(snapshot.kept_in(data, name))
+            if last is not None and last.of == f"{settings.get('url')} {settings.get('database', 'clinic')}":
+                found[name] = last
     return found
 
 

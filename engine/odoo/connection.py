@@ -118,6 +118,9 @@ class OdooConnection(BaseModel):
         return SandboxTransport.open(named or Path(data_dir or ".") / SANDBOX_FILE, reactor)
 
 
+AWAY = "Odoo was not reached at start"
+
+
 async def probe(client: OdooClient, module: str, models: list[str]) -> list[str]:
     """Check version, key, external ids and models; gives warnings, raises ConfigError for what to mend.
 
@@ -131,7 +134,7 @@ async def probe(client: OdooClient, module: str, models: list[str]) -> list[str]
         taken = await _taken(client, module)
     except OdooError as error:
         if error.result in {Result.RETRY, Result.UNKNOWN}:
-            return [f"Odoo was not reached at start: {error.what}"]
+            return [f"{AWAY}: {error.what}"]
         raise ConfigError(error.what, code=error.code, where=error.where, todo=error.todo) from error
     if taken:
         raise ConfigError(

@@ -1,9 +1,11 @@
 """What one Odoo database has, kept in a file: models, their fields, what a new record gets by itself.
 
     odoo.clinic.json        beside the channel file, for the connection `clinic`; `lint --odoo` writes it
+    DATA/odoo/clinic.json   in the data folder; the engine writes it when a destination starts
 
 Guarantees: a snapshot holds names, types and labels and no record; a database that was not asked about a model
-says nothing about it. Refuses (ConfigError): a file that is no snapshot.
+says nothing about it; one of the data folder counts only for the server and database that it was taken from, and is
+replaced whole. Refuses (ConfigError): a file that is no snapshot.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ class Snapshot(msgspec.Struct):
     models: dict[str, dict[str, Any] | None]  # fields_get of each; None: there is no such model
     defaults: dict[str, list[str]] = {}  # required fields that Odoo fills itself
     names: list[str] = []  # of models that there are, as far as they could be asked
+    taken: str = ""  # when, as the engine keeps it: 2026-03-01T09:00:00Z
+    of: str = ""  # server and database, as the engine keeps it
 
     @property
     def title(self) -> str:
@@ -143,6 +147,27 @@ KEPT = ("type", "string", "required", "readonly", "relation", "selection")
 def file_of(connection: str, folder: Path) -> Path:
     """Where the snapshot of a connection is."""
     return folder / f"odoo.{connection}.json"
+
+
+def kept_in(data_dir: Path, connection: str) -> Path:
+    """Where the engine keeps what it found at its last start."""
+    return data_dir / "odoo" / f"{connection}.json"
+
+
+def keep(snapshot: Snapshot, path: Path) -> None:
+    """Keep what the engine found; models that others asked of the same database stay. OSError."""
+    try:
+        before = read(path)
+    except ConfigError:
+        before = None  # damaged: it is written anew
+    if before is not None and (before.of, before.version) == (snapshot.of, snapshot.version):
+        snapshot.models = {**before.models, **snapshot.models}
+        snapshot.defaults = {**before.defaults, **snapshot.defaults}
+        snapshot.names = snapshot.names or before.names
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".new")
+    write(snapshot, beside)
+    beside.replace(path)
 
 
 def read(path: Path) -> Snapshot | None:

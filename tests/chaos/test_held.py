@@ -99,6 +99,9 @@ def test_unknown_model_and_field(tmp_path):
 
         assert "odoo.unknown_model" in until(held)["why"]
         assert "odoo.unknown_model" in engine.text and not engine.faults
+        kept = json.loads((engine.data / "odoo" / "clinic.json").read_text("utf-8"))
+        assert kept["taken"] and kept["of"].endswith(" clinic") and "name" in kept["models"]["res.partner"]
+        assert "odoo.mapping" in engine.text and "no_such_field" in engine.text
     finally:
         engine.kill()
         odoo.kill()
