@@ -75,7 +75,7 @@ def own(number: int) -> str:
       - code_table: {{path: PID-8.1, table: sex}}
       - set: {{vars: {{tag{number}: "-{{{{ msg['MSH-10'] }}}}-{number}"}}}}
       - set: {{fields: {{PV1-3.9: "{{{{ msg['PV1-3.1'] | upper }}}} {number}"}}}}
-      - map: {{vars: {{unit{number}: {{from: PV1-3.1, default: "{number}"}}}}}}
+      - map: {{fields: {{PV1-3.7: {{from: PV1-3.1, default: "{number}"}}}}}}
       - date: {{paths: [PID-7, PV1-44]}}
     destinations:
       odoo:
@@ -88,7 +88,7 @@ def own(number: int) -> str:
               values:
 {values}
             - archive: res.partner
-              when: "event.type == 'patient.deleted' and {number}"
+              when: "event.type == 'patient.updated' and {number + 1}"
               key: "patient/{number}/{{{{ event.patient.mrn }}}}"
 """
 
