@@ -8,8 +8,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 demo: .venv/installed console/static/console.css
 	$(BIN)/python run_engine.py demo
 
+# Two runs beside each other: what starts engines and browsers, mostly waiting, and everything else.
+PROCESSES := tests/browser tests/chaos tests/crash tests/flow
 test: .venv/installed-dev console/static/console.css
-	$(BIN)/python -m pytest
+	@mkdir -p build
+	@$(BIN)/python -m pytest $(PROCESSES) >build/processes.log 2>&1 & beside=$$!; \
+	$(BIN)/python -m pytest $(PROCESSES:%=--ignore=%); rest=$$?; \
+	wait $$beside; processes=$$?; cat build/processes.log; exit $$((rest + processes))
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .
