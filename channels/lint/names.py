@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
+from channels.lint.reading import Fault
 from engine.errors import ConfigError
 from engine.fhir import path_syntax
 from engine.hl7 import names
@@ -23,16 +24,6 @@ _TRIGGERS = {
 }  # fmt: skip
 """Letters that the trigger events of a message code begin with (HL7 v2.5.1 appendix A, table 0003)."""
 OLDEST_FIRST = ("2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.8", "2.8.1", "2.8.2")
-
-
-class Found(NamedTuple):
-    """What is wrong with a name; `column` counts inside it, from 0."""
-
-    code: str
-    column: int
-    text: str
-    hint: str = ""
-    severity: str = "error"
 
 
 def named(path: str, version: str | None = None) -> str:
@@ -48,12 +39,12 @@ def named(path: str, version: str | None = None) -> str:
 
 
 @lru_cache(maxsize=4096)
-def hl7(path: str, version: str | None = None) -> tuple[Found, ...]:
+def hl7(path: str, version: str | None = None) -> tuple[Fault, ...]:
     """What is wrong with an HL7 path."""
     try:
         compiled = compile_path(path)
     except PathError as error:
-        return (Found("hl7.path", error.column - 1, f"{path!r} is no path: {error.what}", _hint(error.todo)),)
+        return (Fault("hl7.path", error.column - 1, f"{path!r} is no path: {error.what}", _hint(error.todo)),)
     if compiled.segment.startswith("Z"):
         return ()
     plain = f"{compiled.segment}-{compiled.field}"
@@ -64,11 +55,11 @@ def hl7(path: str, version: str | None = None) -> tuple[Found, ...]:
     if version and version not in having:
         known = [one for one in OLDEST_FIRST if names.exists(plain, one)]
         text = f"{named(plain, known[0])} is not in HL7 {version}, which this channel speaks"
-        return (Found("hl7.version", 0, text, f"HL7 {known[0]} to {known[-1]} have it.", "warning"),)
+        return (Fault("hl7.version", 0, text, f"HL7 {known[0]} to {known[-1]} have it.", "warning"),)
     return ()
 
 
-def _nowhere(path: str, plain: str, segment: str) -> Found:
+def _nowhere(path: str, plain: str, segment: str) -> Fault:
     having = [one for one in reversed(OLDEST_FIRST) if names.fields(segment, one)]
     if not having:
         swapped = [one for one in names.SEGMENTS if sorted(one) == sorted(segment)]
@@ -77,15 +68,15 @@ def _nowhere(path: str, plain: str, segment: str) -> Found:
             hint = f"Did you mean {swapped[0]!r}?"
         elif not hint.startswith("Did"):
             hint = "Local segments begin with Z."
-        return Found("hl7.segment", 0, f"HL7 has no segment {segment}", hint)
+        return Fault("hl7.segment", 0, f"HL7 has no segment {segment}", hint)
     try:
         names.describe(plain, having[0])
     except PathError as error:
         code = "hl7.component" if "component" in error.what else "hl7.field"
         place = error.what.partition(" has no ")[0]
         what = error.what.replace(f" in HL7 {having[0]}", "", 1).replace(place, named(place), 1)
-        return Found(code, max(0, min(error.column - 1, len(path) - 1)), what, _hint(error.todo))
-    return Found("hl7.path", 0, f"{path!r} is no path")
+        return Fault(code, max(0, min(error.column - 1, len(path) - 1)), what, _hint(error.todo))
+    return Fault("hl7.path", 0, f"{path!r} is no path")
 
 
 def _hint(todo: str) -> str:
@@ -93,7 +84,7 @@ def _hint(todo: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def message_type(name: str) -> tuple[Found, ...]:
+def message_type(name: str) -> tuple[Fault, ...]:
     """What is odd about `ADT^A01`, `ADT`, `ADT^*`: warnings, for a sender may have its own."""
     if not re.fullmatch(r"[A-Z][A-Z0-9]{2}(\^(\*|[A-Z][A-Z0-9]{2}))?", name) or name.startswith("Z"):
         return ()
@@ -102,7 +93,7 @@ def message_type(name: str) -> tuple[Found, ...]:
     if codes and code not in codes:
         hint = did_you_mean(code, codes)
         text = f"HL7 has no message {code} (MSH-9.1 Message Code, table 0076)"
-        return (Found("hl7.message", 0, text, hint if hint.startswith("Did") else "", "warning"),)
+        return (Fault("hl7.message", 0, text, hint if hint.startswith("Did") else "", "warning"),)
     if trigger in ("", "*") or trigger.startswith("Z"):
         return ()
     events = {one for version in ("2.8.2", "2.5.1") for one in names.table("0003", version)[1]}
@@ -111,19 +102,19 @@ def message_type(name: str) -> tuple[Found, ...]:
         text = f"{code} has no trigger event {trigger} (MSH-9.2 Trigger Event, table 0003)"
         known = [one for one in sorted(events) if not letters or one[0] in letters]
         hint = f"{code} has {known[0]} to {known[-1]}." if letters else ""
-        return (Found("hl7.trigger", len(code) + 1, text, hint, "warning"),)
+        return (Fault("hl7.trigger", len(code) + 1, text, hint, "warning"),)
     return ()
 
 
-def fhirpath(expression: str, types: tuple[str, ...], version: Any) -> tuple[Found, ...]:
+def fhirpath(expression: str, types: tuple[str, ...], version: Any) -> tuple[Fault, ...]:
     """What is wrong with a FHIRPath expression."""
     return tuple(
-        Found(one.code, one.column - 1, one.text, one.hint)
+        Fault(one.code, one.column - 1, one.text, one.hint)
         for one in path_syntax.check(expression, types, version or "R4")
     )
 
 
-def path(text: str, form: Any, settings: Any, types: tuple[str, ...] = ()) -> Iterator[Found]:
+def path(text: str, form: Any, settings: Any, types: tuple[str, ...] = ()) -> Iterator[Fault]:
     """What is wrong with a path in `msg[...]` of a channel's format."""
     if form.name == "hl7v2":
         yield from hl7(text, getattr(settings, "version", None))
@@ -135,4 +126,4 @@ def path(text: str, form: Any, settings: Any, types: tuple[str, ...] = ()) -> It
         form.check(text)
     except ConfigError as error:
         column = getattr(error, "column", 1)
-        yield Found(error.code, max(0, column - 1), error.what, _hint(error.todo))
+        yield Fault(error.code, max(0, column - 1), error.what, _hint(error.todo))

@@ -15,7 +15,7 @@ from channels.lint import names, odoo
 from channels.lint.findings import Findings
 from channels.lint.placing import Looker, Offsets, Written
 from channels.lint.reaching import Operations, Reach
-from channels.lint.reading import Reading, Spot, read
+from channels.lint.reading import Fault, Reading, Spot, read
 from channels.lint.templates import Sheet, sheet_of_data, sheet_of_file
 from channels.response import OFFERS
 from engine.errors import ConfigError, IsthmusError
@@ -203,8 +203,7 @@ class Reader:
     def reading(self, reading: Reading, written: Written, known: Known) -> None:
         """What one text mentions."""
         self._read |= reading.loads
-        for fault in reading.faults:
-            self.findings.tell(fault.code, written.at(fault.offset), fault.text, fault.hint, fault.severity)
+        self.found(reading.faults, written)
         for path in reading.paths:
             self.path(written, path)
         for table in reading.tables:
@@ -240,10 +239,10 @@ class Reader:
         types = _resource_types(self.spec)
         self.found(names.path(text, self.context.format, self.spec.format.settings, types), written, offset)
 
-    def found(self, found: Iterable[names.Found], written: Written, offset: int = 0) -> None:
-        """What is wrong with a name at `offset`."""
+    def found(self, found: Iterable[Fault], written: Written, offset: int = 0) -> None:
+        """What is wrong with a text, or with a name that stands at `offset` in it."""
         for one in found:
-            self.findings.tell(one.code, written.at(offset + one.column), one.text, one.hint, one.severity)
+            self.findings.tell(one.code, written.at(offset + one.offset), one.text, one.hint, one.severity)
 
     def table(self, name: str, mark: Callable[[], Mark]) -> None:
         """The name of a code table."""

@@ -34,7 +34,7 @@ class Hl7v2:
         mrn, visit, *more = values(raw, ("PID-3.1", "PV1-19.1", *others), header, plain=found is not None)
         key = more[0] if more else mrn
         also: tuple[str, ...] = ()
-        if key and (_several(raw) if found is None else len(found) > 1 and _names_more(found)):
+        if key and _several(raw if found is None else found):
             also = tuple(patients(raw))
         return Identity(mrn, visit, key, also)
 
@@ -66,13 +66,8 @@ class Hl7v2:
         return min(found, key=rank)
 
 
-def _several(raw: bytes) -> bool:
-    """Whether a message that is not plain may name another patient."""
-    return b"MRG" in raw or raw.count(b"PID") > 1
-
-
-def _names_more(found: list[bytes]) -> bool:
-    """The same of a plain one, by the lines that were found."""
+def _several(found: bytes | list[bytes]) -> bool:
+    """Whether another patient may be named: by the marks of a plain message, or by the bytes of any other."""
     return b"MRG" in found or found.count(b"PID") > 1
 
 
