@@ -114,10 +114,6 @@ class FhirClient:
             )  # fmt: skip
         return found
 
-    async def capabilities(self) -> dict[str, Any]:
-        """The CapabilityStatement."""
-        return _found(await self.send("GET", "metadata"), self.base).data
-
     async def search(self, kind: str, params: Params, *, post: bool = False) -> AsyncIterator[Page]:
         """The pages of a search, or of a history (`kind` is then `Patient/_history`)."""
         encoded = urlencode(_pairs(params), safe=":,|$")
