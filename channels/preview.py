@@ -19,7 +19,7 @@ from channels.build import Builder
 from channels.once import decide
 from channels.pipeline import Pipeline
 from engine.errors import DeliveryError, HL7Error
-from engine.model import Meta, Operation
+from engine.model import Meta
 from engine.spec.channel import Configuration
 from engine.states import MessageState, Result
 from engine.store import deliveries, messages, operate
@@ -33,7 +33,7 @@ class Effect(msgspec.Struct):
     """What one message would do to one destination. `destination` is "" when it gets nowhere.
 
     `state`: the state that a replay would give the message, or QUEUED for a resend; `why` explains FILTERED,
-    ERROR and an empty list of changes. `changes` are engine.odoo.plan.Change: they hold patient data.
+    ERROR and an empty list of changes. `changes` are engine.change.Change: they hold patient data.
     """
 
     message_id: int
@@ -145,7 +145,7 @@ class Previewer:
             effect.why = NO_PLAN
             return
         try:
-            effect.changes = await planner.plan(msgspec.json.decode(payload, type=list[Operation]))
+            effect.changes = await planner.plan(msgspec.json.decode(payload, type=planner.content))
         except DeliveryError as error:
             if error.result != Result.PERMANENT:
                 raise

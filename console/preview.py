@@ -19,7 +19,7 @@ import msgspec
 from console.masking import DOT
 from console.problems import Refused
 from console.queries import Act
-from engine.odoo.change import Change, kinds
+from engine.change import Change, kinds, named
 
 PROGRAM = "from engine.cli import main; main()"
 LONGEST = 30.0  # seconds
@@ -40,9 +40,14 @@ class Record(msgspec.Struct):
 
     kind: str
     model: str
-    id: int | None
+    id: int | str | None
     key: str
     fields: list[Field]
+
+    @property
+    def name(self) -> str:
+        """`res.partner,7`, `Patient/7`."""
+        return named(self.model, self.id)
 
 
 class Foreseen(msgspec.Struct):

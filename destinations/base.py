@@ -25,6 +25,9 @@ class Destination(Protocol):
     def deliver(self, batch: list[Delivery]) -> Any:
         """Send them. Gives a Deferred of list[Outcome], one for each delivery of the batch."""
 
+    # One that can tell beforehand what it would change also has `planner()`: an object whose `plan(content)` gives
+    # engine.change.Change of one payload after the other, and whose `content` is the type that a payload is read as.
+
     def start(self) -> Any:
         """Open what is needed. Gives a Deferred; a failure is a configuration error, not a crash."""
 

@@ -29,6 +29,7 @@ from engine.errors import ConfigError, StepError
 from engine.fhir.entries import Entry, said
 from engine.fhirserver.connection import FhirConnection
 from engine.fhirserver.errors import FhirError
+from engine.fhirserver.plan import Planner
 from engine.fhirserver.writer import FhirWriter, Wrote
 from engine.model import Delivery, Outcome, Scope
 from engine.spec.component import BuildContext, Settings, component
@@ -143,6 +144,10 @@ class FhirDestination:
         for one in batch:  # the server refuses one of them: which one, it tells when each comes alone
             outcomes += await self._deliver([one])
         return outcomes
+
+    def planner(self) -> Planner:
+        """For plans one after another: what an earlier one would write counts for the later ones."""
+        return Planner(self._ready())
 
     def start(self) -> Deferred[None]:
         """Nothing is held open between calls."""

@@ -16,12 +16,13 @@ import structlog
 from pydantic import Field, model_validator
 from twisted.internet.defer import Deferred, succeed
 
+from engine.change import Change
 from engine.errors import ConfigError, StepError
 from engine.model import Delivery, Operation, Outcome, Scope
 from engine.odoo import snapshot
 from engine.odoo.client import OdooClient
 from engine.odoo.connection import AWAY, SANDBOX, OdooConnection, probe
-from engine.odoo.plan import Change, Planner
+from engine.odoo.plan import Planner
 from engine.odoo.protocol import dumps
 from engine.odoo.writer import Writer
 from engine.spec import presets, structure

@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from channels.preview import Effect, Previewer
+from engine.change import kinds, named
 from engine.cli import access
 from engine.cli.options import checked
 from engine.cli.reactor import steady
 from engine.cli.selecting import chosen_ids, narrowing
-from engine.odoo.change import kinds
 
 LONGEST = 200  # characters of a value
 SIGNS = {"created": "+", "changed": "~", "archived": "-", "merged": "&", "untouched": "="}
@@ -82,8 +82,7 @@ def lines(effect: Effect) -> list[str]:
     text = [f"Message {effect.message_id}  {effect.channel}{where}  {effect.state}{why}"]
     for kind, record in kinds(effect.changes):
         first = record[0]
-        number = f",{first.record}" if first.record else ""
-        text.append(f"  {SIGNS.get(kind, ' ')} {first.model}{number}  {first.key}  {kind}")
+        text.append(f"  {SIGNS.get(kind, ' ')} {named(first.model, first.record)}  {first.key}  {kind}")
         text += [
             f"      {one.field}: {shown(one.new)}"
             if kind == "created"

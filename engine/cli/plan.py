@@ -1,4 +1,4 @@
-"""`plan`: what messages in files would change in Odoo, field by field, before anything is sent."""
+"""`plan`: what messages in files would change in Odoo or on a FHIR server, before anything is sent."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from engine.states import MessageState
 def command(channel: str, files: tuple[Path, ...], config: Path, data: Path, as_json: bool) -> None:
     """What the messages of FILES would do through CHANNEL: records created, changed (old → new), untouched, archived.
 
-    Reads the Odoo of the configuration (the sandbox: its file in the data folder); writes nothing and stores
-    nothing. What an earlier message would write counts as the old value of a later one. Exit 0, or 1 when a
+    Reads the Odoo (the sandbox: its file in the data folder) or FHIR server of the configuration; writes nothing and
+    stores nothing. What an earlier message would write counts as the old value of a later one. Exit 0, or 1 when a
     message would be in ERROR or would fail.
 
     Example: isthmus plan adt config/samples/*.hl7

@@ -54,10 +54,10 @@ class FhirWriter:
 
     async def write(self, messages: list[list[Entry]]) -> list[Wrote]:
         """Write the entries of several messages together: all, or none (FhirError)."""
-        wanted = _together(messages)
+        wanted = together(messages)
         ids: dict[str, str] = {}  # what the server said it has, by the key of the entry
         for attempt in range(1, TRIES + 1):
-            there = await self._look_up(wanted.values(), ids)
+            there = await self.look_up(wanted.values(), ids)
             sending = self._transaction(wanted, there)
             if not sending:
                 return [_wrote(entries, there, {}) for entries in messages]
@@ -75,7 +75,7 @@ class FhirWriter:
                 return [_wrote(entries, there, told, sending) for entries in messages]
         raise FhirError("fhir.conflict", Result.RETRY)
 
-    async def _look_up(self, wanted: Iterable[Entry], ids: Mapping[str, str]) -> dict[str, Resource]:
+    async def look_up(self, wanted: Iterable[Entry], ids: Mapping[str, str]) -> dict[str, Resource]:
         """What is there, by the key of the entry; what has one of `ids` is read by it."""
         asked = []
         for entry in wanted:
@@ -106,33 +106,24 @@ class FhirWriter:
 
     def _transaction(self, wanted: Mapping[str, Entry], there: Mapping[str, Resource]) -> dict[str, Resource]:
         """The entries of the transaction, by the key of ours."""
-        names: dict[str, str] = {}
-        for key, entry in wanted.items():
-            if key in there:
-                names[entry.url] = f"{entry.type}/{there[key]['id']}"
-            elif entry.mode != "existing":
-                names[entry.url] = entry.url
+        names = names_of(wanted, there)
         made: dict[str, Resource] = {}
         for key, entry in wanted.items():
-            resource = _pointed(entry.resource, names)
             current = there.get(key)
-            if current is None:
-                if entry.mode != "existing":
-                    request = {"method": "POST", "url": entry.type, "ifNoneExist": entry.by[0]}
-                    new = said({**entry.new, **said(resource)}) | self._meta({})
-                    made[key] = {"fullUrl": entry.url, "resource": new, "request": request}
+            after = joined(entry, current, names)
+            if after is None or after == current:
                 continue
-            joined = said(merged(current, resource))
-            if entry.mode == "ensure" or joined == current:
+            if current is None:
+                request = {"method": "POST", "url": entry.type, "ifNoneExist": entry.by[0]}
+                made[key] = {"fullUrl": entry.url, "resource": after | self._meta({}), "request": request}
                 continue
             meta = current.get("meta", {})
             request = {"method": "PUT", "url": f"{entry.type}/{current['id']}"}
             if meta.get("versionId"):
                 request["ifMatch"] = f'W/"{meta["versionId"]}"'
-            joined = {**joined, **self._meta(meta)}
             made[key] = {
                 "fullUrl": f"{self._client.base.address}/{request['url']}",
-                "resource": joined,
+                "resource": {**after, **self._meta(meta)},
                 "request": request,
             }
         return made
@@ -161,7 +152,26 @@ class FhirWriter:
         return told, raced
 
 
-def _together(messages: list[list[Entry]]) -> dict[str, Entry]:
+def names_of(wanted: Mapping[str, Entry], there: Mapping[str, Resource]) -> dict[str, str]:
+    """What a reference to each entry becomes: the resource that is there, or the one that is made."""
+    names: dict[str, str] = {}
+    for key, entry in wanted.items():
+        if key in there:
+            names[entry.url] = f"{entry.type}/{there[key]['id']}"
+        elif entry.mode != "existing":
+            names[entry.url] = entry.url
+    return names
+
+
+def joined(entry: Entry, current: Resource | None, names: Mapping[str, str]) -> Resource | None:
+    """What stands on the server afterwards; `current` itself when it stays, None when nothing is there or made."""
+    resource = _pointed(entry.resource, names)
+    if current is not None:
+        return current if entry.mode == "ensure" else said(merged(current, resource))
+    return None if entry.mode == "existing" else said({**entry.new, **said(resource)})
+
+
+def together(messages: list[list[Entry]]) -> dict[str, Entry]:
     """The entries of all messages, each once."""
     found: dict[str, Entry] = {}
     for entry in (one for entries in messages for one in entries):

@@ -8,11 +8,11 @@ Refuses: what a delivery refuses, with the same error.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
+from engine.change import Change
 from engine.model import Operation
 from engine.odoo.acts import satisfied
-from engine.odoo.change import Change
 from engine.odoo.client import OdooClient
 from engine.odoo.errors import OdooError
 from engine.odoo.externalid import encode
@@ -25,6 +25,8 @@ from engine.states import Result
 
 class Planner:
     """Plans operations against one connection."""
+
+    content: ClassVar[Any] = list[Operation]
 
     def __init__(self, client: OdooClient, index: XidIndex, records: Records, module: str) -> None:
         self._client = client

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 
 from twisted.internet.defer import Deferred
 
+from engine.change import Change
 from engine.model import Delivery, Operation, Outcome
 from engine.odoo.acts import call_method
 from engine.odoo.client import OdooClient
@@ -27,7 +28,7 @@ from engine.odoo.errors import OdooError
 from engine.odoo.index import XidIndex
 from engine.odoo.jobs import LOADED, Job, dangling, select
 from engine.odoo.merge import Merger
-from engine.odoo.plan import Change, Planner
+from engine.odoo.plan import Planner
 from engine.odoo.records import Records
 from engine.odoo.references import Lookups
 from engine.states import Result

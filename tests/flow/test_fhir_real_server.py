@@ -18,7 +18,8 @@ import pytest
 
 from tests.engine_process import EngineProcess, free_ports, until
 
-ASK = Path(__file__).resolve().parents[1] / "fhir_ask.py"
+ROOT = Path(__file__).resolve().parents[2]
+ASK = ROOT / "tests/fhir_ask.py"
 AUTH = os.environ.get("FHIR_AUTH", "")
 RUN = uuid.uuid4().hex[:10]  # a real server keeps what was written to it
 CONFIG = """
@@ -104,3 +105,56 @@ def test_the_same_messages_are_the_same_resources(engine, base):
     assert "birthDate" not in changed and changed["address"] == patient["address"]
     deliver(engine, ("SIU^S15", "SCH||A1^SCHED", pid))
     assert find(base, "Appointment", "A1", f"urn:isthmus:test:{RUN}:a")["status"] == "cancelled"
+
+
+def foretold(engine, *arguments):
+    """What a verb of the command line foretells, from another process beside the engine."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "run_engine.py", *map(str, arguments), "--json",
+         "--config", engine.data.parent / "channels.yaml", "--data", engine.data],
+        capture_output=True, text=True, timeout=120, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr, done.stderr
+    return json.loads(done.stdout)
+
+
+def told(effect):
+    return [(one["model"], one["field"], one["old"], one["new"]) for one in effect["changes"] if one["field"]]
+
+
+def test_what_would_change_is_told_before(engine, base, tmp_path):
+    pid = "PID|1||P2^^^RGH^MR||Keller^Nora||19840917|F"
+    visit = "PV1|1|I|W1^2^B^RGH" + "|" * 16 + "V2^^^RGH^VN"
+    admit, change, clear = tmp_path / "admit.hl7", tmp_path / "change.hl7", tmp_path / "clear.hl7"
+    for file, kind, *segments in (
+        (admit, "ADT^A01", pid, visit),
+        (change, "ADT^A31", pid.replace("Keller", "Boyd")),
+        (clear, "ADT^A31", pid.replace("Keller", "Boyd").replace("19840917", '""')),
+    ):
+        file.write_text(HEAD.format(kind=kind, id=f"{RUN}P{file.stem}") + "\r".join(segments) + "\r")
+
+    made, first, second = foretold(engine, "plan", "adt", admit, change, clear)
+    key = f"urn:isthmus:test:{RUN}|P2"
+    new = {one["model"]: one["old"] for one in made["changes"] if not one["note"]}  # a place may be there
+    assert new["Patient"] is new["Encounter"] is None
+    assert ("Encounter", "subject.reference", None, f"Patient?identifier={key}") in told(made)
+    # what the plan itself would write counts
+    assert told(first) == [("Patient", "name[0].family", "Keller", "Boyd")]
+    assert told(second) == [("Patient", "birthDate", "1984-09-17", "")]
+    assert first["changes"][0]["key"] == key and first["changes"][0]["record"] is None
+    with pytest.raises(ValueError):
+        find(base, "Patient", "P2")
+
+    deliver(engine, ("ADT^A01", pid, visit))
+    there = find(base, "Patient", "P2")
+    same, changed = foretold(engine, "plan", "adt", admit, change)
+    assert {(one["model"], one["note"]) for one in same["changes"]} == {
+        ("Patient", "unchanged"), ("Location", "unchanged"), ("Encounter", "unchanged"),
+    }  # fmt: skip
+    assert told(changed) == [("Patient", "name[0].family", "Keller", "Boyd")]
+    assert (changed["changes"][0]["op"], changed["changes"][0]["record"]) == ("upsert", there["id"])
+    (message,) = engine.rows("SELECT max(id) FROM message")[0]
+    for verb in ("replay", "resend"):
+        (again,) = foretold(engine, "messages", verb, "--dry-run", message)
+        assert {one["note"] for one in again["changes"]} == {"unchanged"}
+    assert find(base, "Patient", "P2") == there

@@ -9,12 +9,15 @@ import msgspec
 
 
 class Change(msgspec.Struct):
-    """One field of one record. `old` is None where a record would be made; `note` says the rest."""
+    """One field of one record (Odoo), or one element of one resource (FHIR). `note` says the rest.
+
+    `record` is its number (Odoo) or id (FHIR); `old` is None where a record would be made.
+    """
 
     op: str
     model: str
     key: str
-    record: int | None = None
+    record: int | str | None = None
     field: str = ""
     old: Any = None
     new: Any = None
@@ -34,6 +37,13 @@ def kinds(changes: Iterable[Change]) -> list[tuple[str, list[Change]]]:
         else:
             records.append([change])
     return [(_kind(record), record) for record in records]
+
+
+def named(model: str, record: int | str | None) -> str:
+    """A record as people name it: `res.partner,7`, `Patient/7`; one that would be made by its model."""
+    if not record:
+        return model
+    return f"{model}/{record}" if isinstance(record, str) else f"{model},{record}"
 
 
 def _kind(record: list[Change]) -> str:
