@@ -146,7 +146,7 @@ class FhirListener(HttpServer):
         """The path itself, and Type/id below it."""
         return self.below(path) is not None
 
-    def refusal(self, request: http.Request, length: int | None) -> int:
+    def refusal(self, request: Request, length: int | None) -> int:
         """By network, bearer token and size as any listener on HTTP, then by the secrets of its own."""
         refused = super().refusal(request, length)
         if refused:

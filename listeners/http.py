@@ -12,6 +12,7 @@ peers outside `allow`, other methods and paths, clear text on a TLS port. The lo
 | AR 207: not stored, send it again                    | 503 with Retry-After                 |
 | any other AR: not of the format                      | 400                                  |
 | no or a wrong token · not in `allow`                 | 401 · 403                            |
+| more than `max_rate` from one address                | 429 with Retry-After                 |
 | too large · other path · other method                | 413 · 404 · 405                      |
 """
 

@@ -1,8 +1,9 @@
 """What the listeners on HTTP share: ports, TLS, who may send, limits, and answers after C1.
 
-Guarantees: who has no right is refused before the body is read; a body that is too large, too slow or broken costs
-bounded memory; answers that are due go out before the port is closed. Refuses: peers outside `allow`, other methods
-and paths, clear text on a TLS port. The log names peers and counts, never paths or headers.
+Guarantees: who has no right or sends too fast is refused before the body is read; a body that is too large, too slow
+or broken costs bounded memory; answers that are due go out before the port is closed. Refuses: peers outside `allow`,
+more requests than `max_rate` (429: not taken, send it again), other methods and paths, clear text on a TLS port. The
+log names peers and counts, never paths or headers.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from engine.security.tls import client_name
 from engine.spec.component import BuildContext
 from listeners.base import Receiver
 from listeners.ports import Port, PortSettings, address
+from listeners.rate import Rate
 
 RETRY_AFTER = b"5"  # seconds
 _STATUS = {"AA": 200, "CA": 200, "AE": 422, "CE": 422, "AR": 400, "CR": 400}
@@ -44,6 +46,12 @@ class HttpSettings(PortSettings):
     )
     max_size: int = Field(default=16 << 20, ge=1024, description="Bytes in one message, at most.")
     max_connections: int = Field(default=500, ge=1, description="Connections at once, at most.")
+    max_rate: float | None = Field(
+        default=None,
+        ge=0.01,
+        description="Requests a second from one address, at most; more are answered 429 with Retry-After.",
+        examples=[50],
+    )
     idle_timeout: float = Field(
         default=60, gt=0, description="Seconds of silence before a connection is closed."
     )
@@ -82,6 +90,7 @@ class Request(http.Request):
     """One request: refused by its headers alone where that is possible."""
 
     refusal = 0
+    wait = 0  # seconds until a sender that was too fast may come again
     received = 0
     gone = False
     echo = b""  # what a good answer holds, instead of the acknowledgement
@@ -160,6 +169,8 @@ class Request(http.Request):
         self.setHeader("Content-Length", str(len(body)))
         if status == 503:
             self.setHeader("Retry-After", RETRY_AFTER)
+        if status == 429:
+            self.setHeader("Retry-After", str(self.wait))
         if status == 401:
             self.setHeader("WWW-Authenticate", "Bearer")
         if self.refusal or listener.closing:
@@ -219,6 +230,7 @@ class HttpServer:
         self.waiting: set[Request] = set()
         self.messages = self.refused = self.dropped = 0
         self._token = settings.token.get_secret_value().encode() if settings.token else None
+        self._rate = Rate(settings.max_rate)
         self._empty: list[defer.Deferred[None]] = []
 
     def start(self, receiver: Receiver) -> defer.Deferred[Any]:
@@ -243,10 +255,14 @@ class HttpServer:
         """Status and body of a good answer; `body` is the acknowledgement."""
         return 200, body
 
-    def refusal(self, request: http.Request, length: int | None) -> int:
+    def refusal(self, request: Request, length: int | None) -> int:
         """The status that a request is refused with by its headers alone, or 0."""
-        if not self.port.welcome(request.channel.getPeer().host):
+        host = request.channel.getPeer().host
+        if not self.port.welcome(host):
             return 403
+        request.wait = self._rate.wait(host, self.reactor.seconds())
+        if request.wait:
+            return 429
         if self._token is not None:
             given = (request.requestHeaders.getRawHeaders(b"authorization") or [b""])[0]
             scheme, _, token = given.partition(b" ")

@@ -7,6 +7,7 @@ from desk import Desk, scripted
 from web import answer, open_connection, post, request
 
 from engine.errors import HL7Error
+from listeners.rate import SENDERS, Rate
 
 FULL = HL7Error("full", code="overload", ack="AR", condition="207")
 HL7 = b"MSH|^~\\&|EHR|RGH|ISTHMUS|CLINIC|20261122080000||ADT^A08|%s|P|2.5.1\rPID|1||P1^^^RGH^MR\r"
@@ -122,6 +123,44 @@ def test_what_http_refuses(tmp_path, destinations):
     status = desk.engine.channels["feed"].listener.status()
     assert status["refused"] == 9 and status["in_flight"] == 0
     desk.stop()
+
+
+def test_who_sends_too_fast_is_told_when_to_come_again_and_nothing_is_lost(tmp_path, destinations):
+    desk = Desk(tmp_path, HTTP.format(format="json", more=", max_rate: 5"))
+    taken = later = 0
+    for number in range(8):  # a second's worth at once
+        status, headers, _ = post(desk, b'{"n": %d}' % number)
+        taken += status == 200
+        later += status == 429 and headers["Retry-After"] == "1" and headers["Connection"] == "close"
+    assert (taken, later) == (5, 3)
+    assert post(desk, b"{}", host="127.0.0.2")[0] == 200, "another sender"
+    early = open_connection(desk)
+    early.protocol.dataReceived(request(b"{}" * 900)[:-1800])
+    early.protocol.dataReceived(b"{}" * 900)
+    assert answer(early)[0] == 429
+    desk.advance(1)
+    assert [post(desk, b'{"n": %d}' % number)[0] for number in range(5, 8)] == [200] * 3
+    for _ in range(20):  # at its rate for ever
+        desk.advance(0.2)
+        assert post(desk, b"{}")[0] == 200
+    assert desk.rows("SELECT count(*) FROM message") == [(29,)]
+    assert desk.engine.channels["feed"].listener.status()["refused"] == 4
+    desk.stop()
+
+
+@pytest.mark.parametrize(("rate", "burst", "seconds"), [(0.5, 1, 2), (1, 1, 1), (100, 100, 1)])
+def test_what_a_rate_allows(rate, burst, seconds):
+    found = Rate(rate)
+    assert [found.wait("a", 10.0) for _ in range(burst + 1)] == [0] * burst + [seconds]
+    assert found.wait("a", 10.0 + seconds) == 0
+    assert Rate(None).wait("a", 0) == 0
+
+
+def test_a_rate_remembers_so_many_senders_and_no_more():
+    found = Rate(1)
+    for number in range(SENDERS + 1):
+        assert found.wait(str(number), 0.0) == 0
+    assert found.wait(str(SENDERS), 0.0) == 1 and found.wait("0", 0.0) == 0
 
 
 def test_no_answer_before_the_commit(tmp_path, destinations):
