@@ -1,6 +1,7 @@
 """Notes of a FHIR server that name a resource and do not hold it: what becomes of them in the pipeline.
 
     unread  Patient/1  ->  it is read          ->  FILTERED, and the resource as a message of its own
+                           but is our own writing ->  FILTERED, and nothing follows (engine.fhirserver.written)
     deleted Patient/1  ->  it is read as well  ->  FILTERED, and its deletion, or the resource that is there after all
 
 Guarantees: the pipeline sees whole resources; what was read is stored with C2 as a message (`parent_id` is the note),
@@ -16,23 +17,25 @@ from typing import NamedTuple
 from engine.errors import FormatError
 from engine.fhir.notification import confirmed, note, noted
 from engine.fhir.resource import Fhir
+from engine.fhirserver.written import OWN, Written
 from engine.model import Meta
 from engine.spec.lookups import Lookup
 
 
 class Read(NamedTuple):
-    """What takes the place of a note: a message, and why the note itself goes no further."""
+    """What takes the place of a note: a message, if any, and why the note itself goes no further."""
 
-    raw: bytes
+    raw: bytes | None
     reason: str
 
 
 class Notes:
-    """Of one channel. `lookup` reads from its server."""
+    """Of one channel. `lookup` reads from its server; `written` is what this engine wrote there."""
 
-    def __init__(self, form: Fhir, lookup: Lookup) -> None:
+    def __init__(self, form: Fhir, lookup: Lookup, written: Written) -> None:
         self.form = form
         self.lookup = lookup
+        self._written = written
 
     def read(self, raw: bytes, meta: Meta) -> Read | None:
         """What a note stands for; None when this is none. Raises Wanted, StepError, FormatError."""
@@ -53,5 +56,7 @@ class Notes:
             gone = note(reference, "deleted", tuple(context), sure=True)
             return Read(gone, f"{reference} is not there; its deletion follows")
         content = found if isinstance(found, bytes) else self.form.dump(found)
+        if self._written.own(self.form.peek(content).control_id, meta.channel):
+            return Read(None, f"{reference} is read: {OWN}")
         again = "was told to be deleted and is there" if told == "deleted" else "is read"
         return Read(content, f"{reference} {again}; it follows")

@@ -145,7 +145,7 @@ class Pipeline:
         label = "parse"
         try:
             if self.notes is not None and (read := self.notes.read(raw, meta)) is not None:
-                return self._followed(read.reason, [(read.raw, "")])
+                return self._followed(read.reason, [(read.raw, "")] if read.raw else [])
             scope = Scope(self.parse(raw), meta, self.interpret)
             for step in self.filters:
                 label = step.label

@@ -23,6 +23,7 @@ from engine.errors import ConfigError, HL7Error
 from engine.fhir.notification import Notification, detect
 from engine.fhir.resource import Fhir
 from engine.fhirserver.connection import FhirConnection
+from engine.fhirserver.written import OWN, Written
 from engine.model import Carried
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.meaning import ConnectionName
@@ -128,7 +129,8 @@ class FhirListener(HttpServer):
         super().__init__(settings, context)
         self._base = settings.path.rstrip("/")
         server = context.connections.get(settings.connection) if settings.connection else None
-        self._written = server.written if server is not None else ()
+        self._written = server.written if server is not None else Written()
+        self._channel = context.channel
         self._secret = _bytes(settings.path_token)
         self._key = _bytes(settings.signature)
         self._header = settings.header and (settings.header.name.encode(), _bytes(settings.header.value))
@@ -195,12 +197,10 @@ class FhirListener(HttpServer):
 
     def _foreign(self, found: Notification) -> Notification:
         """Without what this engine wrote itself to the same server: it is stored, and goes no further."""
-        if not self._written:
-            return found
-        others = tuple(one for one in found.messages if _version(*one) not in self._written)
+        others = tuple(one for one in found.messages if not self._written.own(_version(*one), self._channel))
         if len(others) == len(found.messages):
             return found
-        own = f"{len(found.messages) - len(others)} of {len(found.messages)} written by this engine"
+        own = f"{len(found.messages) - len(others)} of {len(found.messages)} {OWN}"
         reason = f"{found.reason}; {own}" if found.reason else own
         control_id = found.control_id or _version(*found.messages[0])
         kind = found.kind if found.reason else Fhir().peek(found.messages[0][0]).type

@@ -148,7 +148,7 @@ class FhirWriter:
                 raced[key] = own if is_id(own.partition("/")[2]) else ""
                 continue
             told[key] = _version(sent, entry)
-            self._written.add(told[key])
+            self._written.add(told[key], _before(sent))
         return told, raced
 
 
@@ -220,6 +220,14 @@ def _pointed(value: Any, names: Mapping[str, str]) -> Any:
     if gone and "resourceType" not in value:
         return _GONE
     return {name: item for name, item in made.items() if name not in gone}
+
+
+def _before(sent: Resource) -> str:
+    """The version that an entry of a transaction changes; "" for one that makes a resource."""
+    request = sent["request"]
+    if request["method"] == "POST":
+        return ""
+    return f"{request['url']}/_history/{request.get('ifMatch', '')[3:-1]}"
 
 
 def _version(sent: Resource, entry: Resource) -> str:

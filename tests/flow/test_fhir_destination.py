@@ -266,6 +266,40 @@ def test_what_we_wrote_does_not_come_back(desk):
     assert desk.out.effects == [f"Patient/{changed['id']}/_history/{changed['meta']['versionId']}"]
 
 
+def notified(desk, patient):
+    """An id-only notification."""
+    told = {
+        "resourceType": "SubscriptionStatus", "type": "event-notification", "status": "active",
+        "subscription": {"reference": "Subscription/7"},
+        "notificationEvent": [{"focus": {"reference": f"Patient/{patient['id']}"}}],
+    }  # fmt: skip
+    body = {"resourceType": "Bundle", "type": "history", "entry": [{"resource": told}]}
+    assert post(desk, json.dumps(body).encode(), path="/fhir/hook")[0] == 200
+
+
+def test_what_we_wrote_does_not_come_back_when_it_is_read(desk):
+    send(desk, "ADT^A28", pid())
+    notified(desk, one(desk, "Patient"))
+    ((state, reason),) = desk.rows("SELECT state, reason FROM message WHERE type = 'Patient.unread'")
+    assert (state, reason) == (
+        "FILTERED", f"Patient/{one(desk, 'Patient')['id']} is read: written by this engine",
+    )  # fmt: skip
+    assert not desk.out.effects
+    # somebody changes it, and before that is read we write over it: what we read is ours, and has what they wrote
+    desk.server.put({**one(desk, "Patient"), "photo": [{"title": "x"}]})
+    send(desk, "ADT^A31", pid(name="Boyd^Nora"))
+    joined = one(desk, "Patient")
+    assert joined["photo"]
+    notified(desk, joined)
+    assert desk.out.effects == [f"Patient/{joined['id']}/_history/{joined['meta']['versionId']}"]
+    # from there on it is only ours again
+    send(desk, "ADT^A31", pid(name="Moreau^Nora"))
+    notified(desk, one(desk, "Patient"))
+    send(desk, "ADT^A31", pid(name="Keller^Nora"))
+    notified(desk, one(desk, "Patient"))
+    assert len(desk.out.effects) == 1
+
+
 def test_only_some_types(tmp_path):
     limited = CONFIG.replace('{RGH: "urn:rgh"}', '{RGH: "urn:rgh"}, resources: [Appointment]')
     with scripted():
