@@ -1,6 +1,7 @@
 """Puts running channels together: order groups with their router, lanes and senders; and changes them in place.
 
-Guarantees: channels whose messages are kept in order with each other share a router and lanes; `install` changes
+Guarantees: channels whose messages are kept in order with each other share a router, and what goes to one connection
+from a channel or from them shares lanes, the destinations of a message in the order of the file; `install` changes
 everything in one turn of the reactor, so no message meets half of it; what a group had in memory is a cache, and
 one that is put together anew reads it again from the store, in order.
 Refuses nothing: what can fail has been built before (channels.build).
@@ -115,7 +116,7 @@ class Wiring:
         shared: dict[str, Backlog] = {}
         for spec in specs:
             for item, route in zip(spec.destinations, pipelines[spec.name].routes, strict=True):
-                scope = scope_of(specs, item)
+                scope = scope_of(item)
                 backlog = shared.get(scope) if scope else None
                 if backlog is None:
                     backlog = Backlog(Lanes(), partial(self._standing, []), self.reactor)
@@ -351,9 +352,9 @@ def order_groups(specs: list[ChannelSpec]) -> list[list[ChannelSpec]]:
     return list(groups.values())
 
 
-def scope_of(specs: list[ChannelSpec], item: DestinationSpec) -> str:
-    """What the lanes of a destination are shared by: the connection, within a group of several channels."""
-    return getattr(item.bound.settings, "connection", "") if len(specs) > 1 else ""
+def scope_of(item: DestinationSpec) -> str:
+    """What the lanes of a destination are shared by within a group: the connection; "" for lanes of its own."""
+    return getattr(item.bound.settings, "connection", "")
 
 
 def shape(specs: list[ChannelSpec]) -> Any:
@@ -362,7 +363,7 @@ def shape(specs: list[ChannelSpec]) -> Any:
         (
             spec.name,
             sorted(
-                (item.name, scope_of(specs, item), item.options.on_error)
+                (item.name, scope_of(item), item.options.on_error)
                 + ((spec.options.lanes,) if item.options.on_error == "hold_lane" else ())
                 for item in spec.destinations
             ),

@@ -13,7 +13,7 @@ from engine.store.messages import Unrouted, unpack_keys
 from engine.store.tx import Q, Tx
 
 
-class Standing(msgspec.Struct, order=True):
+class Standing(msgspec.Struct):
     """An open delivery, or one in ERROR that others may have to wait for."""
 
     message_id: int
@@ -26,7 +26,8 @@ class Standing(msgspec.Struct, order=True):
 
 
 def standing(tx: Tx, destinations: Iterable[tuple[str, str]], from_id: int, limit: int) -> list[Standing]:
-    """The first `limit` of all (channel, destination) pairs together, from message `from_id` on, by message.
+    """The first `limit` of all (channel, destination) pairs together, from message `from_id` on, by message,
+    those of one message in the order of the pairs.
 
     One snapshot: else a commit between two queries would hide rows below the last one that is given.
     """
@@ -36,7 +37,7 @@ def standing(tx: Tx, destinations: Iterable[tuple[str, str]], from_id: int, limi
             for channel, destination in destinations
             for query in ("standing_open", "standing_errors")
         ]
-    return list(heapq.merge(*parts))[:limit]
+    return list(heapq.merge(*parts, key=lambda one: one.message_id))[:limit]
 
 
 def _read(tx: Tx, query: str, channel: str, destination: str, from_id: int, limit: int) -> list[Standing]:
