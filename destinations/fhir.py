@@ -1,9 +1,9 @@
-"""The `fhir` destination: what canonical events tell, as resources on a FHIR R4 server.
+"""The `fhir` destination: what canonical events tell, as resources on a FHIR server (R4, R4B, R5).
 
 Guarantees: what `render` gives is what is written on every attempt; a resource is found by its identifier, so the same
 message again changes nothing; what the server knows besides stays; the resources of one message are written together
-or not at all, and a batch that is refused is done message by message. Refuses, when it is built: a connection to
-another version than R4 or R4B; on a message: a resource that FHIR R4 does not allow (`fhir.resource`).
+or not at all, and a batch that is refused is done message by message. Resources are those of the connection's version.
+Refuses, on a message: a resource that this version of FHIR does not allow (`fhir.resource`).
 
 | what happens                                    | outcome                                                      |
 |-------------------------------------------------|--------------------------------------------------------------|
@@ -40,7 +40,7 @@ ENTRIES = msgspec.json.Decoder(list[Entry])
 LARGEST = 100
 Types = Literal[
     "Patient", "Practitioner", "Organization", "Location", "Encounter", "Appointment", "Coverage", "ServiceRequest",
-    "DiagnosticReport", "Observation", "DocumentReference",
+    "DiagnosticReport", "Observation", "DocumentReference", "ChargeItem", "Immunization",
 ]  # fmt: skip
 
 
@@ -48,7 +48,7 @@ Types = Literal[
     "destination", "fhir", example="fhir: {connection: ehr, systems: {RGH: 'https://ehr.example/mrn'}}"
 )
 class FhirServer(Settings):
-    """Writes what canonical events tell to a FHIR R4 server: patients, visits, appointments, orders, results.
+    """Writes what canonical events tell to a FHIR server: patients, visits, appointments, orders, results, charges.
 
     Resources are found by identifier, made when they are not there, and changed only where the message says something.
     """
@@ -66,7 +66,9 @@ class FhirServer(Settings):
         description="Only these types of resources; empty: all. Others are referred to where they are there.",
         examples=[["Patient", "Appointment"]],
     )
-    check: bool = Field(default=True, description="Check each resource against FHIR R4 before it is sent.")
+    check: bool = Field(
+        default=True, description="Check each resource against the server's FHIR version before it is sent."
+    )
     batch_size: int = Field(default=20, ge=1, le=LARGEST, description="Messages in one transaction, at most.")
     in_flight: int = Field(default=1, ge=1, le=16, description="Transactions that may be under way at once.")
 
@@ -78,12 +80,6 @@ class FhirServer(Settings):
                 f"there is no FHIR connection {self.connection!r}", code="fhir.connection",
                 todo="declare it under `connections:` as `NAME: {fhir: {base: …}}`",
             )  # fmt: skip
-        if connection.version == "R5":
-            raise ConfigError(
-                f"the connection {self.connection!r} is to a server of R5, and resources of R4 are written",
-                code="fhir.version",
-                todo="name a server of R4 or R4B",
-            )
         if context.resources is None:
             raise ConfigError("nothing makes resources of events here", code="fhir.connection")
         return FhirDestination(self, connection, context, context.resources)
@@ -109,7 +105,7 @@ class FhirDestination:
 
     def render(self, scope: Scope) -> bytes | None:
         """The resources for this message and how each is found, as JSON; None when the events tell of none."""
-        entries: list[Entry] = self._plan(scope.events, self._settings.systems)
+        entries: list[Entry] = self._plan(scope.events, self._settings.systems, self._connection.version)
         if self._settings.resources:
             entries = [self._limited(entry) for entry in entries]
         if all(entry.mode == "existing" and len(entry.resource) == 1 for entry in entries):
@@ -117,7 +113,7 @@ class FhirDestination:
         if self._settings.check:
             for entry in entries:
                 if entry.mode != "existing":
-                    check(entry)
+                    check(entry, self._connection.version)
         return msgspec.json.encode(entries)
 
     def _limited(self, entry: Entry) -> Entry:
@@ -165,17 +161,18 @@ class FhirDestination:
         return self._writer
 
 
-def check(entry: Entry) -> None:
-    """Raise StepError for a resource that FHIR R4 does not allow, as it would be made where it is not there."""
+def check(entry: Entry, version: str = "R4") -> None:
+    """Raise StepError for a resource that FHIR does not allow, as it would be made where it is not there."""
     try:
-        _model(entry.type).model_validate(
+        _model(entry.type, version).model_validate(
             orjson.loads(orjson.dumps(said({**entry.new, **said(entry.resource)})))
         )
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"] if isinstance(part, (str, int)))
+        wrong = f"{place or 'the resource'} is {first['type'].replace('_', ' ')}"
         raise StepError(
-            f"FHIR R4 does not allow this {entry.type}: {place or 'the resource'} is {first['type'].replace('_', ' ')}",
+            f"FHIR {version} does not allow this {entry.type}: {wrong}",
             code="fhir.resource",
             where=f"{entry.type}.{place}" if place else entry.type,
             todo="mend the field of the message that it is made of, or set `check: false`",
@@ -183,9 +180,11 @@ def check(entry: Entry) -> None:
 
 
 @cache
-def _model(type_: str) -> Any:
-    """The resource of fhir.resources; importing it takes 0.3 s, so only channels that write pay for it."""
-    return getattr(import_module(f"fhir.resources.R4B.{type_.lower()}"), type_)
+def _model(type_: str, version: str) -> Any:
+    """The resource of fhir.resources, whose R4B stands for R4 too: what is written of both is the same. Importing it
+    takes 0.3 s, so only channels that write pay for it."""
+    package = "fhir.resources" if version == "R5" else "fhir.resources.R4B"
+    return getattr(import_module(f"{package}.{type_.lower()}"), type_)
 
 
 def _sent(delivery: Delivery, wrote: Wrote) -> Outcome:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 NAMESPACE = uuid.UUID("0a4f6f0e-52b4-5d0c-8f61-6d2f5b7d9f10")
-DEEP = ("period", "hospitalization")
+DEEP = ("period", "hospitalization", "actualPeriod", "admission")
 """Objects that are written part by part; any other object and every list is written as a whole."""
 Mode = Literal["update", "ensure", "existing"]
 RANK = ("existing", "ensure", "update")

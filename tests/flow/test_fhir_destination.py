@@ -300,6 +300,37 @@ def test_what_we_wrote_does_not_come_back_when_it_is_read(desk):
     assert len(desk.out.effects) == 1
 
 
+FT1 = "FT1|1|T1^BILL||20260301|20260301|{kind}|99213^Visit^CPT|||2|250.50&USD"
+RXA = "RXA|0|1|20260301093000+0000||08^Hep B^CVX|0.5|mL||||||||L1"
+VISIT = "PV1|1|I" + "|" * 17 + "V1^^^RGH^VN"
+
+
+@pytest.mark.parametrize("version", ["R4", "R4B", "R5"])
+def test_charges_and_vaccinations_of_each_version(tmp_path, version):
+    chosen = CONFIG.replace('/fhir"}', f'/fhir", version: {version}}}')
+    with scripted():
+        desk = FhirDesk(tmp_path, chosen)
+        for _ in range(2):
+            send(desk, "DFT^P03", pid(), VISIT, FT1.format(kind="CG"))
+            send(desk, "DFT^P03", pid(), VISIT, FT1.format(kind="CD"))
+            send(desk, "VXU^V04", pid(), "ORC|RE||65930^DCS", RXA)
+            send(desk, "SIU^S12", *book())
+        assert set(states(desk)) == {"SENT"} and set(versions(desk).values()) == {1}
+        assert counts(desk) == {
+            "Patient": 1, "Encounter": 1, "ChargeItem": 2, "Immunization": 1, "Location": 1, "Practitioner": 1,
+            "Appointment": 1,
+        }  # fmt: skip
+        total = "totalPriceComponent" if version == "R5" else "priceOverride"
+        prices = [
+            item[total].get("amount", item[total])["value"] for item in desk.server.all("ChargeItem").values()
+        ]
+        assert sum(prices) == 0 and max(prices) == 250.5
+        assert isinstance(one(desk, "Encounter")["class"], list) == (version == "R5")
+        send(desk, "VXU^V04", pid(), "ORC|RE||65930^DCS", RXA + "||||||D")
+        assert one(desk, "Immunization")["status"] == "entered-in-error"
+        desk.stop()
+
+
 def test_only_some_types(tmp_path):
     limited = CONFIG.replace('{RGH: "urn:rgh"}', '{RGH: "urn:rgh"}, resources: [Appointment]')
     with scripted():

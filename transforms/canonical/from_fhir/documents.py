@@ -168,11 +168,13 @@ def vaccination(read: Reader) -> Vaccination:
 
 def _manufacturer(read: Reader, found: Any) -> Any:
     """R4 has a Reference, R5 a CodeableReference."""
-    code = read.code(found)
-    if isinstance(code, Code):
-        return code
     item = dict_(found)
+    if "concept" in item:
+        return read.code(item)
     reference = item if isinstance(item.get("reference"), str) else dict_(item.get("reference")) or item
     data = read.resolve(reference) or {}
     name = text(data.get("name")) or text(reference.get("display"))
+    number = dict_(reference.get("identifier"))
+    if code := text(number.get("value")):
+        return Code(code=code, display=name, system=text(number.get("system")))
     return Code(text=name) if name else read.absent

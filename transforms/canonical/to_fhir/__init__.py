@@ -1,6 +1,6 @@
-"""Canonical events → FHIR R4 resources, and how each is found on a server. Pure: no I/O, no clock.
+"""Canonical events → FHIR resources (R4, R4B, R5), and how each is found on a server. Pure: no I/O, no clock.
 
-    plan(events, systems={"RGH": "https://ehr.example/mrn"}) → [Entry, …]
+    plan(events, systems={"RGH": "https://ehr.example/mrn"}, version="R5") → [Entry, …]
 
 | event | written |
 |-------|---------|
@@ -13,13 +13,15 @@
 | order.*, referral.* | Patient, Encounter, Coverage, ServiceRequest |
 | result.* | Patient, Encounter, DiagnosticReport, Observation |
 | document.* | Patient, Encounter, DocumentReference |
+| charge.* | Patient, Encounter, ChargeItem |
+| vaccination.* | Patient, Encounter, Immunization; deleted: entered-in-error, if it is there |
 | account.*, coverage.* | Patient, Coverage |
 | practitioner.*, organization.*, location.* | Practitioner, Organization, Location |
 
 Practitioner, Organization and Location are also made for the others when they have an identifier and are not there.
-Guarantee: the same events give the same entries; charges, vaccinations and blocked slots give none, and a visit
-without a number gives only its patient. Refused (`StepError`): an appointment, order, result or document without an
-identifier (`fhir.no_identifier`).
+Guarantee: the same events give the same entries; payments and blocked slots give none (a Slot needs the Schedule that
+the server itself keeps), and a visit without a number gives only its patient. Refused (`StepError`): an appointment,
+order, result, document or vaccination that nothing would find again (`fhir.no_identifier`).
 """
 
 from __future__ import annotations
@@ -32,17 +34,21 @@ from msgspec.structs import replace
 from engine.errors import StepError
 from engine.fhir.entries import Entry
 from transforms.canonical.events import Event
-from transforms.canonical.to_fhir.care import appointment, coverage, encounter, order
+from transforms.canonical.to_fhir.care import appointment, encounter, order
 from transforms.canonical.to_fhir.datatypes import Json
+from transforms.canonical.to_fhir.finance import charge, coverage
 from transforms.canonical.to_fhir.people import location, organization, patient, practitioner
 from transforms.canonical.to_fhir.plan import Plan
-from transforms.canonical.to_fhir.records import document, result
+from transforms.canonical.to_fhir.r5 import r5
+from transforms.canonical.to_fhir.records import document, result, vaccination
 
 __all__ = ["WRITTEN", "plan"]
 
 
-def plan(events: Iterable[Event], systems: Mapping[str, str] | None = None) -> list[Entry]:
-    """What is to be written for the events of one message, what others refer to first."""
+def plan(
+    events: Iterable[Event], systems: Mapping[str, str] | None = None, version: str = "R4"
+) -> list[Entry]:
+    """What is to be written for the events of one message, what others refer to first, as `version` has it."""
     made = Plan(systems or {})
     for event in events:
         write = WRITTEN.get(event.kind)
@@ -50,12 +56,17 @@ def plan(events: Iterable[Event], systems: Mapping[str, str] | None = None) -> l
             if event.entity is None or (
                 not getattr(event.entity, "identifiers", None) and event.kind in NAMED
             ):
-                raise StepError(
-                    f"the {event.kind} has no identifier", code="fhir.no_identifier", where=event.type,
-                    todo="nobody would find it again on the server: filter such messages",
-                )  # fmt: skip
+                raise unnamed(event)
             write(made, event)
-    return made.entries
+    return [r5(entry) for entry in made.entries] if version == "R5" else made.entries
+
+
+def unnamed(event: Event) -> StepError:
+    """What an event is about has nothing by which it would be found again."""
+    return StepError(
+        f"the {event.kind} has no identifier", code="fhir.no_identifier", where=event.type,
+        todo="nobody would find it again on the server: filter such messages",
+    )  # fmt: skip
 
 
 def _who(made: Plan, event: Event) -> Json:
@@ -131,6 +142,21 @@ def _coverage(made: Plan, event: Event) -> None:
         coverage(made, item, who, holder, status if event.kind == "coverage" else "active")
 
 
+def _charge(made: Plan, event: Event) -> None:
+    assert event.charge is not None
+    who = _who(made, event)
+    charge(made, event.charge, event.account, who, _visit(made, event, who))
+
+
+def _vaccination(made: Plan, event: Event) -> None:
+    assert event.vaccination is not None
+    who = _who(made, event)
+    whose = event.patient.key if event.patient is not None else ""
+    visit = _visit(made, event, who)
+    if not vaccination(made, event.vaccination, whose, who, visit, gone=event.action == "deleted"):
+        raise unnamed(event)
+
+
 def _practitioner(made: Plan, event: Event) -> None:
     assert event.practitioner is not None
     gone = event.action == "deleted"
@@ -157,6 +183,8 @@ WRITTEN: dict[str, Callable[[Plan, Event], None]] = {
     "referral": _order,
     "result": _result,
     "document": _document,
+    "charge": _charge,
+    "vaccination": _vaccination,
     "coverage": _coverage,
     "account": _coverage,
     "practitioner": _practitioner,

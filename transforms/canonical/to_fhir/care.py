@@ -1,4 +1,4 @@
-"""Encounter, Appointment, Coverage and ServiceRequest as FHIR R4 resources."""
+"""Encounter, Appointment and ServiceRequest as FHIR R4 resources."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from msgspec import UNSET
 
 from transforms.canonical.clinical import Order
 from transforms.canonical.entities import Appointment, Encounter, Location, Practitioner
-from transforms.canonical.financial import Coverage
 from transforms.canonical.to_fhir.datatypes import (
     TERMS,
     Json,
@@ -18,7 +17,7 @@ from transforms.canonical.to_fhir.datatypes import (
     given,
     identifier,
     moment,
-    period,
+    table,
 )
 from transforms.canonical.to_fhir.people import location, organization, practitioner
 from transforms.canonical.to_fhir.plan import Mode, Plan
@@ -59,11 +58,11 @@ def encounter(
             if (person := practitioner(plan, one))
         ],
         hospitalization=given(
-            admitSource=_table(visit.admit_source, "v2-0023"),
+            admitSource=table(visit.admit_source, "v2-0023"),
             dischargeDisposition=_disposition(visit.discharge_disposition),
         ),
         reasonCode=[concept(visit.reason)] if isinstance(visit.reason, Code) else visit.reason,
-        serviceType=_table(visit.hospital_service, "v2-0069"),
+        serviceType=table(visit.hospital_service, "v2-0069"),
     )
     new = {"status": "unknown", "class": {"system": f"{TERMS}v3-NullFlavor", "code": "UNK"}}
     return plan.add(
@@ -88,10 +87,6 @@ def _disposition(code: Any) -> Any:
         if code
         else code
     )
-
-
-def _table(code: Any, table: str) -> Any:
-    return coded(code, TERMS + table) if isinstance(code, str) and code else code
 
 
 def appointment(plan: Plan, booking: Appointment, who: Json) -> Json:
@@ -128,42 +123,6 @@ def appointment(plan: Plan, booking: Appointment, who: Json) -> Json:
 def _taking(actor: Json, who: Practitioner | None = None) -> Json:
     role = concept(who.role) if who is not None and who.role is not None else {}
     return given(type=[role] if role else [], actor=actor, status="accepted")
-
-
-def coverage(plan: Plan, insurance: Coverage, who: Json, holder: str, status: str = "active") -> Json:
-    """A Reference to an insurance. One without payer and policy is known by its patient (`holder`) and its rank."""
-    key = insurance.key or f"{holder}/{insurance.order or 1}"
-    own = Identifier(value=key, system="urn:isthmus:coverage")
-    payer = organization(plan, insurance.payer) if insurance.payer is not None else {}
-    plan_code = insurance.plan
-    classes = [
-        _in_class("group", insurance.group_number, insurance.group_name),
-        _in_class("plan", getattr(plan_code, "code", ""), getattr(plan_code, "label", "")),
-    ]
-    subscriber = insurance.subscriber.display if insurance.subscriber is not None else UNSET
-    elements = given(
-        status=status,
-        type=_table(insurance.plan_type, "v2-0086"),
-        subscriberId=insurance.policy_number,
-        subscriber={"display": subscriber} if isinstance(subscriber, str) else {},
-        beneficiary=who,
-        relationship=_table(getattr(insurance.relationship, "code", UNSET), "v2-0063"),
-        period=period(insurance.period),
-        payor=[payer] if payer else [],
-        class_=[one for one in classes if one],
-        order=int(insurance.order) if insurance.order.isdecimal() and int(insurance.order) > 0 else UNSET,
-    )
-    named = [item for item in insurance.identifiers if item.type != "RI"]
-    return plan.add("Coverage", own, elements, identifiers=named, new={"payor": [{"display": "unknown"}]})
-
-
-def _in_class(kind: str, value: Any, name: Any) -> Json:
-    value = value or name
-    if not isinstance(value, str) or not value:
-        return {}
-    return given(
-        type=coded(kind, f"{TERMS}coverage-class"), value=value, name=name if isinstance(name, str) else ""
-    )
 
 
 def order(plan: Plan, asked: Order, who: Json, visit: Json, insurances: list[Json]) -> Json:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
@@ -112,6 +113,16 @@ def concepts(codes: list[Code]) -> list[Json]:
 def coded(code: str, system_: str, display: str = "") -> Json:
     """CodeableConcept of a code of one system."""
     return {"coding": [given(system=system_, code=code, display=display)]}
+
+
+def table(code: Any, name: str) -> Any:
+    """CodeableConcept of a code of a table of HL7 Terminology (`v2-0069`), in its three values."""
+    return coded(code, TERMS + name) if isinstance(code, str) and code else code
+
+
+def number(value: Decimal) -> int | float:
+    """A JSON number, without a fraction where there is none."""
+    return int(value) if value == value.to_integral_value() else float(value)
 
 
 def human_name(name: Name) -> Json:
