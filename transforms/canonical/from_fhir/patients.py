@@ -7,7 +7,7 @@
 | `link` of type replaced-by | patient.merged: the other one is `patient`, this one is in `retired` |
 | `link` of type replaces | patient.merged, with the others in `retired`; before it registered or updated |
 | `link` of type seealso | patient.linked, patient.unlinked when it is gone |
-| deleted | patient.deleted |
+| deleted | patient.deleted; none of one that was replaced: its record is the other one's |
 
 Practitioner, PractitionerRole, Organization, Location, Coverage: registered, updated, deleted; a Coverage that is
 cancelled or entered in error is coverage.cancelled, coverage.deleted.
@@ -36,6 +36,8 @@ from transforms.canonical.maker import Maker
 def patients(read: Reader, before: Reader | None, make: Maker, kind: Kind) -> None:
     """The events of a Patient."""
     if kind == "delete":
+        if any(text(item.get("type")) == "replaced-by" for item in dicts(read.data.get("link"))):
+            return
         gone = patient(read)
         make.event("patient.deleted", "Patient", gone.key, patient=gone)
         return

@@ -45,7 +45,7 @@ def patient(read: Reader) -> Patient:
     return Patient(
         identifiers=found,
         mrn_identifier=mrn(read, found, "identifier"),
-        active=data["active"] if isinstance(data.get("active"), bool) else UNSET,
+        active=_active(read),
         name=names[0] if names else NAMELESS,
         other_names=names[1:],
         birth_date=read.day(data.get("birthDate")),
@@ -65,6 +65,12 @@ def patient(read: Reader) -> Patient:
         else read.absent,
         general_practitioner=practitioners[0] if practitioners else None,
     )
+
+
+def _active(read: Reader) -> Any:
+    """A Patient that does not say so is active (FHIR, Patient.active), where what is not there says something."""
+    said = read.data.get("active")
+    return said if isinstance(said, bool) else UNSET if read.absent is UNSET else True
 
 
 def mrn(read: Reader, found: list[Identifier], where: str) -> Identifier:
