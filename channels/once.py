@@ -57,16 +57,23 @@ def decide(rendered: Rendered, seen: Seen, *, noting: bool = True) -> Rendered:
         if known:
             told.setdefault(destination, f"{once.label}: the same {once.what} came with message {known}")
     if "" in told:
-        return Rendered(MessageState.FILTERED, reason=told[""], version=rendered.version)
+        return _filtered(rendered, told[""])
     if told:
         skipped = [*rendered.skipped, *((name, why) for name, why in told.items() if name)]
         payloads = [one for one in rendered.payloads if one[0] not in told]
         if rendered.state == MessageState.TRANSFORMED and not payloads:
             reasons = "; ".join(f"{name}: {why}" for name, why in skipped)
-            return Rendered(MessageState.FILTERED, reason=reasons, skipped=skipped, version=rendered.version)
+            return _filtered(rendered, reasons, skipped)
         rendered = replace(rendered, skipped=skipped, payloads=payloads)
     if noting and (rendered.state == MessageState.TRANSFORMED or rendered.parts):
         for destination, once in rendered.once:
             if destination not in told:
                 seen.note(once, destination)
     return rendered
+
+
+def _filtered(rendered: Rendered, reason: str, skipped: list[tuple[str, str]] | None = None) -> Rendered:
+    version, columns = rendered.version, rendered.columns
+    return Rendered(
+        MessageState.FILTERED, reason=reason, skipped=skipped or [], version=version, columns=columns
+    )

@@ -72,6 +72,9 @@ class Rendered(msgspec.Struct):
     parts: list[Part] = []  # of a message that was split
     part_ids: list[int] = []  # and their ids, once C2 is committed
     once: list[tuple[str, Once]] = []  # destination or "", what may pass once: C2 decides
+    columns: list[
+        Found
+    ] = []  # searchable, of the message as it was received; what cannot be read is left out
 
 
 @dataclass(frozen=True)
@@ -95,17 +98,6 @@ class Pipeline:
     def empty(self) -> bool:
         """Nothing is done with a message: it is received, stored and acknowledged."""
         return not (self.filters or self.transformers or self.routes or self.columns)
-
-    def found(self, raw: bytes) -> list[Found]:
-        """The searchable columns of a message as it was received; what cannot be read is left out."""
-        if not self.columns:
-            return []
-        try:
-            view = self.parse(raw)
-        except IsthmusError:
-            return []
-        values = [(one, plain(reading(view, one.path))) for one in self.columns]
-        return [Found(one.name, value, one.plain) for one, value in values if value]
 
     def meta(self, raw: bytes, at: Micros = 0, peer: str = "") -> Meta:
         """What is known of a message that is not stored. Raises HL7Error when it cannot be read."""
@@ -137,16 +129,23 @@ class Pipeline:
         Raises Wanted when a lookup has not its value yet: fetch it, then run again.
         """
         once: list[tuple[str, Once]] = []
-        rendered = self._run(raw, meta, watch, once)
-        rendered.once = once
+        columns: list[Found] = []
+        rendered = self._run(raw, meta, watch, once, columns)
+        rendered.once, rendered.columns = once, columns
         return rendered
 
-    def _run(self, raw: bytes, meta: Meta, watch: Watch, once: list[tuple[str, Once]]) -> Rendered:
+    def _run(
+        self, raw: bytes, meta: Meta, watch: Watch, once: list[tuple[str, Once]], columns: list[Found]
+    ) -> Rendered:
         label = "parse"
         try:
             if self.notes is not None and (read := self.notes.read(raw, meta)) is not None:
                 return self._followed(read.reason, [(read.raw, "")] if read.raw else [])
             scope = Scope(self.parse(raw), meta, self.interpret)
+            for column in self.columns:
+                label = f"search.columns.{column.name}"
+                if value := plain(reading(scope.msg, column.path)):
+                    columns.append(Found(column.name, value, column.plain))
             for step in self.filters:
                 label = step.label
                 reason = step.run(scope)

@@ -31,7 +31,7 @@ from engine.model import Judgement, Meta, Outcome
 from engine.states import DeliveryState, Result
 from engine.store.deliveries import Delivered
 from engine.store.messages import NewMessage
-from engine.store.responses import Answered, respond
+from engine.store.responses import Answered, respond_all
 from engine.store.sqlite import classify
 from engine.store.tx import Tx
 
@@ -182,9 +182,7 @@ def _store(
     forwards: dict[tuple[int, str], list[NewMessage]], made: list[int], tx: Tx, changes: list[Delivered]
 ) -> list[bool]:
     made.clear()  # it may run twice
-    applied = []
-    for change in changes:
-        ids = respond(tx, change, forwards[change.message_id, change.destination])
-        applied.append(ids is not None)
+    told = respond_all(tx, [(change, forwards[change.message_id, change.destination]) for change in changes])
+    for ids in told:
         made += ids or ()
-    return applied
+    return [ids is not None for ids in told]

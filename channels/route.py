@@ -338,7 +338,7 @@ class Router:
                     error_text=rendered.text or None,
                     error_place=rendered.place or None,
                     config_version=rendered.version or None,
-                    columns=self.pipelines[arrived.meta.channel].found(arrived.raw),
+                    columns=rendered.columns,
                 )
                 for arrived, rendered in group
             ],

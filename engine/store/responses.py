@@ -12,14 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import msgspec
+import orjson
 
 from engine.model import Meta
 from engine.store import crashpoints
 from engine.store.bodies import Kind
-from engine.store.deliveries import Delivered, deliver
+from engine.store.deliveries import Delivered
 from engine.store.messages import NewMessage, add_part
 from engine.store.messages import raw as raw_of
-from engine.store.tx import Tx
+from engine.store.together import deliver_all
+from engine.store.tx import Q, Tx
 
 STEP = "response"
 """How the place of an error begins that a response step made."""
@@ -55,20 +57,26 @@ def answered(tx: Tx, message_id: int, destination: str) -> Answered | None:
     return Answered(Meta(*meta), response, record or "", code or "", text or "", place or "", attempts, raw)
 
 
-def respond(tx: Tx, done: Delivered, forwards: Sequence[NewMessage]) -> list[int] | None:
-    """The second C3: the ids of the messages that are passed on; None (and no change) when it is not PENDING."""
-    pending = tx.rows(
-        "SELECT 1 FROM delivery WHERE message_id = ? AND destination = ? AND state = 'PENDING'",
-        (done.message_id, done.destination),
-    )
+def respond_all(tx: Tx, group: Sequence[tuple[Delivered, Sequence[NewMessage]]]) -> list[list[int] | None]:
+    """The second C3 of several deliveries: the ids of the messages that each passes on; None (and no change) for
+    one that is not PENDING any more."""
+    open_still = pending(tx, [(one.message_id, one.destination) for one, _ in group])
     if crashpoints.ARMED:
         tx.marks.add("respond")
-    if not pending or not deliver(tx, done):
-        return None
-    return [add_part(tx, new) for new in forwards]
+    ending = [one for one, _ in group if (one.message_id, one.destination) in open_still]
+    told = {
+        (one.message_id, one.destination): ended
+        for one, ended in zip(ending, deliver_all(tx, ending), strict=True)
+    }
+    return [
+        [add_part(tx, new) for new in forwards] if told.get((one.message_id, one.destination)) else None
+        for one, forwards in group
+    ]
 
 
 def pending(tx: Tx, deliveries: Iterable[tuple[int, str]]) -> set[tuple[int, str]]:
     """Those of these (message id, destination) that are PENDING."""
-    statement = "SELECT 1 FROM delivery WHERE message_id = ? AND destination = ? AND state = 'PENDING'"
-    return {one for one in deliveries if tx.rows(statement, one)}
+    asked = orjson.dumps([list(one) for one in deliveries]).decode()
+    return {
+        (message_id, destination) for message_id, destination in tx.rows(Q["pending_deliveries"], (asked,))
+    }

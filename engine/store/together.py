@@ -82,27 +82,30 @@ def deliver_all(tx: Tx, group: Sequence[Delivered]) -> list[bool]:
     """C3 of several deliveries, in order."""
     if len({(one.message_id, one.destination) for one in group}) < len(group):
         return [deliver(tx, one) for one in group]
-    alike: dict[tuple[str, int], list[Delivered]] = {}
+    alike: dict[tuple[str, str, int], list[Delivered]] = {}
     for one in group:
         plain = not (one.error_code or one.error_text or one.error_place or one.note or one.next_at)
-        if one.state == "SENT" and plain and (one.record is None or one.record.isascii()):
-            alike.setdefault((one.destination, one.at), []).append(one)
+        if one.state in ("SENT", "PENDING") and plain and (one.record is None or one.record.isascii()):
+            alike.setdefault((one.state, one.destination, one.at), []).append(one)
     changed: dict[tuple[int, str], bool] = {}
-    for (destination, at), some in alike.items():
+    for (state, destination, at), some in alike.items():
         if len(some) >= SMALLEST:
-            changed |= _deliver(tx, some, destination, at)
+            changed |= _deliver(tx, some, state, destination, at)
     return [
         changed.pop(key) if (key := (one.message_id, one.destination)) in changed else deliver(tx, one)
         for one in group
     ]
 
 
-def _deliver(tx: Tx, group: list[Delivered], destination: str, at: int) -> dict[tuple[int, str], bool]:
-    """Deliveries that arrived: whether each was still open."""
+def _deliver(
+    tx: Tx, group: list[Delivered], state: str, destination: str, at: int
+) -> dict[tuple[int, str], bool]:
+    """Deliveries that arrived, SENT or PENDING: whether each was still open."""
     if crashpoints.ARMED:
         tx.marks.add("c3")
     asked = orjson.dumps([(one.message_id, one.attempts, one.record) for one in group]).decode()
-    rows = tx.rows(Q["sent_deliveries"], (at, asked, destination))
+    ended = state == "SENT"
+    rows = tx.rows(Q["finish_deliveries"], (state, at if ended else None, asked, destination))
     found = {message_id: (slot, channel) for message_id, slot, channel in rows}
     seal = tx.codec.seal
     bodies = []
@@ -118,8 +121,8 @@ def _deliver(tx: Tx, group: list[Delivered], destination: str, at: int) -> dict[
             bodies.append((row, seal(row, pack(one.request, one.response), channel, PACKED)))
     tx.executemany(Q["put_body"], bodies)
     for channel, count in counted.items():
-        tx.count(channel, "sent", destination, by=count)
-    if tx.levels:
+        tx.count(channel, state.lower(), destination, by=count)
+    if tx.levels and ended:
         for message_id, (_, channel) in found.items():
             settle(tx, message_id, channel)
     return {(one.message_id, destination): one.message_id in found for one in group}

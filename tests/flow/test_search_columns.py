@@ -72,3 +72,11 @@ def test_wrong_columns_are_told_with_their_place(tmp_path, search_, told):
     file.write_text(f"channels:\n  adt:\n    listener: {{mllp: {{port: 2575}}}}\n    search: {search_}\n")
     problems = linted(load(file))
     assert [str(one) for one in problems if told in str(one)], [str(one) for one in problems]
+
+
+def test_a_duplicate_that_goes_no_further_is_found_too(make):
+    once = "    filters: [{duplicate: {by: PID-3.1, window: 1h}}]\n"
+    desk, _ = make(declared().replace("    lanes:", f"{once}    lanes:"))
+    desk.send(("a1", "A"), ("a2", "A"))
+    assert desk.rows("SELECT state FROM message ORDER BY id") == [("TRANSFORMED",), ("FILTERED",)]
+    assert found(desk, number="A") == ["a2", "a1"]

@@ -58,6 +58,8 @@ def outcomes(rng: random.Random) -> list[Delivered]:
         one.record = f"res.partner,{number}" if kind < 0.8 else rng.choice([None, "ä\ud800"])
         if kind > 0.1:
             one.request, one.response = b"[]", b"[{}]"
+        if 0.4 < kind <= 0.85:
+            one.state = "PENDING"
         if kind > 0.9:
             one.state, one.error_code = rng.choice(["ERROR", "QUEUED", "PENDING", "DISCARDED"]), "odoo.down"
         elif kind > 0.85:

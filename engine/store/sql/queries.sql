@@ -50,8 +50,8 @@ UPDATE delivery SET state = ?, attempts = ?, next_at = ?, error_code = ?, error_
     record = ?, note = ?, finished_at = ?
   WHERE message_id = ? AND destination = ? AND state IN ('QUEUED', 'PENDING') RETURNING slot, channel;
 
--- sent_deliveries: C3 of a group that arrived: [[message id, attempts, record], ...], only while they are open
-UPDATE delivery SET state = 'SENT', attempts = done.value ->> 1, next_at = 0, error_code = NULL,
+-- finish_deliveries: C3 of a group without errors: [[message id, attempts, record], ...], only while they are open
+UPDATE delivery SET state = ?, attempts = done.value ->> 1, next_at = 0, error_code = NULL,
     error_text = NULL, error_place = NULL, record = done.value ->> 2, note = NULL, finished_at = ?
   FROM json_each(?) AS done
   WHERE message_id = done.value ->> 0 AND destination = ? AND state IN ('QUEUED', 'PENDING')
@@ -63,6 +63,11 @@ SELECT d.message_id, d.slot, d.attempts, d.next_at, m.ordering_key, m.also_keys,
     JOIN body AS b ON b.id = d.message_id * 4096 + d.slot * 16 + 2
   WHERE d.channel = ? AND d.destination = ? AND d.state IN ('QUEUED', 'PENDING') AND d.message_id > ?
   ORDER BY d.message_id LIMIT ?;
+
+-- pending_deliveries: those of [[message id, destination], ...] that wait for their response steps
+SELECT d.message_id, d.destination FROM json_each(?) AS asked JOIN delivery AS d
+  ON d.message_id = asked.value ->> 0 AND d.destination = asked.value ->> 1
+  WHERE d.state = 'PENDING';
 
 -- slot_of: where the bodies of a delivery are
 SELECT slot FROM delivery WHERE message_id = ? AND destination = ?;
