@@ -63,6 +63,10 @@ class Channel:
         """The time now."""
         return self.intake.now()
 
+    def identity(self) -> str:
+        """A name that no other channel has, of this engine or another: made with the keys of the data folder."""
+        return f"{self.intake.keyring.blind(f'channel:{self.name}') & (1 << 64) - 1:016x}"
+
     def noted(self) -> str:
         """What the listener noted last."""
         if self._noted is None:
@@ -265,18 +269,19 @@ class Channel:
     def status(self) -> dict[str, Any]:
         """For people and `status --json`."""
         options = self.spec.options
+        listener = self.listener.status() if self._listening else {}
         return {
             "description": options.description,
             "group": options.group,
             "tags": options.tags,
             "silent_after": options.silent_after,
             "state": self.state,
-            "why": self.why or self.router.waits_for,
+            "why": self.why or self.router.waits_for or listener.get("why", ""),
             "address": self.where,
             "open": self.open,
             "held_back": sorted(self._holds),
             "refusing": sorted(self._refusals),
-            "listener": self.listener.status() if self._listening else {},
+            "listener": listener,
             "destinations": [sender.status() for sender in self.senders],
         }
 

@@ -23,6 +23,9 @@ class Receiver(Protocol):
     def now(self) -> Micros:
         """The time now, by the engine's clock."""
 
+    def identity(self) -> str:
+        """A name that no other channel has, of this engine or another; the same after every restart."""
+
     def noted(self) -> str:
         """What a listener of this channel noted last; "" for nothing."""
 

@@ -16,19 +16,26 @@ from hashlib import sha256
 from typing import Any, ClassVar
 
 import orjson
+import structlog
 from pydantic import Field, SecretStr, field_validator
+from twisted.internet.defer import Deferred
 from twisted.web import http
 
 from engine.errors import ConfigError, HL7Error
 from engine.fhir.notification import Notification, detect
 from engine.fhir.resource import Fhir
+from engine.fhir.subscription import Wanted
 from engine.fhirserver.connection import FhirConnection
+from engine.fhirserver.registrar import Registrar
 from engine.fhirserver.written import OWN, Written
 from engine.model import Carried
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.meaning import ConnectionName
+from listeners.base import Receiver
 from listeners.http_server import Arrival, HttpServer, HttpSettings, Request
+from listeners.subscribe import Subscribe
 
+_log = structlog.get_logger()
 ANSWER = orjson.dumps({"resourceType": "Bundle", "type": "transaction-response"})
 SHORTEST = 16  # characters of a secret
 
@@ -71,6 +78,11 @@ class FhirSubscription(HttpSettings):
         description="Secret of the HMAC-SHA256 of the body, in `X-Signature` or `X-Hub-Signature`.",
         examples=["!secret fhir_signature"],
     )
+    subscribe: Subscribe | None = Field(
+        default=None,
+        description="The channel registers on the server of `connection` itself.",
+        examples=[{"url": "https://isthmus.example:2577/fhir/hook", "criteria": ["Patient?"]}],
+    )
     reliable_counter: bool = Field(
         default=False, description="The server's event numbers never begin again: they name its events."
     )
@@ -104,6 +116,20 @@ class FhirSubscription(HttpSettings):
             )  # fmt: skip
         return FhirListener(self, context)
 
+    def wanted(self, context: BuildContext) -> list[Wanted]:
+        """The Subscriptions that the channel keeps on its server."""
+        if self.subscribe is None:
+            return []
+        header = (self.header.name, self.header.value) if self.header else None
+        connection = context.connections.get(self.connection)
+        try:
+            return self.subscribe.wanted(
+                connection, context.channel, self.token, self.path_token, header, self.signature
+            )
+        except ConfigError as error:
+            error.where = context.at("subscribe")
+            raise
+
 
 class FhirArrival(Arrival):
     """One notification."""
@@ -134,6 +160,47 @@ class FhirListener(HttpServer):
         self._secret = _bytes(settings.path_token)
         self._key = _bytes(settings.signature)
         self._header = settings.header and (settings.header.name.encode(), _bytes(settings.header.value))
+        wanted = settings.wanted(context)
+        self._registrar: Registrar | None = None
+        if wanted and server is not None and context.reactor is not None:
+            self._registrar = Registrar(
+                server.client(context.reactor), server.registering, wanted, server.version,
+                channel=context.channel, reactor=context.reactor, missed=self._missed,
+                secret_address=bool(self._secret),
+            )  # fmt: skip
+
+    def start(self, receiver: Receiver) -> Deferred[Any]:
+        """Open the port, and then register."""
+        return super().start(receiver).addCallback(self._begin)
+
+    def resume(self) -> None:
+        """Take notifications; who is put in the place of another listener registers now."""
+        super().resume()
+        self._begin()
+
+    def stop(self) -> Deferred[None]:
+        """Close the port. The Subscription stays: what is missed is read when the channel starts again."""
+        if self._registrar is not None:
+            self._registrar.stop()
+        return super().stop()
+
+    def _begin(self, opened: Any = None) -> Any:
+        if self._registrar is not None and self.port.opened and not self.paused:
+            self._registrar.start(self.receiver.identity(), self._now)
+        return opened
+
+    def _missed(self, why: str) -> None:
+        _log.info("fhir.missed", channel=self.channel, why=why)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self.receiver.now() / 1e6, UTC)
+
+    def status(self) -> dict[str, Any]:
+        """As any listener on HTTP, and the Subscriptions of the channel."""
+        found = super().status()
+        if self._registrar is not None:
+            found |= {"subscriptions": self._registrar.status(), "why": self._registrar.trouble()}
+        return found
 
     def below(self, path: str) -> str | None:
         """`Patient/1` of `/fhir/hook/Patient/1`; None for a path that is not served."""
@@ -189,6 +256,7 @@ class FhirListener(HttpServer):
             unreadable = Arrival(body, request)
             unreadable.error = error
             return unreadable
+        request.notification = found
         if found.bundle:
             request.echo = ANSWER
         elif request.method == b"PUT":
@@ -208,6 +276,9 @@ class FhirListener(HttpServer):
 
     def good(self, request: Request, body: bytes) -> tuple[int, bytes]:
         """200 with what the server's client wants to read: a Bundle, the resource, or an OperationOutcome."""
+        status = request.notification and request.notification.status
+        if status and self._registrar is not None:
+            self._registrar.heard(status)
         return 200, request.echo or body
 
 

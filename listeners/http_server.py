@@ -94,6 +94,7 @@ class Request(http.Request):
     received = 0
     gone = False
     echo = b""  # what a good answer holds, instead of the acknowledgement
+    notification: Any = None  # what the listener made of it
     listener: HttpServer
     peer = ""
 

@@ -184,7 +184,7 @@ class FhirServer:
         return 200, resource, {"ETag": f'W/"{resource["meta"]["versionId"]}"'}
 
     def _create(self, data: dict[str, Any], headers: dict[str, str]) -> tuple[int, Any, dict[str, str]]:
-        if "if-none-exist" in headers:
+        if "if-none-exist" in headers and self.conditional:
             found = self._matching(data["resourceType"], parse_qsl(headers["if-none-exist"]))
             if len(found) > 1:
                 raise Failed(412, "multiple-matches")
@@ -232,6 +232,10 @@ class FhirServer:
                 ]
             elif name == "_id":
                 found = [one for one in found if one["id"] in value.split(",")]
+            elif name == "_tag":
+                system, _, code = value.rpartition("|")
+                tag = {"system": system, "code": code}
+                found = [one for one in found if tag in one["meta"].get("tag", ())]
             elif name == "identifier":
                 system, bar, code = value.rpartition("|")
                 found = [

@@ -63,7 +63,7 @@ def troubles(told: dict[str, Any]) -> list[str]:
         )
         found.append(f"the disk is almost full ({disk['free']} bytes left): {doing}")
     for name, channel in status.get("channels", {}).items():
-        if channel["state"] == "failed":
+        if channel["why"]:
             found.append(f"{name}: {channel['why']}")
         if "backlog" in channel.get("held_back", ()):
             doing = "messages are refused" if channel["refusing"] else "nothing is read from its listener"

@@ -25,6 +25,7 @@ A note is a history Bundle of one entry without resource, tagged `deleted` or `u
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -36,16 +37,6 @@ from engine.formats.base import bad, name
 TAGS = "urn:isthmus:notification"
 _SURE = "confirmed"
 _SILENT = ("handshake", "heartbeat", "query-status")
-
-
-class Notification(NamedTuple):
-    """One request of a server. Without a `reason` the message is `messages[0]`, as it came."""
-
-    kind: str
-    messages: tuple[tuple[bytes, str], ...]  # bytes, and the control id where the bytes name none
-    reason: str = ""  # why the body itself goes no further: it only carries messages
-    control_id: str = ""  # of the body
-    bundle: bool = False  # the server wants a Bundle for an answer
 
 
 class Event(NamedTuple):
@@ -64,6 +55,19 @@ class Status(NamedTuple):
     status: str
     subscription: str
     events: tuple[Event, ...]
+    total: int | None = None  # events since the subscription began; servers may not count
+    errors: tuple[str, ...] = ()  # codes of what is wrong with the subscription
+
+
+class Notification(NamedTuple):
+    """One request of a server. Without a `reason` the message is `messages[0]`, as it came."""
+
+    kind: str
+    messages: tuple[tuple[bytes, str], ...]  # bytes, and the control id where the bytes name none
+    reason: str = ""  # why the body itself goes no further: it only carries messages
+    control_id: str = ""  # of the body
+    bundle: bool = False  # the server wants a Bundle for an answer
+    status: Status | None = None  # what a notification of a topic says of its subscription
 
 
 def detect(
@@ -158,14 +162,10 @@ def _bundle(data: dict[str, Any], hour: str, counter: bool) -> Notification | No
         found = [_bundle(one, hour, counter) for one in inner if one.get("resourceType") == "Bundle"]
         return next((one for one in found if one is not None and one.kind != "r4-transaction"), None)
     own = f"Bundle/{data['id']}" if isinstance(data.get("id"), str) else ""
-    if first.get("resourceType") == "SubscriptionStatus":
-        kind = "r5" if data.get("type") == "subscription-notification" else "r4b"
-        status = _r5_status(first)
-    elif first.get("resourceType") == "Parameters" and (params := _named(first)).keys() >= {
-        "subscription",
-        "type",
-    }:
-        kind, status = "r4-backport", _r4_status(params)
+    status = stated(first)
+    if status is not None:
+        kind = "r4-backport" if first["resourceType"] == "Parameters" else "r4b"
+        kind = "r5" if data.get("type") == "subscription-notification" and kind == "r4b" else kind
     elif data.get("type") == "transaction":
         messages = tuple(_changed(entries, hour))
         reason = (
@@ -176,12 +176,20 @@ def _bundle(data: dict[str, Any], hour: str, counter: bool) -> Notification | No
         return None
     if status.type in _SILENT:
         reason = f"{status.type} of {status.subscription}: status {status.status}, no event"
-        return Notification(kind, (), reason, own, bundle=True)
+        return Notification(kind, (), reason, own, bundle=True, status=status)
     messages = tuple(dict.fromkeys(_events(status, entries[1:], hour, counter)))
     reason = f"{status.type} of {status.subscription}: {len(messages)} to do" if messages else (
         f"{status.type} of {status.subscription}: status {status.status}, no event"
     )  # fmt: skip
-    return Notification(kind, messages, reason, own, bundle=True)
+    return Notification(kind, messages, reason, own, bundle=True, status=status)
+
+
+def stated(resource: Mapping[str, Any]) -> Status | None:
+    """What a SubscriptionStatus, or the Parameters that stand for it in R4, says; None when it is neither."""
+    if resource.get("resourceType") == "SubscriptionStatus":
+        return _r5_status(resource)
+    params = _named(resource) if resource.get("resourceType") == "Parameters" else {}
+    return _r4_status(params) if params.keys() >= {"subscription", "type"} else None
 
 
 def _events(
@@ -233,7 +241,7 @@ def _references(entry: dict[str, Any]) -> Iterator[str]:
     yield relative(_text(_dict(entry.get("request")).get("url")))
 
 
-def _r5_status(status: dict[str, Any]) -> Status:
+def _r5_status(status: Mapping[str, Any]) -> Status:
     """Of a SubscriptionStatus (R4B, R5); athenahealth names its events by `id` and counts none."""
     events = tuple(
         Event(
@@ -244,7 +252,7 @@ def _r5_status(status: dict[str, Any]) -> Status:
         )
         for event in _dicts(status.get("notificationEvent"))
     )
-    return _status(status.get("type"), status.get("status"), status.get("subscription"), events)
+    return _status(status, status.get("eventsSinceSubscriptionStart"), events, _dicts(status.get("error")))
 
 
 def _r4_status(params: dict[str, list[dict[str, Any]]]) -> Status:
@@ -257,15 +265,27 @@ def _r4_status(params: dict[str, list[dict[str, Any]]]) -> Status:
         number, focus = name(one.get("event-number")), _reference(one.get("focus"))
         events.append(Event(number, _text(parameter.get("id")), focus, context))
     first = {key: _value(found[0]) for key, found in params.items()}
-    return _status(first.get("type"), first.get("status"), first.get("subscription"), tuple(events))
+    errors = _dicts([_value(one) for one in params.get("error", ())])
+    return _status(first, first.get("events-since-subscription-start"), tuple(events), errors)
 
 
-def _status(kind: Any, status: Any, subscription: Any, events: tuple[Event, ...]) -> Status:
-    told = _text(kind).lower()
+def _status(
+    first: Mapping[str, Any], count: Any, events: tuple[Event, ...], errors: list[dict[str, Any]]
+) -> Status:
+    told = _text(first.get("type")).lower()
     if told not in (*_SILENT, "event-notification", "query-event"):
         told = "event-notification" if events else "notification"
-    state = name(_text(status).lower()) or "unknown"
-    return Status(told, state, relative(_reference(subscription)) or "a subscription", events)
+    state = name(_text(first.get("status")).lower()) or "unknown"
+    codes = (name(coding.get("code")) for error in errors for coding in _dicts(error.get("coding")))
+    number = name(count)
+    return Status(
+        told,
+        state,
+        relative(_reference(first.get("subscription"))) or "a subscription",
+        events,
+        int(number) if re.fullmatch(r"[0-9]{1,18}", number) else None,
+        tuple(filter(None, codes)),
+    )
 
 
 def _cloudevent(data: dict[str, Any]) -> Notification:
@@ -287,7 +307,7 @@ def _deleted(reference: str, trace: str, hour: str) -> str:
     return name(f"{reference}/deleted/{name(trace) or hour}")
 
 
-def _named(data: dict[str, Any], key: str = "parameter") -> dict[str, list[dict[str, Any]]]:
+def _named(data: Mapping[str, Any], key: str = "parameter") -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for item in _dicts(data.get(key)):
         found.setdefault(_text(item.get("name")), []).append(item)

@@ -114,14 +114,17 @@ class FhirClient:
             )  # fmt: skip
         return found
 
-    async def search(self, kind: str, params: Params, *, post: bool = False) -> AsyncIterator[Page]:
-        """The pages of a search, or of a history (`kind` is then `Patient/_history`)."""
+    async def search(
+        self, kind: str, params: Params, *, post: bool = False, fresh: bool = False
+    ) -> AsyncIterator[Page]:
+        """The pages of a search, or of a history (`kind` is then `Patient/_history`); `fresh`: not from a cache."""
         encoded = urlencode(_pairs(params), safe=":,|$")
+        extra = {"Cache-Control": "no-cache"} if fresh else {}
         if post:
-            form = {"Content-Type": "application/x-www-form-urlencoded"}
+            form = {"Content-Type": "application/x-www-form-urlencoded", **extra}
             answer = await self.send("POST", f"{kind}/_search", encoded.encode(), form, harmless=True)
         else:
-            answer = await self.send("GET", f"{kind}?{encoded}" if encoded else kind)
+            answer = await self.send("GET", f"{kind}?{encoded}" if encoded else kind, b"", extra)
         seen: set[str] = set()
         while True:
             data = self._bundle(answer)
@@ -144,10 +147,17 @@ class FhirClient:
 
     # Writing ----------------------------------------------------------------------------------------------
 
-    async def create(self, data: Mapping[str, Any], *, if_none_exist: str = "") -> Found:
-        """POST; with a condition the server makes none where one matches (200 then, 201 for a new one)."""
-        extra = {"If-None-Exist": _condition(if_none_exist)} if if_none_exist else {}
-        return await self._write("POST", str(data["resourceType"]), data, extra, harmless=bool(if_none_exist))
+    async def create(
+        self, data: Mapping[str, Any], *, if_none_exist: str = "", once: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> Found:  # fmt: skip
+        """POST; with a condition the server makes none where one matches (200 then, 201 for a new one).
+
+        `once`: not sent again, for servers that may not know conditions.
+        """
+        extra = {**(headers or {}), **({"If-None-Exist": _condition(if_none_exist)} if if_none_exist else {})}
+        harmless = bool(if_none_exist) and not once
+        return await self._write("POST", str(data["resourceType"]), data, extra, harmless=harmless)
 
     async def update(self, data: Mapping[str, Any], *, search: str = "", if_match: str = "") -> Found:
         """PUT to its id, or with `search` to the one that matches. `if_match` is the version that is expected."""

@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from twisted.internet.defer import DeferredLock
 
 from engine.fhirserver.auth import Auth, Login
 from engine.fhirserver.base import Base
@@ -69,6 +70,7 @@ class FhirConnection(BaseModel):
     _folder: Path = PrivateAttr(default=Path())
     _client: FhirClient | None = PrivateAttr(default=None)
     _written: Written = PrivateAttr(default_factory=Written)
+    _registering: DeferredLock = PrivateAttr(default_factory=DeferredLock)
 
     @field_validator("base")
     @classmethod
@@ -88,7 +90,7 @@ class FhirConnection(BaseModel):
     @model_validator(mode="after")
     def _not_in_clear(self, info: ValidationInfo) -> FhirConnection:
         base = Base(self.base)
-        if self.auth != Auth() and not base.secure and not _local(base.host):
+        if self.auth != Auth() and not base.secure and not is_local(base.host):
             raise ValueError("auth needs https:// (a login in clear text can be read by anybody on the way)")
         folder = (info.context or {}).get("folder")
         if folder is not None:
@@ -103,6 +105,11 @@ class FhirConnection(BaseModel):
     def written(self) -> Written:
         """The versions that this engine wrote."""
         return self._written
+
+    @property
+    def registering(self) -> DeferredLock:
+        """Who looks after Subscriptions on this server; one at a time."""
+        return self._registering
 
     def client(self, reactor: Any) -> FhirClient:
         """The client that everybody shares. Raises ConfigError for certificates that do not do."""
@@ -126,7 +133,8 @@ class FhirConnection(BaseModel):
         return self._client
 
 
-def _local(host: str) -> bool:
+def is_local(host: str) -> bool:
+    """Whether this is the machine that we run on."""
     if host == "localhost":
         return True
     try:

@@ -50,6 +50,7 @@ _TODO = {
     "fhir.failed": "look at the log of the server",
     "fhir.base": "check `base`: this is not the FHIR endpoint",
     "fhir.foreign": "only what is below `base` is ever asked; check `base`, or the server's own idea of its address",
+    "fhir.search": "let the server search Subscriptions by _tag or url, or register by hand and leave out `subscribe`",
     "fhir.answer": "the answer is not what FHIR says; see the log of the server",
 }
 _SAY = {
