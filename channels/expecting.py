@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from engine.fhir.entries import Entry, operations
 from engine.spec.document import Document, Where, did_you_mean
 from engine.states import MessageState
 
@@ -54,9 +55,9 @@ class Result:
 
     @property
     def operations(self) -> list[dict[str, Any]]:
-        """The Odoo operations for all destinations, in order."""
+        """The operations for all destinations, in order: of Odoo, and resources for FHIR servers."""
         found = [decoded(payload) for _, payload in self.payloads]
-        return [item for made in found if _operations(made) for item in made]
+        return [item for made in found if is_operations(made) for item in made]
 
     @property
     def filter(self) -> str:
@@ -194,14 +195,21 @@ def _differ(
 
 
 def decoded(payload: bytes) -> Any:
-    """A payload as data when it is JSON, else as text with lines."""
+    """A payload as data when it is JSON, else as text with lines; what goes to a FHIR server as operations."""
     try:
-        return msgspec.json.decode(payload)
+        found = msgspec.json.decode(payload)
     except msgspec.DecodeError:
         return payload.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    if isinstance(found, list) and found and isinstance(found[0], dict) and "by" in found[0]:
+        try:
+            return operations(msgspec.convert(found, list[Entry]))
+        except msgspec.ValidationError:
+            pass  # somebody else's list
+    return found
 
 
-def _operations(made: Any) -> bool:
+def is_operations(made: Any) -> bool:
+    """Whether a payload, decoded, is a list of operations."""
     return isinstance(made, list) and all(isinstance(one, dict) and "op" in one for one in made)
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from channels.asking import Asking
 from channels.build import Builder
-from channels.expecting import decoded
+from channels.expecting import decoded, is_operations
 from channels.once import Memory, decide
 from channels.pipeline import Pipeline
 from engine.errors import HL7Error
@@ -248,7 +248,7 @@ def _payloads(name: str, old: Any, new: Any) -> Iterator[tuple[str, str, Any, An
 
 def _by_record(payload: Any) -> dict[tuple[Any, ...], dict[str, Any]] | None:
     """Operations by verb, model and key, those of one record in their order; None when it holds none."""
-    if not isinstance(payload, list) or not all(isinstance(one, dict) and "op" in one for one in payload):
+    if not is_operations(payload):
         return None
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for operation in payload:

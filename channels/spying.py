@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from channels.expecting import decoded, is_operations
 from channels.pipeline import Pipeline, Route, Step
 from channels.recording import Message, Notes, plain
 from engine.model import Scope
@@ -97,6 +98,8 @@ class Spy:
         if payload is not None and hasattr(destination, "explain"):
             output.made = destination.explain(scope)
             output.template, output.file = destination.template, destination.template_file
+        elif payload is not None and is_operations(told := decoded(payload)):
+            output.made = [Made(one, one["model"], 0) for one in told]
         output.notes = self.take()
         return payload
 

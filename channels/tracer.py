@@ -299,18 +299,21 @@ class _Telling:
 
     def _operation(self, item: Any, rendered: Any, key: Key, made: Made) -> Operation:
         template = rendered.template
-        spec = template.specs[made.number]
-        inline = (*item.bound.where, item.bound.component.name, "operations")
-        place = Places(self.tracer._configuration.document, template.file, rendered.file, inline)
-        leaves = {leaf.path: leaf for leaf in structure.leaves(spec, template.file)}
+        place, leaves, where = None, {}, ""
+        if template is not None and isinstance(made.number, int):
+            spec = template.specs[made.number]
+            inline = (*item.bound.where, item.bound.component.name, "operations")
+            place = Places(self.tracer._configuration.document, template.file, rendered.file, inline)
+            leaves = {leaf.path: leaf for leaf in structure.leaves(spec, template.file)}
+            where = place.of(spec.where, (made.number,))
         values = []
         for fact in self._keys("operation", item.name, key):
             path = fact[3:]
             if path[0] in ("op", "model"):
                 continue
-            leaf = leaf_of(path, leaves)
             value = self._value(fact, path_text(path[1:] if path[0] == "values" else path))
-            if leaf is not None:
+            leaf = leaf_of(path, leaves)
+            if leaf is not None and place is not None:
                 value.where, value.text = place.of(leaf.where, (made.number, *leaf.path)), leaf.text
                 if "{{" not in leaf.text and "{%" not in leaf.text:
                     value.sources, value.rows = [], []  # written down; only whether it is there depends
@@ -322,7 +325,7 @@ class _Telling:
             operation["op"],
             operation["model"],
             operation["key"],
-            place.of(spec.where, (made.number,)),
+            where,
             values,
             because,
         )

@@ -12,7 +12,7 @@
       exact: true                   # operations and events are just these, nothing beside what is named
 
 Other expectations: `filtered: message_type` (the filter that stops it), `error: {code: ..., where: PID-3}`,
-`variables: {mrn: "1"}`, `sent: {destination: text or data}` for destinations that are not Odoo.
+`variables: {mrn: "1"}`, `sent: {destination: text or data}` for destinations that are neither Odoo nor FHIR servers.
 What `lookup` steps find: `lookups: {clinic res.partner: {P1: {name: Nora}, P2: Nora}}`, by the connection, with its
 model or resource where it has several, then by what is matched (several values: `A|B`); a record, or just its
 `value`. A key that is not named is not there; a lookup that is not named at all is the error `lookup.offline`.

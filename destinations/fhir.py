@@ -108,7 +108,7 @@ class FhirDestination:
         entries: list[Entry] = self._plan(scope.events, self._settings.systems, self._connection.version)
         if self._settings.resources:
             entries = [self._limited(entry) for entry in entries]
-        if all(entry.mode == "existing" and len(entry.resource) == 1 for entry in entries):
+        if all(entry.named for entry in entries):
             return None
         if self._settings.check:
             for entry in entries:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import msgspec
 
@@ -23,6 +24,8 @@ DEEP = ("period", "hospitalization", "actualPeriod", "admission")
 """Objects that are written part by part; any other object and every list is written as a whole."""
 Mode = Literal["update", "ensure", "existing"]
 RANK = ("existing", "ensure", "update")
+OPS = {"update": "upsert", "ensure": "ensure", "existing": "write"}
+"""What people read of a mode: the words of Odoo operations."""
 
 
 class Entry(msgspec.Struct, omit_defaults=True):
@@ -44,9 +47,51 @@ class Entry(msgspec.Struct, omit_defaults=True):
         return f"{self.type}?{self.by[0]}"
 
     @property
+    def search(self) -> str:
+        """The key as people read it, and as others refer to what is not there yet."""
+        return f"{self.type}?{unquote(self.by[0])}"
+
+    @property
+    def told(self) -> tuple[str, str, str]:
+        """What people read of it: `("upsert", "Patient", "urn:mrn|1")`."""
+        return OPS[self.mode], self.type, self.search.partition("=")[2]
+
+    @property
+    def named(self) -> bool:
+        """Whether others only refer to it: nothing is written."""
+        return self.mode == "existing" and len(self.resource) == 1
+
+    @property
     def url(self) -> str:
         """What others in the message call it."""
         return f"urn:uuid:{uuid.uuid5(NAMESPACE, self.key)}"
+
+
+def operations(entries: list[Entry]) -> list[dict[str, Any]]:
+    """The entries as people read them, in the form of Odoo operations; what only is referred to is left out.
+
+    `values` are the elements, with references by the search of what they name; `new`: what only a new one gets.
+    """
+    names = {entry.url: entry.search for entry in entries}
+    made = []
+    for entry in entries:
+        if entry.named:
+            continue
+        op, model, key = entry.told
+        values = {name: value for name, value in entry.resource.items() if name != "resourceType"}
+        told: dict[str, Any] = {"op": op, "model": model, "key": key, "values": _pointing(values, names)}
+        if new := {name: value for name, value in entry.new.items() if name not in values}:
+            told["new"] = new
+        made.append(told)
+    return made
+
+
+def _pointing(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {name: _pointing(item, names) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_pointing(item, names) for item in value]
+    return names.get(value, value) if isinstance(value, str) else value
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

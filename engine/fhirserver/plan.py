@@ -16,7 +16,6 @@ from engine.change import Change
 from engine.fhir.entries import Entry
 from engine.fhirserver.writer import FhirWriter, Resource, joined, together
 
-OPS = {"update": "upsert", "ensure": "ensure", "existing": "write"}
 _BESIDE = frozenset({"resourceType", "id", "meta"})
 
 
@@ -44,7 +43,7 @@ class Planner:
         changes: list[Change] = []
         for key, entry in wanted.items():
             after = joined(entry, there[key], names)
-            if entry.mode != "existing" or len(entry.resource) > 1:
+            if not entry.named:
                 changes += _changes(entry, there[key], after)
             if after is not None:
                 self._keep(known[key], after)
@@ -59,7 +58,7 @@ class Planner:
         if found is not None:
             name = f"{entry.type}/{found['id']}"
             return name, self._planned.get(name, found)
-        return f"{entry.type}?{unquote(entry.by[0])}", None
+        return entry.search, None
 
     def _keep(self, name: str, resource: Resource) -> None:
         self._planned[name] = resource
@@ -70,7 +69,7 @@ class Planner:
 
 def _changes(entry: Entry, before: Resource | None, after: Resource | None) -> list[Change]:
     record = str(before["id"]) if before is not None and "id" in before else None
-    start = (OPS[entry.mode], entry.type, unquote(entry.by[0]).partition("=")[2], record)
+    start = (*entry.told, record)
     if after is None:
         return [Change(*start, note="skipped: no such resource")]
     new = dict(_leaves(after))

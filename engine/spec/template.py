@@ -140,10 +140,11 @@ def shipped_folder() -> Path:
 
 
 class Made(NamedTuple):
-    """One operation, the number of its Spec in the template, and the number of the event that it is about."""
+    """One operation, the number of its Spec in the template, and the number of the event that it is about; one that no
+    template made has what it is about in place of a number."""
 
     operation: dict[str, Any]
-    number: int
+    number: int | str
     event: int
 
 
