@@ -2,11 +2,13 @@
 
     unread  Patient/1  ->  it is read          ->  FILTERED, and the resource as a message of its own
                            but is our own writing ->  FILTERED, and nothing follows (engine.fhirserver.written)
-    deleted Patient/1  ->  it is read as well  ->  FILTERED, and its deletion, or the resource that is there after all
+    deleted Patient/1  ->  it is read as well  ->  it goes through as its deletion, or FILTERED, and the resource that
+                                                   is there after all
 
 Guarantees: the pipeline sees whole resources; what was read is stored with C2 as a message (`parent_id` is the note),
 so that replay, search and `messages show` work on it; a note whose resource cannot be read yet stays RECEIVED, in its
-order; a deletion is believed only when the server has the resource no more.
+order; a deletion goes through only when the server has the resource no more, asked when its turn comes, so that it
+never meets what was made anew before.
 Refuses: notes that name nothing (`fhir.unread`), where nobody can ask what changed.
 """
 
@@ -15,7 +17,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from engine.errors import FormatError
-from engine.fhir.notification import confirmed, note, noted
+from engine.fhir.notification import note, noted
 from engine.fhir.resource import Fhir
 from engine.fhirserver.written import OWN, Written
 from engine.model import Meta
@@ -38,12 +40,15 @@ class Notes:
         self._written = written
 
     def read(self, raw: bytes, meta: Meta) -> Read | None:
-        """What a note stands for; None when this is none. Raises Wanted, StepError, FormatError."""
+        """What a note stands for; None when this is none, or a deletion that is true.
+
+        Raises Wanted, StepError, FormatError.
+        """
         if not meta.type.endswith((".unread", ".deleted")):
             return None
         data = self.form.view(raw).data
         told, references = noted(data)
-        if not told or confirmed(data):
+        if not told:
             return None
         reference, *context = references
         if not reference:
@@ -53,7 +58,9 @@ class Notes:
             )  # fmt: skip
         found = self.lookup.ask((reference,))
         if found is None:
-            gone = note(reference, "deleted", tuple(context), sure=True)
+            if told == "deleted":
+                return None
+            gone = note(reference, "deleted", tuple(context))
             return Read(gone, f"{reference} is not there; its deletion follows")
         content = found if isinstance(found, bytes) else self.form.dump(found)
         if self._written.own(self.form.peek(content).control_id, meta.channel):

@@ -249,7 +249,6 @@ class FhirListener(HttpServer):
                 lambda header: request.getHeader(header) or "",
                 self.below(_path(request)) or "",
                 body,
-                hour=datetime.now(UTC).strftime("%Y%m%dT%H"),
                 counter=self.settings.reliable_counter,
             )
         except HL7Error as error:

@@ -35,7 +35,6 @@ from engine.formats import tree
 from engine.formats.base import bad, name
 
 TAGS = "urn:isthmus:notification"
-_SURE = "confirmed"
 _SILENT = ("handshake", "heartbeat", "query-status")
 
 
@@ -76,21 +75,18 @@ def detect(
     below: str,
     body: bytes,
     *,
-    hour: str = "",
     counter: bool = False,
 ) -> Notification:
     """What a request is. Raises FormatError.
 
-    `headers` gives a header's value or an empty text, `below` is the path below the listener's (`Patient/1`), `hour`
-    names the hour of arrival, `counter` says that the server's event numbers never begin again.
+    `headers` gives a header's value or an empty text, `below` is the path below the listener's (`Patient/1`),
+    `counter` says that the server's event numbers never begin again.
     """
     if method == "DELETE" or headers("X-Medplum-Interaction").lower() == "delete":
         gone = relative(headers("X-Medplum-Deleted-Resource") or below)
         if not gone:
             raise bad("the deletion names no resource", "send DELETE to …/Type/id", "fhir.no_reference")
-        return Notification(
-            "r4-delete", ((note(gone, "deleted"), _deleted(gone, headers("x-trace-id"), hour)),)
-        )
+        return Notification("r4-delete", ((note(gone, "deleted"), _deleted(gone, headers("x-trace-id"))),))
     if not body.strip():
         return Notification("r4-ping", ((note("", "unread"), ""),))
     data = tree.load(body, "FHIR JSON")
@@ -98,7 +94,7 @@ def detect(
     if kind == "Bundle":
         if noted(data)[0]:
             raise bad("the Bundle has a tag that only the engine gives", f"leave out {TAGS}", "fhir.tag")
-        found = _bundle(data, hour, counter)
+        found = _bundle(data, counter)
         if found is not None:
             return found
     elif kind is None and isinstance(data, dict) and "specversion" in data:
@@ -113,19 +109,15 @@ def detect(
     return Notification("r4-resource", ((body, control_id),), bundle=kind == "Bundle")
 
 
-def note(reference: str, tag: str, context: tuple[str, ...] = (), *, sure: bool = False) -> bytes:
-    """The message for a resource that is `deleted`, or `unread`: its content did not come along.
-
-    `sure`: the server was asked, and has it no more.
-    """
-    tags = [{"system": TAGS, "code": code} for code in (tag, *([_SURE] if sure else []))]
+def note(reference: str, tag: str, context: tuple[str, ...] = ()) -> bytes:
+    """The message for a resource that is `deleted`, or `unread`: its content did not come along."""
     method = "DELETE" if tag == "deleted" else "GET"
     entries = [{"request": {"method": method, "url": reference or "/"}}]
     entries += [{"request": {"method": "GET", "url": one}} for one in context]
     return orjson.dumps(
         {
             "resourceType": "Bundle",
-            "meta": {"tag": tags},
+            "meta": {"tag": [{"system": TAGS, "code": tag}]},
             "type": "history",
             "entry": entries,
         }
@@ -142,24 +134,18 @@ def noted(data: Mapping[str, Any]) -> tuple[str, list[str]]:
     return "", []
 
 
-def confirmed(data: Mapping[str, Any]) -> bool:
-    """Whether a note says what the server has answered itself."""
-    tags = _dicts(_dict(data.get("meta")).get("tag"))
-    return any(tag.get("system") == TAGS and tag.get("code") == _SURE for tag in tags)
-
-
 def relative(reference: str) -> str:
     """A reference without server and version: `Patient/1`. Empty when it names no resource."""
     parts = reference.partition("/_history/")[0].strip("/").rsplit("/", 2)[-2:]
     return "/".join(parts) if len(parts) == 2 and all(map(name, parts)) else ""
 
 
-def _bundle(data: dict[str, Any], hour: str, counter: bool) -> Notification | None:
+def _bundle(data: dict[str, Any], counter: bool) -> Notification | None:
     entries = _dicts(data.get("entry"))
     first = _dict(entries[0].get("resource")) if entries else {}
     if data.get("type") == "message" and first.get("resourceType") == "MessageHeader":
         inner = [_dict(entry.get("resource")) for entry in entries[1:]]
-        found = [_bundle(one, hour, counter) for one in inner if one.get("resourceType") == "Bundle"]
+        found = [_bundle(one, counter) for one in inner if one.get("resourceType") == "Bundle"]
         return next((one for one in found if one is not None and one.kind != "r4-transaction"), None)
     own = f"Bundle/{data['id']}" if isinstance(data.get("id"), str) else ""
     status = stated(first)
@@ -167,7 +153,7 @@ def _bundle(data: dict[str, Any], hour: str, counter: bool) -> Notification | No
         kind = "r4-backport" if first["resourceType"] == "Parameters" else "r4b"
         kind = "r5" if data.get("type") == "subscription-notification" and kind == "r4b" else kind
     elif data.get("type") == "transaction":
-        messages = tuple(_changed(entries, hour))
+        messages = tuple(_changed(entries))
         reason = (
             f"a transaction of {len(messages)}; they follow" if messages else "a transaction without changes"
         )
@@ -177,7 +163,7 @@ def _bundle(data: dict[str, Any], hour: str, counter: bool) -> Notification | No
     if status.type in _SILENT:
         reason = f"{status.type} of {status.subscription}: status {status.status}, no event"
         return Notification(kind, (), reason, own, bundle=True, status=status)
-    messages = tuple(dict.fromkeys(_events(status, entries[1:], hour, counter)))
+    messages = tuple(dict.fromkeys(_events(status, entries[1:], counter)))
     reason = f"{status.type} of {status.subscription}: {len(messages)} to do" if messages else (
         f"{status.type} of {status.subscription}: status {status.status}, no event"
     )  # fmt: skip
@@ -192,12 +178,10 @@ def stated(resource: Mapping[str, Any]) -> Status | None:
     return _r4_status(params) if params.keys() >= {"subscription", "type"} else None
 
 
-def _events(
-    status: Status, entries: list[dict[str, Any]], hour: str, counter: bool
-) -> Iterator[tuple[bytes, str]]:
+def _events(status: Status, entries: list[dict[str, Any]], counter: bool) -> Iterator[tuple[bytes, str]]:
     """The message of each event: its resource, or a note. Several events of one resource take its entries in order."""
     if not status.events:
-        yield from _changed(entries, hour)
+        yield from _changed(entries)
         return
     waiting: dict[str, list[dict[str, Any]]] = {}
     for entry in entries:
@@ -210,7 +194,7 @@ def _events(
         number = f"{status.subscription}/events/{event.number}" if counter and event.number else ""
         known = name(f"event/{event.id}") if event.id else name(number)
         if focus and _dict(entry.get("request")).get("method") == "DELETE":
-            yield note(focus, "deleted"), known or _deleted(focus, "", hour)
+            yield note(focus, "deleted"), known
         elif focus and isinstance(entry.get("resource"), dict):
             yield orjson.dumps(entry["resource"]), known
         else:
@@ -222,13 +206,13 @@ def _events(
             )
 
 
-def _changed(entries: list[dict[str, Any]], hour: str) -> Iterator[tuple[bytes, str]]:
+def _changed(entries: list[dict[str, Any]]) -> Iterator[tuple[bytes, str]]:
     """The resources of entries, and what they delete."""
     for entry in entries:
         request = _dict(entry.get("request"))
         url = relative(_text(request.get("url")))
         if request.get("method") == "DELETE" and url:
-            yield note(url, "deleted"), _deleted(url, "", hour)
+            yield note(url, "deleted"), ""
         elif isinstance(entry.get("resource"), dict):
             yield orjson.dumps(entry["resource"]), ""
 
@@ -302,9 +286,9 @@ def _cloudevent(data: dict[str, Any]) -> Notification:
     return Notification("cloudevent", (message,), "a CloudEvent; its message follows", control_id)
 
 
-def _deleted(reference: str, trace: str, hour: str) -> str:
-    """Deletions have no version: the request that caused it, else the hour."""
-    return name(f"{reference}/deleted/{name(trace) or hour}")
+def _deleted(reference: str, trace: str) -> str:
+    """Deletions have no version: the request that caused it, else nothing, for there may be more than one."""
+    return name(f"{reference}/deleted/{name(trace)}") if name(trace) else ""
 
 
 def _named(data: Mapping[str, Any], key: str = "parameter") -> dict[str, list[dict[str, Any]]]:

@@ -110,7 +110,7 @@ class Scripted:
         return self
 
     def render(self, scope: Scope) -> bytes:
-        return scope.message.control_id.encode()
+        return (scope.message.control_id or scope.message.type).encode()
 
     def start(self) -> Deferred[None]:
         return succeed(None)

@@ -8,11 +8,13 @@
 | arrived, checked-in | another status, none | appointment.arrived |
 | fulfilled | another status, none | appointment.completed |
 | cancelled · noshow · entered-in-error, deleted | another status, none | appointment.cancelled · noshow · deleted |
-| any | the same status, another value | appointment.modified (times of what is not booked: rescheduled) |
+| cancelled · entered-in-error | the same status, another value | appointment.cancelled · deleted, again |
+| any other | the same status, another value | appointment.modified (times: rescheduled) |
 | any | the same values | none |
 
-Guarantee: times, people and places are read as of HL7 messages; the end is the start and `minutesDuration` where no
-end was sent. Refused (`StepError`): a patient who cannot be told (`fhir.unresolved`).
+Guarantees: a change of what is cancelled or deleted never brings it back; times, people and places are read as of HL7
+messages; the end is the start and `minutesDuration` where no end was sent. Refused (`StepError`): a patient who cannot
+be told (`fhir.unresolved`).
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ STATES = {
     "noshow": "noshow",
     "entered-in-error": "deleted",
 }
+OVER = {state: STATES[state] for state in ("cancelled", "entered-in-error")}
 PEOPLE = ("Practitioner", "PractitionerRole")
 THINGS = ("HealthcareService", "Device")
 
@@ -46,7 +49,7 @@ def appointments(read: Reader, before: Reader | None, make: Maker, kind: Kind) -
     old = appointment(before) if before is not None else None
     action, changed = happened(kind, old, new)
     if before is not None and _whose(before) != _whose(read):
-        action, changed = action or "modified", [*changed, "patient"]
+        action, changed = action or OVER.get(new.status, "modified"), [*changed, "patient"]
     if not action:
         return
     if action == "rescheduled" and old is not None:
@@ -73,6 +76,8 @@ def happened(kind: Kind, old: Appointment | None, new: Appointment) -> tuple[str
     changed = differing(old, new, "identifiers", "duration")
     if old.status != new.status:
         return STATES.get(new.status, "modified"), changed
+    if new.status in OVER:
+        return (OVER[new.status] if changed else ""), changed
     if {"start", "end"} & set(changed):
         return "rescheduled", changed
     return ("modified" if changed else ""), changed

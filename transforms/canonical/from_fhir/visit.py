@@ -9,9 +9,12 @@
 | onleave (on-hold) | | encounter.leave_started |
 | finished (discharged, completed) | | encounter.discharged |
 | cancelled (discontinued) · entered-in-error, deleted | | encounter.cancelled · deleted |
-| the same | another class · another place | encounter.class_changed · transferred, with `prior_location` |
-| the same | another value | encounter.updated |
-| the same | the same values | none |
+| cancelled · entered-in-error | the same, another value | encounter.cancelled · deleted, again |
+| any other | the same, another class · another place | encounter.class_changed · transferred, with `prior_location` |
+| any other | the same, another value | encounter.updated |
+| any | the same values | none |
+
+Guarantee: a change of what is cancelled or deleted never brings it back.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ REACHED = {
     "cancelled": "cancelled",
     "entered-in-error": "deleted",
 }
+OVER = {state: REACHED[state] for state in ("cancelled", "entered-in-error")}
 BACK = {"onleave": "leave_ended", "finished": "discharge_cancelled"}
 ROLES = {"ATND": "attending", "REF": "referring", "CON": "consulting", "ADM": "admitting"}
 
@@ -55,7 +59,7 @@ def encounters(read: Reader, before: Reader | None, make: Maker, kind: Kind) -> 
     old = encounter(before) if before is not None else None
     action, changed = happened(kind, old, new)
     if before is not None and before.data.get("subject") != read.data.get("subject"):
-        action, changed = action or "updated", [*changed, "patient"]
+        action, changed = action or OVER.get(new.status, "updated"), [*changed, "patient"]
     if not action:
         return
     if old is not None and "location" in changed:
@@ -74,6 +78,8 @@ def happened(kind: Kind, old: Encounter | None, new: Encounter) -> tuple[str, li
     changed = differing(old, new, "identifiers", "prior_location")
     if old.status != new.status:
         return _reached(new, old.status), changed
+    if new.status in OVER:
+        return (OVER[new.status] if changed else ""), changed
     if "class" in changed:
         return "class_changed", changed
     if "location" in changed:
