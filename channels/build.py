@@ -132,7 +132,7 @@ class Builder:
         return Pipeline(
             channel=spec.name,
             parse=context.format.parse,
-            interpret=self.canonical(spec),
+            interpret=notes.interpreter(self.canonical(spec)) if notes else self.canonical(spec),
             filters=self._steps(spec.filters, context),
             transformers=self._steps(spec.transformers, context),
             routes=tuple(

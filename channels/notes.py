@@ -1,27 +1,35 @@
-"""Notes of a FHIR server that name a resource and do not hold it: what becomes of them in the pipeline.
+"""What a FHIR server only names: notes of a resource, what becomes of them in the pipeline, and references.
 
     unread  Patient/1  ->  it is read          ->  FILTERED, and the resource as a message of its own
                            but is our own writing ->  FILTERED, and nothing follows (engine.fhirserver.written)
     deleted Patient/1  ->  it is read as well  ->  it goes through as its deletion, or FILTERED, and the resource that
                                                    is there after all
 
+What a resource refers to and did not bring along (the patient of an Appointment) is read when events are made of it,
+and of what was deleted the last version, which tells which record that was.
+
 Guarantees: the pipeline sees whole resources; what was read is stored with C2 as a message (`parent_id` is the note),
 so that replay, search and `messages show` work on it; a note whose resource cannot be read yet stays RECEIVED, in its
 order; a deletion goes through only when the server has the resource no more, asked when its turn comes, so that it
-never meets what was made anew before.
+never meets what was made anew before; a reference to another server is never taken for one to this.
 Refuses: notes that name nothing (`fhir.unread`), where nobody can ask what changed.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from engine.errors import FormatError
+import msgspec
+
+from engine.errors import FormatError, StepError
 from engine.fhir.notification import note, noted
 from engine.fhir.resource import Fhir
+from engine.fhirserver.reading import LAST, ResourceLookup
 from engine.fhirserver.written import OWN, Written
 from engine.model import Meta
-from engine.spec.lookups import Lookup
+
+Interpret = Callable[[Any, Meta], list[Any]]
 
 
 class Read(NamedTuple):
@@ -34,10 +42,36 @@ class Read(NamedTuple):
 class Notes:
     """Of one channel. `lookup` reads from its server; `written` is what this engine wrote there."""
 
-    def __init__(self, form: Fhir, lookup: Lookup, written: Written) -> None:
+    def __init__(self, form: Fhir, lookup: ResourceLookup, written: Written) -> None:
         self.form = form
         self.lookup = lookup
         self._written = written
+
+    def interpreter(self, interpret: Interpret | None) -> Interpret | None:
+        """`interpret`, which may ask the server of the channel."""
+        if interpret is None:
+            return None
+        return lambda message, meta: interpret(
+            message, msgspec.structs.replace(meta, resolve=self.resolve, last=self.last)
+        )
+
+    def resolve(self, reference: str) -> Any:
+        """The resource (as data) that a reference names; None when it is of another server, is not there or must not
+        be read. Raises Wanted, StepError."""
+        own = self.lookup.own(reference)
+        if not own:
+            return None
+        try:
+            found = self.lookup.ask((own,))
+        except StepError as error:
+            if error.code == "fhir.access":
+                return None
+            raise
+        return self.form.view(found).data if isinstance(found, bytes) else found
+
+    def last(self, reference: str) -> Any:
+        """The last version (as data) of what was deleted; None where none is told. Raises Wanted, StepError."""
+        return self.lookup.ask((reference, LAST))
 
     def read(self, raw: bytes, meta: Meta) -> Read | None:
         """What a note stands for; None when this is none, or a deletion that is true.

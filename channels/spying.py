@@ -15,6 +15,7 @@ from channels.expecting import decoded, is_operations
 from channels.pipeline import Pipeline, Route, Step
 from channels.recording import Message, Notes, plain
 from engine.model import Scope
+from engine.spec.lookups import Wanted
 from engine.spec.retention import age_text
 from engine.spec.template import Made, Template
 
@@ -109,10 +110,11 @@ class Spy:
         return self.scope.vars if self.scope is not None else {}
 
     def events(self) -> list[Any]:
-        """The canonical events after the last step; none when they cannot be made (the message is in ERROR)."""
+        """The canonical events after the last step; none when they cannot be made (the message is in ERROR, or nobody
+        fetches what they need)."""
         try:
             return self.scope.events if self.scope is not None else []
-        except Exception:
+        except (Exception, Wanted):
             return []
 
 

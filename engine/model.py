@@ -71,7 +71,12 @@ class Meta(msgspec.Struct):
     peer: str = ""
     previous: Any = None  # FHIR: the resource (as data) before this message, when it is known
     change: Literal["", "create", "update", "delete"] = ""  # FHIR: what the server did, when it said so
-    resolve: Callable[[str], Any] | None = None  # FHIR: the resource (as data) that `Type/id` names, or None
+    resolve: Callable[[str], Any] | None = (
+        None  # FHIR: the resource (as data) that a reference names, or None
+    )
+    last: Callable[[str], Any] | None = (
+        None  # FHIR: the last version (as data) of `Type/id`, which was deleted, or None
+    )
 
 
 class Accessor(Protocol):

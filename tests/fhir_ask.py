@@ -2,8 +2,10 @@
 
 python tests/fhir_ask.py serve                     the server with a state of `fhir_server`; prints its base
 python tests/fhir_ask.py find BASE TYPE QUERY      prints the resources that a search finds, as JSON
+python tests/fhir_ask.py talk BASE                 a request for each line, JSON: [method, path, body, headers];
+                                                   its answer, a line each: [status, body, code, result of the error]
 
-The login of `find` is FHIR_AUTH, the `auth` of a connection in YAML.
+The login of `find` and `talk` is FHIR_AUTH, the `auth` of a connection in YAML.
 """
 
 from __future__ import annotations
@@ -18,8 +20,10 @@ from urllib.parse import parse_qsl
 import yaml
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import react
+from twisted.internet.threads import deferToThread
 from twisted.web.server import Site
 
+JSON = "application/fhir+json"
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 
@@ -38,19 +42,40 @@ def serve() -> None:
     reactor.run()
 
 
-async def find(reactor: Any, base: str, kind: str, query: str) -> None:
-    """Print what a search finds."""
+def client_of(base: str, reactor: Any) -> Any:
+    """A client of the engine's, with the login of FHIR_AUTH."""
     from engine.fhirserver.connection import FhirConnection
 
     auth = yaml.safe_load(os.environ.get("FHIR_AUTH") or "{}")
     settings = {"base": base, **({"auth": auth} if auth else {})}
-    client = FhirConnection.model_validate(settings).client(reactor)
-    found = [one async for page in client.search(kind, parse_qsl(query)) for one in page.matches]
-    print(json.dumps(found))
+    return FhirConnection.model_validate(settings).client(reactor)
+
+
+async def find(reactor: Any, base: str, kind: str, query: str) -> None:
+    """Print what a search finds."""
+    pages = client_of(base, reactor).search(kind, parse_qsl(query))
+    print(json.dumps([one async for page in pages for one in page.matches]))
+
+
+async def talk(reactor: Any, base: str) -> None:
+    """Requests of standard input, one after the other, until it ends."""
+    from engine.fhirserver.errors import FhirError
+
+    client = client_of(base, reactor)
+    while line := await deferToThread(sys.stdin.readline):
+        method, path, body, headers = json.loads(line)
+        data = b"" if body is None else json.dumps(body).encode()
+        try:
+            answer = await client.send(method, path, data, {"Content-Type": JSON, **headers}, harmless=False)
+            told = [answer.status, json.loads(answer.body or b"null"), "", ""]
+        except FhirError as error:
+            told = [error.status, json.loads(error.body or b"null"), error.code, error.result]
+        print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve()
     else:
-        react(lambda reactor: ensureDeferred(find(reactor, *sys.argv[2:])))
+        asked = {"find": find, "talk": talk}[sys.argv[1]]
+        react(lambda reactor: ensureDeferred(asked(reactor, *sys.argv[2:])))

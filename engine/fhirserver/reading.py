@@ -12,6 +12,7 @@ never disappear.
 | any other 5xx                                       | asked `PATIENCE` times, then the error       |
 | 401, token refused, not a FHIR server, TLS          | LookupDown, held: people must mend it        |
 | 403 and everything else                             | the error: this message is ERROR             |
+| of a history (the last version of what was deleted) | None for every refusal: it may keep none     |
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 from twisted.internet.defer import ensureDeferred, gatherResults
 
-from engine.fhirserver.base import resource
+from engine.fhirserver.base import Base, resource
 from engine.fhirserver.client import FhirClient
 from engine.fhirserver.connection import FhirConnection
 from engine.fhirserver.errors import FhirError
@@ -29,6 +30,7 @@ from engine.spec.lookups import Key, Lookup, LookupDown
 from engine.states import Result
 
 PATIENCE = 6  # rounds of requests for a resource on which the server itself fails
+LAST = "last"  # of a key: the last version of what was deleted
 _GATEWAY = frozenset({0, 408, 429, 502, 503, 504})
 
 
@@ -45,6 +47,14 @@ class ResourceLookup(Lookup):
     def client(self) -> FhirClient:
         """The connection's."""
         return self._connection.client(self._reactor)
+
+    def own(self, reference: str) -> str:
+        """`Patient/1` of a reference to a resource of this server; empty for any other."""
+        try:
+            kind, id_, _ = resource(Base(self._connection.base).below(reference))
+        except FhirError:
+            return ""
+        return f"{kind}/{id_}"
 
     def begin(self, now: float) -> None:
         """A batch begins."""
@@ -68,11 +78,31 @@ class ResourceLookup(Lookup):
     async def _one(self, key: Key) -> Any:
         try:
             kind, id_, _ = resource(key[0])
-            return (await self.client.read(kind, id_)).raw
+            return await (self._last(kind, id_) if LAST in key else self._read(kind, id_))
         except FhirError as error:
             if error.absent:
                 return None
             return self._judge(key, error)
+
+    async def _read(self, kind: str, id_: str) -> bytes:
+        return (await self.client.read(kind, id_)).raw
+
+    async def _last(self, kind: str, id_: str) -> Any:
+        """The newest version in the history of what was deleted; None where the server shows none."""
+        try:
+            history = await self.client.operation(f"{kind}/{id_}/_history", {"_count": 5})
+        except FhirError as error:
+            if error.result == Result.PERMANENT or error.status == 403:
+                return None
+            raise
+        entries = history.data.get("entry")
+        found = (
+            (one.get("resource") for one in entries if isinstance(one, dict))
+            if isinstance(entries, list)
+            else ()
+        )
+        of_it = (one for one in found if isinstance(one, dict) and one.get("id") == id_)
+        return next((one for one in of_it if one.get("resourceType") == kind), None)
 
     def _judge(self, key: Key, error: FhirError) -> FhirError | LookupDown:
         held = error.result == Result.CONFIG and error.status != 403

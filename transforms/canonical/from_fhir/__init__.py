@@ -88,10 +88,13 @@ def interpret(
     chosen = settings if isinstance(settings, Options) else options(settings or {})
     meta = meta or Meta()
     told, references = noted(resource)
+    at = _time(resource, meta)
     if told == "deleted":
+        if previous is None and meta.last is not None and references[0].partition("/")[0] in ADAPTERS:
+            previous = meta.last(references[0])
         kind, resource = "delete", previous or _gone(references[0], chosen)
     make = Maker(
-        f"{meta.channel}|{meta.control_id}|{digest}", _time(resource, meta), meta.control_id,
+        f"{meta.channel}|{meta.control_id}|{digest}", at, meta.control_id,
         meta.type or text(resource.get("resourceType")), "fhir",
     )  # fmt: skip
     if resource.get("resourceType") != "Bundle":
@@ -105,7 +108,8 @@ def interpret(
 
 def interpreter(channel: Mapping[str, Any]) -> Callable[[Any, Meta], list[Event]]:
     """`interpret` for one channel, its options checked now (ConfigError). What was before and what changed is read
-    from `meta.previous` and `meta.change`, what a reference names from `meta.resolve`, where they are known."""
+    from `meta.previous` and `meta.change`, what a reference names from `meta.resolve`, what was deleted from
+    `meta.last`, where they are known."""
     chosen = options(channel)
 
     def run(message: Any, meta: Meta) -> list[Event]:

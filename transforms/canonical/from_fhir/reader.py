@@ -3,7 +3,8 @@
 Guarantee: what is not of the shape that FHIR gives it counts as not there; a resource is the whole state of what it
 tells of, so an element that it lacks is cleared (None), unless the option `absent` says `leave`, or the resource is
 only a part (tag SUBSETTED) or stands beside another one (contained, in the same Bundle): then it is absent (UNSET).
-References are found in `contained`, in the Bundle around the resource and by `resolve`, never on the wire. R4, R4B
+References are found in `contained`, in the Bundle around the resource and by `resolve`, which is given what lies
+outside of both as it stands. R4, R4B
 and R5 are told apart by their elements. Refuses (StepError `fhir.unresolved`): see `need`.
 
 Source: FHIR R4 and R5, data types; HL7 Terminology for the systems of identifiers.
@@ -73,15 +74,14 @@ class Reader:
             return None
         if found.startswith("#"):
             return self.contained.get(found)
-        own = relative(found)
-        return self.index.get(found) or self.index.get(own) or (self.outside(own) if self.outside else None)
+        along = self.index.get(found) or self.index.get(relative(found))
+        return along or (self.outside(found) if self.outside else None)
 
     def kind(self, reference: Resource) -> str:
         """The type of resource that a Reference names, "" when nothing tells it."""
-        found = self.resolve(reference)
-        if found is not None:
-            return text(found.get("resourceType"))
-        return relative(text(reference.get("reference"))).partition("/")[0] or text(reference.get("type"))
+        told = relative(text(reference.get("reference"))).partition("/")[0]
+        found = None if told else self.resolve(reference)
+        return told or (text(reference.get("type")) if found is None else text(found.get("resourceType")))
 
     def identified(self, reference: Resource) -> list[Identifier]:
         """The identifiers in a Reference that did not come with its resource: its own, and the server's id."""
@@ -97,8 +97,8 @@ class Reader:
                 "the resource is only named by a reference, and did not come along",
                 code="fhir.unresolved",
                 where=where,
-                todo="let it come contained, in the same Bundle or with an identifier, or set the channel's"
-                " `canonical: {identity: resource}`",
+                todo="give the listener a `connection`, where it is read; let it come contained, in the same Bundle or"
+                " with an identifier; or set the channel's `canonical: {identity: resource}`",
             )
 
     # Identifiers
