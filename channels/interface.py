@@ -24,6 +24,8 @@ from engine.spec.meaning import found_in
 from engine.spec.options import ACKS, DestinationOptions
 from engine.spec.secret import Secret, masked
 from engine.spec.structure import VERBS
+from transforms.canonical.from_hl7 import types
+from transforms.canonical.to_fhir import RESOURCES
 
 _PATH = re.compile(r"(?<![A-Za-z0-9])([A-Z][A-Z0-9]{2})(?:\[[^\]]*\])?-\d+(?:\[[^\]]*\])?(?:\.\d+){0,2}")
 _FOR = re.compile(r"\s*(\w+)\s+in\s+(\S.*)", re.DOTALL)
@@ -229,7 +231,26 @@ def _destination(item: DestinationSpec, context: Any, document: Document, reads:
         blocks += [Heading(3, "Response"), Text(what), _steps(item.response, document, reads)]
     if odoo:
         blocks += _mapping(settings, context, reads)
+    elif item.bound.component.name == "fhir":
+        blocks += _resources(settings, reads.spec)
     return blocks
+
+
+def _resources(settings: Any, spec: ChannelSpec) -> list[Block]:
+    """What a FHIR destination writes, by message type, or by kind of event where no types are named."""
+    wanted = [kind for kind, taken in _types(spec) if taken and "^" in kind]
+    kinds: dict[str, set[str]] = {
+        kind: {one.partition(".")[0] for one in types(*kind.split("^")[:2])} for kind in wanted
+    }
+    title = "type" if kinds else "event"
+    kinds = kinds or {f"{kind}.*": {kind} for kind in RESOURCES}
+    rows = []
+    for kind, found in kinds.items():
+        made = dict.fromkeys(name for one in RESOURCES if one in found for name in RESOURCES[one])
+        written = [name for name in made if not settings.resources or name in settings.resources]
+        rows.append((Code(kind), ", ".join(written) or "nothing"))
+    about = "As docs/fhir.md says; practitioners, organizations and places that are named are made where they are not."
+    return [Text(about), Rows((title, "resources"), rows)]
 
 
 def _mapping(settings: Any, context: Any, reads: Reads) -> list[Block]:

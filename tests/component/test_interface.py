@@ -127,6 +127,33 @@ def test_canonical_values_have_the_places_that_they_come_from(tmp_path):
         assert line in made["fhir"], line
 
 
+def test_it_says_which_resources_a_message_becomes(tmp_path):
+    file = tmp_path / "channels.yaml"
+    file.write_text("""
+connections: {ehr: {fhir: {base: "http://127.0.0.1:9/fhir"}}}
+channels:
+  adt:
+    listener: {mllp: {port: 0}}
+    filters: [message_type: {allow: [ADT^A01, DFT^P03, SIU^S23]}]
+    destinations:
+      ehr: {fhir: {connection: ehr}}
+      few: {fhir: {connection: ehr, resources: [Patient]}}
+  all:
+    listener: {mllp: {port: 0}}
+    destinations: {ehr: {fhir: {connection: ehr}}}
+""")
+    told = docs("--channel", "adt", "-c", file).output
+    assert (
+        "| `ADT^A01` | Patient, Encounter |" in told
+        and "| `DFT^P03` | Patient, Encounter, ChargeItem |" in told
+    )
+    assert "| `SIU^S23` | nothing |" in told and "| `ADT^A01` | Patient |" in told
+    assert (
+        "| `vaccination.*` | Patient, Encounter, Immunization |"
+        in docs("--channel", "all", "-c", file).output
+    )
+
+
 def test_every_made_message_gives_an_event_of_its_type():
     for kind in origins._BODIES:
         for raw in origins._hl7(kind[:3]):

@@ -11,13 +11,20 @@ from engine.errors import StepError
 from engine.model import Meta
 from tests.component.test_canonical_corpus import interpret, messages, needs_corpus
 from transforms.canonical.from_hl7 import ADAPTERS
-from transforms.canonical.to_fhir import plan
+from transforms.canonical.to_fhir import RESOURCES, WRITTEN, plan
 
 REFUSED = {"fhir.no_identifier"}
 TYPES = {
     "Patient", "Practitioner", "Organization", "Location", "Encounter", "Appointment", "Coverage", "ServiceRequest",
     "DiagnosticReport", "Observation", "DocumentReference", "ChargeItem", "Immunization",
 }  # fmt: skip
+
+
+NAMED = {"Practitioner", "Organization", "Location"}
+
+
+def test_each_kind_has_its_resources():
+    assert set(RESOURCES) == set(WRITTEN)
 
 
 @needs_corpus
@@ -34,6 +41,8 @@ def test_what_is_made_is_allowed(version):
         except StepError as error:
             assert error.code in REFUSED, path
             continue
+        written = {name for event in events for name in RESOURCES.get(event.kind, ())}
+        assert {entry.type for entry in entries} <= written | NAMED, path
         for entry in entries:
             if entry.mode != "existing":
                 check(entry, version)

@@ -42,7 +42,7 @@ from transforms.canonical.to_fhir.plan import Plan
 from transforms.canonical.to_fhir.r5 import r5
 from transforms.canonical.to_fhir.records import document, result, vaccination
 
-__all__ = ["WRITTEN", "plan"]
+__all__ = ["RESOURCES", "WRITTEN", "plan"]
 
 
 def plan(
@@ -191,4 +191,22 @@ WRITTEN: dict[str, Callable[[Plan, Event], None]] = {
     "organization": _organization,
     "location": _location,
 }
+_CARE = ("Patient", "Encounter")
+RESOURCES: dict[str, tuple[str, ...]] = {
+    "patient": ("Patient",),
+    "encounter": _CARE,
+    "appointment": ("Patient", "Appointment"),
+    "order": (*_CARE, "Coverage", "ServiceRequest"),
+    "referral": (*_CARE, "Coverage", "ServiceRequest"),
+    "result": (*_CARE, "DiagnosticReport", "Observation"),
+    "document": (*_CARE, "DocumentReference"),
+    "charge": (*_CARE, "ChargeItem"),
+    "vaccination": (*_CARE, "Immunization"),
+    "coverage": ("Patient", "Coverage"),
+    "account": ("Patient", "Coverage"),
+    "practitioner": ("Practitioner",),
+    "organization": ("Organization",),
+    "location": ("Location",),
+}
+"""What is written for each kind of event; beside them practitioners, organizations and places that are named."""
 NAMED = frozenset({"appointment", "order", "referral", "result", "document"})
