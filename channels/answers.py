@@ -1,9 +1,10 @@
 """Acknowledgements that wait: `ack: routed` and `ack: delivered`, and the application ACK of enhanced mode.
 
 Guarantees: what is answered is what the store says (a message is AA `routed` when it is FILTERED or TRANSFORMED,
-AA `delivered` when every delivery is SENT or DISCARDED); what is not known at the deadline is answered with an
-AE that says so, never with AA; a repeated message gets the answer that is true by then; an answer is stored
-before it is sent. Nobody waiting (a restart, a lost connection) is no loss: the message goes on.
+AA `delivered` when every delivery is SENT or DISCARDED, and with it all that it was split into); what is not known
+at the deadline is answered with an AE that says so, never with AA; a repeated message gets the answer that is true
+by then; an answer is stored before it is sent. Nobody waiting (a restart, a lost connection) is no loss: the message
+goes on.
 
 | mode (`ack_mode`) | now                                   | later                                        |
 |-------------------|---------------------------------------|----------------------------------------------|
@@ -31,13 +32,14 @@ from engine.hl7 import findings
 from engine.hl7.peek import Header
 from engine.spec.options import AckLevel, ChannelOptions
 from engine.states import DeliveryState, MessageState
-from engine.store import search
+from engine.store.fates import fates
 from engine.store.messages import answer_with
 from engine.store.tx import Tx
 from engine.store.writer import Writer
 
 log = structlog.get_logger()
 
+UNFINISHED = (MessageState.RECEIVED, DeliveryState.QUEUED, DeliveryState.PENDING)
 Build = Callable[[Header, str, HL7Error | None], bytes]
 Send = Callable[[bytes | None], Any]
 Verdict = tuple[str, HL7Error | None]
@@ -55,7 +57,9 @@ LATE = HL7Error(
 class Waiting:
     """Who waits for the fate of one message."""
 
+    id: int
     level: AckLevel
+    parts: set[int] = field(default_factory=set)  # what it was split into and is not done
     askers: list[tuple[Header, Send, str]] = field(default_factory=list)  # header, how to answer, condition
     timer: Any = None
 
@@ -72,7 +76,7 @@ class Answers:
         self.reader = reader
         self.clock = clock
         self.build = build
-        self.waiting: dict[int, Waiting] = {}
+        self.waiting: dict[int, Waiting] = {}  # by message, and by part of one
         self.enhanced = options.ack_mode == "enhanced"
 
     def level(self, kind: str) -> AckLevel:
@@ -83,7 +87,7 @@ class Answers:
         """Answer when the fate of the message is known, or at the deadline."""
         waiting = self.waiting.get(message_id)
         if waiting is None:
-            waiting = self.waiting[message_id] = Waiting(self.level(header.type))
+            waiting = self.waiting[message_id] = Waiting(message_id, self.level(header.type))
             if waiting.level == "stored":
                 waiting.level = "routed"  # an application ACK says more than that it is stored
             waiting.timer = self.clock.callLater(self.options.ack_deadline, self._late, message_id)
@@ -94,41 +98,42 @@ class Answers:
         waiting = self.waiting.get(message_id)
         if waiting is None:
             return
-        verdict = self.verdict(message_id, waiting.level)
+        verdict = self._verdict(waiting)
         if verdict is not None:
-            self._resolve(message_id, verdict)
+            self._answer(self._forget(waiting), verdict)
 
-    def verdict(self, message_id: int, level: AckLevel) -> Verdict | None:
+    def _verdict(self, waiting: Waiting) -> Verdict | None:
         """What the store says: the code and the error of the answer, or None while it cannot be said."""
-        shown = search.fate(self.reader, message_id)
-        if shown is None or shown.state == MessageState.RECEIVED:
+        messages, deliveries = fates(self.reader, waiting.id)
+        ended = messages + deliveries if waiting.level == "delivered" else messages
+        failed = next((one for one in ended if one.state == "ERROR"), None)
+        if failed is not None:
+            return "AE", problem(failed.error_code, failed.error_text, failed.error_place)
+        unfinished = {one.message_id for one in ended if one.state in UNFINISHED}
+        if unfinished or not messages:
+            for part in unfinished - {waiting.id}:
+                waiting.parts.add(part)
+                self.waiting[part] = waiting
             return None
-        if shown.state == MessageState.ERROR:
-            return "AE", problem(shown.error_code, shown.error_text, shown.error_place)
-        if level == "delivered":
-            states = {delivery.state for delivery in shown.deliveries}
-            failed = next((d for d in shown.deliveries if d.state == DeliveryState.ERROR), None)
-            if failed is not None:
-                return "AE", problem(failed.error_code, failed.error_text, failed.error_place)
-            if states - {DeliveryState.SENT, DeliveryState.DISCARDED}:
-                return None
         return "AA", None
 
-    def _resolve(self, message_id: int, verdict: Verdict) -> None:
-        waiting = self.waiting.pop(message_id)
+    def _forget(self, waiting: Waiting) -> Waiting:
+        """Nobody waits for it any more."""
+        for known in (waiting.id, *waiting.parts):
+            self.waiting.pop(known, None)
         if waiting.timer.active():
             waiting.timer.cancel()
-        self._answer(message_id, waiting, verdict)
+        return waiting
 
     def _late(self, message_id: int) -> None:
         log.warning("ack.deadline", channel=self.channel, message=message_id)
-        self._answer(message_id, self.waiting.pop(message_id), (LATE.ack, LATE))
+        self._answer(self._forget(self.waiting[message_id]), (LATE.ack, LATE))
 
-    def _answer(self, message_id: int, waiting: Waiting, verdict: Verdict) -> None:
+    def _answer(self, waiting: Waiting, verdict: Verdict) -> None:
         """Store the answer, then send it. A later verdict replaces a stored answer of the deadline."""
         code, error = verdict
         replies = [self.build(header, code, error) for header, _, _ in waiting.askers]
-        work = partial(answer_with, message_id=message_id, ack=replies[0], code=code)
+        work = partial(answer_with, message_id=waiting.id, ack=replies[0], code=code)
         self.writer.submit(work, partial(self._send, waiting, replies, code))
 
     def _send(
@@ -143,12 +148,9 @@ class Answers:
         """The engine stops: nobody is told what is not known; who waits sends again and gets the truth."""
         for message_id in list(self.waiting):
             self.check(message_id)
-        for waiting in self.waiting.values():
-            if waiting.timer.active():
-                waiting.timer.cancel()
-            for _, send, _ in waiting.askers:
+        while self.waiting:
+            for _, send, _ in self._forget(next(iter(self.waiting.values()))).askers:
                 send(None)
-        self.waiting.clear()
 
 
 def sender_to(target: str, reactor: Any, channel: str) -> Send:

@@ -68,7 +68,7 @@ class Group:
     def __init__(self, incoming: Incoming, count: int, form: Format) -> None:
         self.incoming = incoming
         self.format = form
-        self.answers: list[bytes] = []
+        self.answers: list[bytes | None] = []
         self.missing = count
 
     def part(self, index: int, raw: bytes, reference: str = "") -> Incoming:
@@ -78,13 +78,13 @@ class Group:
         return part
 
     def add(self, index: int, data: bytes | None) -> None:
-        """The answer of one message."""
-        if data is not None:
-            self.answers.append(data)
+        """The answer of one message; when one of them is not known, nobody can say anything of them all."""
+        self.answers.append(data)
         self.missing -= 1
         if not self.missing:
-            ranked = sorted(self.answers, key=lambda answer: rank(self.format.verdict(answer)))
-            self.incoming.answer(ranked[0] if ranked else None)
+            known = [answer for answer in self.answers if answer is not None]
+            ranked = sorted(known, key=lambda answer: rank(self.format.verdict(answer)))
+            self.incoming.answer(ranked[0] if ranked and len(known) == len(self.answers) else None)
 
 
 class _Part(Incoming):

@@ -212,11 +212,13 @@ class Channel:
         self.state = "stopped"
         for sender in self.senders:
             sender.pause()
-        if self.intake.answers is not None:
-            self.intake.answers.stop()
+        closing = None
         if self._listening:
             self._listening = False
-            yield retire(self.listener, self.router.clock, deadline)
+            closing = retire(self.listener, self.router.clock, deadline)
+        if self.intake.answers is not None:
+            self.intake.answers.stop()
+        yield closing
 
     @property
     def wanted(self) -> bool:

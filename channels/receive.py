@@ -232,18 +232,16 @@ class Intake:
                 one.result = result
             return
         for one in group:
-            reuse = (
-                self.acknowledge(one.header, REUSED_ID.ack, REUSED_ID)
-                if self._rejects and one.header is not None and one.error is None
-                else None
-            )
+            reuse, code = None, "CR" if self._accepts(one.header) else "AR"
+            if self._rejects and one.header is not None and one.error is None:
+                reuse = self.acknowledge(one.header, code, REUSED_ID)
             one.result = messages.receive(
                 tx,
                 one.row,
                 window=window,
                 on_reuse="reject" if reuse else "accept",
                 reuse_ack=reuse,
-                reuse_ack_code=REUSED_ID.ack if reuse else None,
+                reuse_ack_code=code if reuse else None,
             )
             if one.filtered and not one.result.duplicate_of:
                 state, at = MessageState.FILTERED, one.row.received_at
@@ -278,20 +276,24 @@ class Intake:
             one.incoming.answer(result.ack)
             return
         message_id = result.duplicate_of or result.id
+        refused = _refused(result)
         if self._accepts(header):
-            good = result.state != MessageState.ERROR
-            accept = self.acknowledge(header, "CA", None) if good and result.duplicate_of else result.ack
-            one.incoming.answer(accept if wanted(header.accept_ack, good=good) else None)
-            if (good and wanted(header.application_ack, good=True)) or header.application_ack == "ER":
-                answers.expect(
-                    message_id, header, self.application or one.incoming.push, header.application_ack
-                )
-        elif result.ack is not None and not (result.duplicate_of and answers.level(header.type) != "stored"):
+            accept, asked = result.ack, header.application_ack
+            if result.duplicate_of and not refused:  # what is stored may be the application ACK by now
+                accept = self.acknowledge(header, "CA", None)
+            told = wanted(header.accept_ack, good=not refused)
+            one.incoming.answer(accept if told else None)
+            wish = wanted(asked, good=False) or (wanted(asked, good=True) and not refused)
+            if wish and not (refused and told):
+                answers.expect(message_id, header, self.application or one.incoming.push, asked)
+        elif result.ack is not None and (
+            refused or not result.duplicate_of or answers.level(header.type) == "stored"
+        ):
             one.incoming.answer(result.ack)
             return
         else:
             answers.expect(message_id, header, one.incoming.answer)
-        if result.duplicate_of:
+        if result.duplicate_of or refused:
             answers.check(message_id)
 
     def _answer_again(self, header: Header | None, code: str) -> bytes:
@@ -382,3 +384,9 @@ class Intake:
         at = self.now()
         self._last_ack = max(self._last_ack + 1, at)
         return batch.acknowledge(parts, acks, ack_id=f"I{self._last_ack:x}", now=at)
+
+
+def _refused(result: messages.Received) -> bool:
+    """C1 has taken it as an ERROR, now or when it came first; what failed later was accepted."""
+    first = not result.duplicate_of or result.ack_code in ("CR", "CE", "AR")
+    return first and result.state == MessageState.ERROR

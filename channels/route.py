@@ -23,12 +23,13 @@ from channels import once
 from channels.guard import Guard
 from channels.pipeline import Pipeline, Rendered
 from engine.clock import Micros
-from engine.errors import StepTimeout, StoreError
+from engine.errors import StepTimeout
 from engine.model import Meta
 from engine.spec.lookups import LookupDown, Wanted, fetch_all
 from engine.states import MessageState
 from engine.store import messages
 from engine.store.seen import Seen
+from engine.store.sqlite import classify
 from engine.store.together import route_all
 from engine.store.writer import Writer
 
@@ -65,6 +66,10 @@ class Arrived:
     attempts: int = 0  # times that the engine died while it worked on it
 
 
+Made = list[tuple[Arrived, Rendered]]
+"""Messages that went through their pipelines, in order."""
+
+
 @dataclass(slots=True)
 class Batch:
     """Messages that are routed together; None for those that are not done."""
@@ -92,7 +97,7 @@ class Router:
         clock: Any,
         now: Callable[[], Micros],
         read: Unrouted,
-        done: Callable[[list[tuple[Arrived, Rendered]]], None],
+        done: Callable[[Made], None],
         guard: Guard,
         *,
         careful: int = CAREFUL,
@@ -212,7 +217,7 @@ class Router:
             return
         group = [(arrived, rendered) for arrived, rendered in batch.messages if rendered is not None]
         self.pending += len(group)
-        self.writer.submit(partial(self._store, group), partial(self._stored, group))
+        self.writer.submit(partial(self._store, group, []), partial(self._stored, group))
         self.wake()
 
     def _fetch(self, batch: Batch, wanted: list[Wanted]) -> None:
@@ -286,7 +291,7 @@ class Router:
             version = self.pipelines[arrived.meta.channel].version
             group = [(arrived, replace(POISON, version=version))]
             self.pending += 1
-            self.writer.submit(partial(self._store, group), partial(self._stored, group))
+            self.writer.submit(partial(self._store, group, []), partial(self._stored, group))
             self.wake()
             return
         self._marked, self._marking = arrived, True
@@ -321,8 +326,28 @@ class Router:
         self._last = min(self._last, first - 1)
         self.clock.callLater(1, self.wake)
 
-    def _store(self, group: list[tuple[Arrived, Rendered]], tx: Any) -> list[Rendered | None]:
-        """C2: what became of each message, and its deliveries with their payloads; None: it was not RECEIVED."""
+    def _store(self, group: Made, failed: list[bool], tx: Any) -> list[Rendered | None]:
+        """C2, and when that raises, so that the writer runs it again, one by one: what is behind stays behind."""
+        if failed:
+            return [self._alone(arrived, rendered, tx) for arrived, rendered in group]
+        failed.append(True)
+        return self._together(group, tx)
+
+    def _alone(self, arrived: Arrived, rendered: Rendered, tx: Any) -> Rendered | None:
+        """C2 of one message; of what cannot be stored, an ERROR."""
+        try:
+            with tx.attempt():
+                return self._together([(arrived, rendered)], tx)[0]
+        except Exception as error:
+            if classify(error) is not None:
+                raise
+            text = f"what the steps made cannot be stored ({type(error).__name__})"
+        code, version = "route.refused", rendered.version
+        refused = Rendered(MessageState.ERROR, code=code, text=text, place="route", version=version)
+        return self._together([(arrived, refused)], tx)[0]
+
+    def _together(self, group: Made, tx: Any) -> list[Rendered | None]:
+        """What became of each message, and its deliveries with their payloads; None: it was not RECEIVED."""
         at = self.now()
         group = [(arrived, once.decide(made, Seen(tx, arrived.meta))) for arrived, made in group]
         routed = route_all(
@@ -351,31 +376,14 @@ class Router:
         return [rendered if now else None for (_, rendered), now in zip(group, routed, strict=True)]
 
     def _stored(
-        self,
-        group: list[tuple[Arrived, Rendered]],
-        routed: list[Rendered | None] | None,
-        error: BaseException | None,
+        self, group: Made, routed: list[Rendered | None] | None, _error: BaseException | None
     ) -> None:
         self.pending -= len(group)
-        if routed is None and not isinstance(error, StoreError):
-            self._store_alone(group, error)
-            return
         if routed is None:
             self._rewind(group[0][0].meta.id)
             return
         self.done([(arrived, made) for (arrived, _), made in zip(group, routed, strict=True) if made])
         self.wake()
-
-    def _store_alone(self, group: list[tuple[Arrived, Rendered]], error: BaseException | None) -> None:
-        """The store cannot take something of this group: find out what, and keep that message as ERROR."""
-        for arrived, rendered in group:
-            if len(group) == 1:
-                text = f"what the steps made cannot be stored ({type(error).__name__})"
-                code, version = "route.refused", rendered.version
-                rendered = Rendered(MessageState.ERROR, code=code, text=text, place="route", version=version)
-            alone = [(arrived, rendered)]
-            self.pending += 1
-            self.writer.submit(partial(self._store, alone), partial(self._stored, alone))
 
 
 def _parts(arrived: Arrived, rendered: Rendered, at: Micros, tx: Any) -> Iterator[messages.NewMessage]:

@@ -148,8 +148,10 @@ class Request(http.Request):
         listener = self.listener
         verdict = worst(listener.format, data)
         body = b"" if data is None else data if isinstance(data, bytes) else b"".join(data)
-        if verdict is None:  # an accept acknowledgement that nobody wants
-            self.reply(202, b"")
+        if (
+            verdict is None
+        ):  # nothing is known when the channel stops; else an acknowledgement that nobody wants
+            self.reply(503 if listener.closing else 202, b"")
             return
         status = _STATUS[verdict.code]
         if status == 400:

@@ -1,9 +1,10 @@
 """The `split` transformer: one message becomes several, each on its way through the channel from its beginning.
 
 Guarantees: the parts are stored in the transaction that ends the message (C2), so each comes to be exactly once,
-whatever crashes; they keep its order of receipt and, unless they name a key of their own, its ordering keys; their
-`parent_id` is the message, which becomes FILTERED and says into how many it was split. A message of one item goes on
-as it is. Refuses: to stand in a destination (`StepError`), more than `max_parts`.
+whatever crashes; they are in order among themselves, behind what was received before this transaction, and have,
+unless they name a key of their own, its ordering keys; their `parent_id` is the message, which becomes FILTERED and
+says into how many it was split. A message of one item goes on as it is.
+Refuses: to stand in a destination (`StepError`), more than `max_parts`.
 """
 
 from __future__ import annotations

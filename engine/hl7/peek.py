@@ -103,7 +103,10 @@ def peek(raw: bytes) -> Header:
         text, codec, _ = charsets.decode(line, split[17].decode("latin-1") if len(split) > 17 else "")
     fields = text.split(separator)
     plain = text.isascii() and text.isprintable()
-    header = header_of(fields, delimiters(separator, fields[1].rstrip("\x0b\x1c")), codec, plain)
+    encoding = (
+        line[4:].partition(line[3:4])[0].rstrip(MLLP).decode("latin-1")
+    )  # bytes: MSH-18 is not for MSH-2
+    header = header_of(fields, delimiters(separator, encoding), codec, plain)
     if start and not _BATCH_HEADERS.fullmatch(raw, 0, start):
         raise HeaderError(
             "there is something before the MSH segment",

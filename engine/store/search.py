@@ -364,37 +364,3 @@ def _all(tx: Tx, sql: str, message_id: int) -> list[dict[str, Any]]:
 def _one(tx: Tx, sql: str, message_id: int) -> dict[str, Any] | None:
     found = _all(tx, sql, message_id)
     return found[0] if found else None
-
-
-class DeliveryFate(msgspec.Struct):
-    """What became of one delivery."""
-
-    state: str
-    error_code: str | None
-    error_text: str | None
-    error_place: str | None
-
-
-class Fate(msgspec.Struct):
-    """What became of a message, as far as an acknowledgement must know."""
-
-    state: str
-    error_code: str | None
-    error_text: str | None
-    error_place: str | None
-    deliveries: list[DeliveryFate]
-
-
-def fate(tx: Tx, message_id: int) -> Fate | None:
-    """State and errors of a message and its deliveries; None when there is no such message."""
-    rows = tx.rows(
-        "SELECT state, error_code, error_text, error_place FROM message WHERE id = ?", (message_id,)
-    )
-    if not rows:
-        return None
-    deliveries = tx.rows(
-        "SELECT state, error_code, error_text, error_place FROM delivery WHERE message_id = ? ORDER BY slot",
-        (message_id,),
-    )
-    state, code, text, place = rows[0]
-    return Fate(state, code, text, place, [DeliveryFate(*row) for row in deliveries])

@@ -81,6 +81,21 @@ class Tx:
         self._kinds.clear()
         self.marks.clear()
 
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Within this, all or nothing: what raises leaves neither a change nor a count."""
+        counted = dict(self._counted)
+        self.db.execute("SAVEPOINT attempt")
+        try:
+            yield
+        except BaseException:
+            self.db.execute("ROLLBACK TO attempt")
+            self.db.execute("RELEASE attempt")
+            self._counted = counted
+            self._kinds.clear()
+            raise
+        self.db.execute("RELEASE attempt")
+
     def put(
         self, message_id: int, kind: Kind, data: bytes, *, slot: int = 0, channel: str = "",
         second: bytes | None = None,

@@ -30,18 +30,31 @@ channels:
     ack: routed
     listener: {mllp: {port: 0}}
     transformers: [{validate: {level: tables}}]
+  parts:
+    ack: delivered
+    listener: {mllp: {port: 0}}
+    transformers: [{split: {each: NK1}}]
+    destinations: {odoo: {odoo: {connection: clinic, template: patient}}}
+  unique:
+    ack: routed
+    duplicates: {other_bytes: reject}
+    listener: {mllp: {port: 0}}
   enhanced:
     ack_mode: enhanced
     ack: delivered
     listener: {mllp: {port: 0}}
     destinations: {odoo: {odoo: {connection: clinic, template: patient}}}
+  strict:
+    ack_mode: enhanced
+    duplicates: {other_bytes: reject}
+    listener: {mllp: {port: 0}}
 """
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
     process = EngineProcess(tmp_path_factory.mktemp("answers"), CONFIG)
-    process.start(5)
+    process.start(8)
     yield process
     assert process.terminate() == 0
     assert not process.faults
@@ -115,6 +128,27 @@ def test_a_repeated_message_gets_the_answer_that_is_true_by_then(engine):
     assert len([one for one in engine.stored() if one.control_id == "R4"]) == 1
 
 
+def test_what_a_message_was_split_into_is_answered_for(engine):
+    """It is FILTERED itself; what Odoo says to its parts is the answer."""
+    more = "NK1|1|Doe^Jo\rNK1|2|Doe^Al\r"
+    assert verdict(engine.send(adt("P1", patient="3001", more=more), "parts")) == ("AA", "P1", "", "", "")
+    rows = engine.rows(
+        "SELECT d.state FROM delivery AS d JOIN message AS m ON m.id = d.message_id WHERE m.control_id LIKE 'P1-%'"
+    )
+    assert rows == [("SENT",), ("SENT",)]
+    bad = adt("P2", patient="3002", name="", more=more).replace(b"|||19800101", b"|||")
+    assert verdict(engine.send(bad, "parts"))[:2] == ("AE", "P2")
+    assert verdict(engine.send(bad, "parts"))[:2] == ("AE", "P2")  # again
+    assert verdict(engine.send(adt("P3", patient="", more=more), "parts"))[4] == "patient.no_identifier"
+
+
+def test_a_refused_message_is_refused_with_the_same_answer_again(engine):
+    assert verdict(engine.send(adt("U1", patient="1"), "unique"))[0] == "AA"
+    refused = engine.send(adt("U1", patient="2"), "unique")
+    assert verdict(refused)[0] == "AR" and verdict(refused)[3:] == ("205", "duplicate.other_bytes")
+    assert engine.send(adt("U1", patient="2"), "unique") == refused
+
+
 def test_enhanced_accepts_now_and_answers_later(engine):
     with engine.connect("enhanced") as client:
         assert verdict(client.send(enhanced("E1", "AL", "AL")))[:2] == ("CA", "E1")
@@ -153,3 +187,38 @@ def test_without_conditions_it_is_original_mode(engine):
 def test_enhanced_refuses_what_it_cannot_read(engine):
     raw = enhanced("E5", "AL", "AL").replace(b"ADT^A04", b"")
     assert verdict(engine.send(raw, "enhanced"))[:2] == ("CR", "E5")
+
+
+def test_enhanced_accepts_again_what_failed_later(engine):
+    """A repetition is accepted as the first was, and gets the application ACK that it asks for."""
+    raw = enhanced("E6", "AL", "AL", patient="")
+    for _ in range(2):
+        with engine.connect("enhanced") as client:
+            assert verdict(client.send(raw))[:2] == ("CA", "E6")
+            assert verdict(client.answer())[:2] == ("AE", "E6")
+    raw = enhanced("E7", "NE", "ER", patient="")
+    for _ in range(2):
+        assert verdict(engine.send(raw, "enhanced"))[:2] == ("AE", "E7")
+
+
+def test_enhanced_refuses_once(engine):
+    """Whom the accept ACK has told no awaits no application ACK; who asked for that alone gets it, at once."""
+    for control_id, accept, application, expected in (
+        ("F1", "AL", "AL", "CR"),
+        ("F2", "ER", "ER", "CR"),
+        ("F3", "NE", "AL", "AE"),
+        ("F4", "NE", "ER", "AE"),
+    ):
+        raw = enhanced(control_id, accept, application).replace(b"ADT^A04", b"")
+        for _ in range(2):
+            with engine.connect("enhanced") as client:
+                assert verdict(client.send(raw))[:2] == (expected, control_id)
+                assert silent(client)
+
+
+def test_enhanced_refuses_another_message_under_a_used_id(engine):
+    with engine.connect("strict") as client:
+        assert verdict(client.send(enhanced("E12", "AL", "NE", "1")))[0] == "CA"
+        for _ in range(2):
+            refused = verdict(client.send(enhanced("E12", "AL", "NE", "2")))
+            assert refused[0] == "CR" and refused[3:] == ("205", "duplicate.other_bytes")

@@ -7,6 +7,7 @@ from desk import Desk, scripted
 from web import answer, open_connection, post, request
 
 from engine.errors import HL7Error
+from engine.states import Result
 from listeners.rate import SENDERS, Rate
 
 FULL = HL7Error("full", code="overload", ack="AR", condition="207")
@@ -176,6 +177,26 @@ def test_no_answer_before_the_commit(tmp_path, destinations):
     desk.settle()
     assert desk.rows("SELECT count(*) FROM message") == [(2,)]  # stored all the same
     assert desk.engine.channels["feed"].listener.status()["dropped_answers"] == 1
+    desk.stop()
+
+
+def test_a_stop_tells_no_success_that_is_not_known(tmp_path, destinations):
+    """Of three rows that came together one is not delivered: nothing is known of them all."""
+    config = HTTP.format(format="{delimited: {header: true, control_id: id}}", more="")
+    desk = Desk(tmp_path, config.replace("feed:\n", "feed:\n    ack: delivered\n"))
+    out = destinations["out"]
+    out.auto = lambda delivery: Result.RETRY if delivery.payload == b"C2" else Result.SENT
+    body = b"id,name\nC1,Jo\nC2,Al\nC3,Di\n"
+    transport = open_connection(desk)
+    transport.protocol.dataReceived(request(body))
+    desk.settle()
+    assert out.effects == ["C1", "C3"] and transport.value() == b""
+    desk.stop()
+    assert answer(transport)[0] == 503
+    desk.start()
+    out.auto = lambda delivery: Result.SENT
+    desk.advance(60)
+    assert post(desk, body)[0] == 200 and out.effects == ["C1", "C3", "C2"]
     desk.stop()
 
 

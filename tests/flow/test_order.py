@@ -364,3 +364,19 @@ def test_pausing_one_of_two_joined_channels_leaves_the_other(make):
     assert out.effects == [] and DESTINATIONS["siu"].effects == ["s2"], "A waits for a1, B does not"
     desk.channel("resume")
     assert out.effects == ["a1"] and DESTINATIONS["siu"].effects == ["s2", "s1"]
+
+
+def test_what_cannot_be_stored_is_an_error_in_its_place(make):
+    """A destination with a defect: its payload is no bytes. Later messages of the patient do not overtake others."""
+    desk, out = make()
+    render = out.render
+    out.render = lambda scope: 7 if scope.message.control_id == "3" else render(scope)
+    names = [str(number) for number in range(1, 101)]
+    for name in names:
+        desk.receive(name, "P1")
+    desk.settle()
+    assert out.effects == [name for name in names if name != "3"]
+    assert desk.rows("SELECT control_id, error_code FROM message WHERE state = 'ERROR'") == [
+        ("3", "route.refused")
+    ]
+    assert desk.rows("SELECT sum(value) FROM counter WHERE name = 'transformed'") == [(99,)]

@@ -55,6 +55,15 @@ def test_what_stands_around_the_header(lead: bytes, end: bytes) -> None:
     assert peek.peek(lead + HEAD[:-1] + end).charset == "UNICODE UTF-8"
 
 
+def test_delimiters_are_bytes_whatever_the_charset() -> None:
+    """`ESC ( B` is a switch of character sets in MSH-18's ISO IR159, and no delimiters."""
+    raw = b"MSH|\x1b(B&||||||||||||||||ISOIR159"
+    with pytest.raises(HeaderError) as refused:
+        peek.peek(raw)
+    assert refused.value.header is not None
+    assert refused.value.header.delimiters == Message(raw).delimiters
+
+
 def test_the_header_in_its_charset() -> None:
     raw = "MSH|^~\\&|Klinik Süd|||||| ADT|1|P|2.3||||||8859/1\r".encode("latin-1")
     assert (peek.peek(raw).sending_application, peek.peek(raw).codec) == ("Klinik Süd", "iso8859_1")

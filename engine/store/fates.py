@@ -1,0 +1,44 @@
+"""What became of a message, as far as an acknowledgement must know.
+
+Guarantees: what a message was split into is told with it, and so is what came of that. Refuses nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.store.messages import PART
+from engine.store.tx import Tx
+
+_FATES = f"""
+WITH RECURSIVE line (id) AS (
+  SELECT ?1 UNION ALL SELECT m.id FROM line JOIN message AS m ON m.parent_id = line.id WHERE m.flags & {PART})
+SELECT m.id, m.state, m.error_code, m.error_text, m.error_place,
+    d.state, d.error_code, d.error_text, d.error_place
+  FROM line JOIN message AS m ON m.id = line.id LEFT JOIN delivery AS d ON d.message_id = m.id
+  ORDER BY m.id, d.slot
+"""
+
+
+class Fate(msgspec.Struct):
+    """State and error of a message, or of one of its deliveries (`destination`)."""
+
+    message_id: int
+    state: str
+    error_code: str | None
+    error_text: str | None
+    error_place: str | None
+
+
+def fates(tx: Tx, message_id: int) -> tuple[list[Fate], list[Fate]]:
+    """Of a message and everything that it was split into: the messages, itself first, and their deliveries.
+
+    Nothing when there is no such message.
+    """
+    messages: dict[int, Fate] = {}
+    deliveries: list[Fate] = []
+    for number, state, code, text, place, *delivery in tx.rows(_FATES, (message_id,)):
+        messages.setdefault(number, Fate(number, state, code, text, place))
+        if delivery[0] is not None:
+            deliveries.append(Fate(number, *delivery))
+    return list(messages.values()), deliveries
