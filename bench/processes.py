@@ -184,7 +184,9 @@ def first_ack(port: int) -> None:
             raise BenchError("the first message was not acknowledged", code="bench.ack")
 
 
-def load(port: int, connections: int, messages: int, generator: str = "", first: int = 0) -> dict[str, float]:
+def load(
+    port: int, connections: int, messages: int, generator: str = "", first: int = 0, patients: int = 0
+) -> dict[str, float]:
     """Run the generator; its figures. Raises when a message was not acknowledged with AA."""
     if generator:
         sample = Path(tempfile.gettempdir()) / f"isthmus-bench-{os.getuid()}.hl7"
@@ -192,7 +194,7 @@ def load(port: int, connections: int, messages: int, generator: str = "", first:
         command = [generator, HOST, str(port), str(connections), str(messages), str(sample), "--json"]
     else:
         command = [sys.executable, "-m", "bench.load", HOST, str(port), str(connections), str(messages)]
-        command += ["--first", str(first)]
+        command += ["--first", str(first), *(["--patients", str(patients)] if patients else [])]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     try:
         found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
