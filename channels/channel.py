@@ -19,7 +19,7 @@ from channels.deliver import Sender
 from channels.receive import OVERLOADED, Intake, Taken
 from channels.route import Arrived, Router
 from engine.clock import Micros
-from engine.errors import HL7Error
+from engine.errors import ConfigError, HL7Error
 from engine.model import Incoming, Meta
 from engine.spec.channel import ChannelSpec
 from engine.store.noted import note, noted
@@ -174,11 +174,15 @@ class Channel:
 
     @inlineCallbacks
     def start_destination(self, sender: Sender) -> Any:
-        """A destination that cannot start is held: messages are taken, and delivered when it can."""
-        destination = sender.destination
+        """A destination that cannot start is held: messages are taken, and delivered when it can.
+
+        One that its configuration does not fit is started again and again until it does.
+        """
+        destination, refused = sender.destination, None
         try:
             yield destination.start()
         except Exception as error:
+            refused = error
             log.error(
                 "destination.not_ready",
                 channel=self.name,
@@ -186,8 +190,14 @@ class Channel:
                 code=getattr(error, "code", type(error).__name__),
                 why=getattr(error, "what", ""),
             )
-        if sender.destination is destination and self.state not in ("paused", "stopped"):
+        if sender.destination is not destination or self.state == "stopped":
+            return
+        if self.state != "paused":
             sender.resume()
+        if isinstance(refused, ConfigError):
+            sender.refused(refused, partial(self.start_destination, sender))
+        elif refused is None:
+            sender.accepted()
 
     def pause(self) -> None:
         """Receive and acknowledge, but route and deliver nothing."""

@@ -34,6 +34,7 @@ from channels.respond import Responder
 from channels.retry import Breaker
 from destinations.base import Destination
 from engine.clock import Micros
+from engine.errors import ConfigError
 from engine.model import Delivery, Outcome
 from engine.spec.options import DestinationOptions
 from engine.states import Result
@@ -83,6 +84,7 @@ class Sender(Ending):
         self._longest = options.retry.max * (1 + options.retry.jitter)
         self._timer: Any = None
         self._scheduled: Any = None
+        self._restart: Any = None  # of a destination that its configuration does not fit
 
     @property
     def busy(self) -> bool:
@@ -132,6 +134,25 @@ class Sender(Ending):
         self.paused = False
         self.breaker.until = 0.0
         self.wake()
+
+    def refused(self, error: ConfigError, start: Callable[[], Any]) -> None:
+        """The destination did not start, and no delivery can mend that: it is held, and `start` is tried again."""
+        self._hold_back(error.code, error.what)
+        if self._restart is not None and self._restart.active():
+            self._restart.cancel()
+        destination = self.destination
+
+        def again() -> None:
+            if self.breaker.held and self.destination is destination:
+                start()
+
+        self._restart = self.clock.callLater(max(self.breaker.until - self.clock.seconds(), 0), again)
+
+    def accepted(self) -> None:
+        """The destination started: it is held no longer."""
+        if self.breaker.held:
+            self._recovered()
+            self.wake()
 
     def hold(self, held: bool) -> None:
         """Begin nothing more, whatever people do meanwhile; or no longer so."""
@@ -314,19 +335,10 @@ class Sender(Ending):
         first = pairs[0][1]
         if Result.CONFIG in results:
             why = next(outcome for _, outcome in pairs if outcome.result == Result.CONFIG)
-            if self.breaker.failure(self.clock.seconds(), f"{why.code}: {why.text}", held=True):
-                log.error(
-                    "destination.held",
-                    channel=self.channel,
-                    destination=self.name,
-                    code=why.code,
-                    why=why.text,
-                )
+            self._hold_back(why.code, why.text)
             return probe
         if results & {Result.SENT, Result.PERMANENT}:
-            if self.breaker.success():
-                log.info("destination.recovered", channel=self.channel, destination=self.name)
-                self._wake_sleepers()
+            self._recovered()
             self.limit = min(self.limit * 2, self.destination.batch_size)
             return True
         if Result.UNKNOWN in results:
@@ -335,7 +347,16 @@ class Sender(Ending):
             log.warning("destination.down", channel=self.channel, destination=self.name, code=first.code)
         return probe
 
-    def _wake_sleepers(self) -> None:
+    def _hold_back(self, code: str, text: str) -> None:
+        """It is refused us, whatever we send: probed from time to time."""
+        if self.breaker.failure(self.clock.seconds(), f"{code}: {text}", held=True):
+            log.error("destination.held", channel=self.channel, destination=self.name, code=code, why=text)
+
+    def _recovered(self) -> None:
+        """It takes what we send."""
+        if not self.breaker.success():
+            return
+        log.info("destination.recovered", channel=self.channel, destination=self.name)
         for _, entry in self._sleeping:
             entry.next_at = 0
             heapq.heappush(self._ready, entry)

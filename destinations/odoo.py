@@ -1,7 +1,8 @@
 """The `odoo` destination: operations into Odoo, in batches, as if each were written alone.
 
 Guarantees: what `render` gives is what is sent on every attempt; every delivery of a batch gets one outcome;
-nobody is e-mailed by Odoo unless `mail` is set. Refuses: a template and operations at once, or neither.
+nobody is e-mailed by Odoo unless `mail` is set; a template that this Odoo contradicts holds the destination, and
+no delivery becomes ERROR because of it. Refuses: a template and operations at once, or neither.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ from engine.spec import presets, structure
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.meaning import ConnectionName, Operations, TemplateName
 from engine.spec.template import Made, Template, compile_template, find, template_of
+from engine.states import Result
 
 LARGEST = 200
+NOTHING = ("null", "Null", "NULL", "~")  # what clears a field
 OPERATION_LIST = msgspec.json.Decoder(list[Operation])
 log = structlog.get_logger()
 
@@ -105,19 +108,28 @@ class Odoo(Settings):
         return OdooDestination(self, connection, template, context)
 
 
-def missing_fields(found: snapshot.Snapshot, specs: list[structure.Spec]) -> list[str]:
-    """What a template writes and an Odoo has not: messages that need it will be in ERROR."""
+def contradictions(found: snapshot.Snapshot, specs: list[structure.Spec]) -> list[str]:
+    """What a template writes down and an Odoo cannot take from anybody: fields that it has not, and constants that
+    a selection has not. What expressions give is not known here."""
     told: dict[str, None] = {}
     for spec in specs:
         fields = found.fields(spec.model)
         if fields is None:
             continue  # not known, or told as such
         for leaf in structure.leaves(spec, ""):
-            if leaf.path[0] == "values" and len(leaf.path) > 1 and leaf.path[1] not in fields:
-                text = (
-                    f"{found.title} has no field {leaf.path[1]!r} on {spec.model}, which the template writes"
-                )
-                told[f"{text} ({spec.where}); run `isthmus lint`"] = None
+            if leaf.path[0] != "values" or len(leaf.path) < 2:
+                continue
+            name = leaf.path[1]
+            info = fields.get(str(name))
+            constant = len(leaf.path) == 2 and leaf.text not in NOTHING and "{" not in leaf.text
+            choices = {str(one) for pair in (info or {}).get("selection") or () for one in pair}
+            if info is None:
+                text = f"no field {name!r} on {spec.model}, which the template writes"
+            elif constant and choices and leaf.text not in choices:
+                text = f"no {leaf.text!r} in the selection {spec.model}.{name}, which the template writes"
+            else:
+                continue
+            told[f"{found.title} has {text} ({spec.where})"] = None
     return list(told)
 
 
@@ -138,6 +150,7 @@ class OdooDestination:
         self._template = template
         self._context = context
         self._writer: Writer | None = None
+        self._fits = True  # Odoo can take what the template makes, as far as is known
 
     def render(self, scope: Scope) -> bytes | None:
         """The operations for this message, as JSON; None when there are none."""
@@ -177,7 +190,7 @@ class OdooDestination:
 
     def deliver(self, batch: list[Delivery]) -> Deferred[list[Outcome]]:
         """One outcome for each delivery."""
-        return self._ready().deliver(batch)
+        return Deferred.fromCoroutine(self._sent(batch) if self._fits else self._checked(batch))
 
     def plan(self, operations: list[Operation]) -> Deferred[list[Change]]:
         """What they would change; writes nothing."""
@@ -188,7 +201,10 @@ class OdooDestination:
         return self._ready().planner()
 
     def start(self) -> Deferred[None]:
-        """Check the connection and the models of the template."""
+        """Check the connection, and what the template writes against what Odoo has.
+
+        Fails with ConfigError for what people must mend; until then every delivery waits.
+        """
         return Deferred.fromCoroutine(self._start())
 
     def stop(self) -> Deferred[None]:
@@ -196,28 +212,57 @@ class OdooDestination:
         return succeed(None)
 
     async def _start(self) -> None:
+        self._fits = False
+        for warning in await self._check():
+            log.warning("odoo.start", channel=self._context.channel, why=warning)
+
+    async def _check(self) -> list[str]:
+        """Ask Odoo whether what we would send can be right; gives warnings. Raises ConfigError."""
         models = list(dict.fromkeys(spec.model for spec in self.template.specs))
         warnings = await probe(self._client(), self._connection.module, models)
-        for warning in warnings:
-            log.warning("odoo.start", channel=self._context.channel, why=warning)
-        away = any(warning.startswith(AWAY) for warning in warnings)
-        if not (away or self._connection.url.startswith(SANDBOX)) and self._context.data_dir is not None:
-            await self._look(models, self._context.data_dir)
+        if any(warning.startswith(AWAY) for warning in warnings):
+            return warnings
+        if not self._connection.url.startswith(SANDBOX):
+            await self._look(models)
+        self._fits = True
+        return warnings
 
-    async def _look(self, models: list[str], data_dir: Path) -> None:
-        """Keep what this Odoo has for `lint`, and say what the template writes and it has not. Never fails."""
-        connection = self._settings.connection
+    async def _checked(self, batch: list[Delivery]) -> list[Outcome]:
+        """Odoo was not there at the start, or what we send was refused: ask before anything is sent."""
+        try:
+            await self._check()
+        except ConfigError as error:
+            return [Outcome(one.message_id, Result.CONFIG, error.code, error.what) for one in batch]
+        return await self._sent(batch)
+
+    async def _sent(self, batch: list[Delivery]) -> list[Outcome]:
+        outcomes = await self._ready().deliver(batch)
+        if any(outcome.code == "odoo.unknown_field" for outcome in outcomes):
+            self._fits = False  # Odoo has changed since the start
+        return outcomes
+
+    async def _look(self, models: list[str]) -> None:
+        """Keep what this Odoo has for `lint`. Raises ConfigError when the template writes what it has not."""
+        connection, data_dir = self._settings.connection, self._context.data_dir
         try:
             found = await snapshot.take(self._client(), models)
             found.taken = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             found.of = f"{self._connection.url} {self._connection.database}"
-            snapshot.keep(found, snapshot.kept_in(data_dir, connection))
+            if data_dir is not None:
+                snapshot.keep(found, snapshot.kept_in(data_dir, connection))
         except Exception as error:  # it is a help, and no reason to stop
             why = getattr(error, "what", type(error).__name__)
             log.warning("odoo.not_kept", connection=connection, why=why)
             return
-        for missing in missing_fields(found, self.template.specs):
-            log.error("odoo.mapping", channel=self._context.channel, why=missing)
+        told = contradictions(found, self.template.specs)
+        if told:
+            more = f", and {len(told) - 1} more" if len(told) > 1 else ""
+            raise ConfigError(
+                f"{told[0]}{more}",
+                code="odoo.mapping",
+                where=self._context.channel,
+                todo="change the template, or Odoo; `isthmus lint` tells all",
+            )
 
     def _client(self) -> OdooClient:
         client = self._connection.client(self._context.reactor, self._context.data_dir)

@@ -130,7 +130,7 @@ async def probe(client: OdooClient, module: str, models: list[str]) -> list[str]
         await client.version()
         await client.authenticate()
         for model in models:
-            await client.fields_get(model)
+            await client.fields_get(model, age=0)
         taken = await _taken(client, module)
     except OdooError as error:
         if error.result in {Result.RETRY, Result.UNKNOWN}:

@@ -118,10 +118,12 @@ class Odoo:
     def read(self, model: str, domain: list, fields: list[str]) -> list[dict]:
         """All records that fit, archived ones too."""
         options = {"fields": fields, "context": {"active_test": False, "tz": "UTC"}}
+        return self.call(model, "search_read", domain, **options)
+
+    def call(self, model: str, method: str, *arguments: object, **options: object):
+        """What a method of a model answers."""
         database, _, key = self.login
-        return self._rpc(
-            "object", "execute_kw", database, self.user, key, model, "search_read", [domain], options
-        )
+        return self._rpc("object", "execute_kw", database, self.user, key, model, method, arguments, options)
 
 
 class Run:

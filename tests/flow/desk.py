@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
 
 from pydantic import Field
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.testing import MemoryReactorClock
 
 from engine.app import Engine
@@ -102,6 +102,7 @@ class Scripted:
         self.effects: list[str] = []
         self.watch: Any = lambda batch: None
         self.reply: Any = lambda delivery: b""  # what is stored as the answer
+        self.refuses: Exception | None = None  # to start
 
     def again(self, settings: ScriptedSettings) -> Scripted:
         """A new engine: what was on its way to the old one is never answered."""
@@ -113,7 +114,7 @@ class Scripted:
         return (scope.message.control_id or scope.message.type).encode()
 
     def start(self) -> Deferred[None]:
-        return succeed(None)
+        return succeed(None) if self.refuses is None else fail(self.refuses)
 
     def stop(self) -> Deferred[None]:
         return succeed(None)

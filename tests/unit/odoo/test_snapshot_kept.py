@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from destinations.odoo import missing_fields
+from destinations.odoo import contradictions
 from engine.cli.lint import linted, snapshots
 from engine.odoo import snapshot
 from engine.odoo.snapshot import Snapshot
@@ -61,5 +61,14 @@ def test_what_a_template_writes_and_odoo_has_not():
     operations = [{"upsert": "res.partner", "key": "a", "values": {"name": "x", "reff": "y", "ref": "z"}},
                   {"upsert": "res.unknown", "key": "a", "values": {"a": "x"}}]  # fmt: skip
     specs = template_of(compile_template(operations, BuildContext())).specs
-    (told,) = missing_fields(found(), specs)
+    (told,) = contradictions(found(), specs)
     assert told.startswith("Odoo 19.0 has no field 'reff' on res.partner, which the template writes")
+
+
+@pytest.mark.parametrize("value", ["man", "Male", "{{ msg['PID-8'] }}", None])
+def test_constants_that_a_selection_has_not(value):
+    fields = {"sex": {"type": "selection", "selection": [["m", "Male"], ["f", "Female"]]}}
+    operations = [{"upsert": "x.patient", "key": "a", "values": {"sex": value}}]
+    specs = template_of(compile_template(operations, BuildContext())).specs
+    told = [one.partition(",")[0] for one in contradictions(found(**{"x.patient": fields}), specs)]
+    assert told == (["Odoo 19.0 has no 'man' in the selection x.patient.sex"] if value == "man" else [])
