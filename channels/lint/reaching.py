@@ -12,6 +12,7 @@ from channels.lint.reach import Cases
 from channels.lint.templates import Sheet
 from engine.spec.channel import Bound
 from engine.spec.meaning import found_in
+from transforms.canonical.to_fhir import RESOURCES
 
 CODE = "channel.unreachable"
 
@@ -49,6 +50,22 @@ class Reach:
                     if self.cases and not left:
                         self.tell((*where, *one.where), "this is never true")
             self.cases = reach.after(bound, self.cases)
+        elif kind == "destination" and name == "fhir" and self.cases:
+            self.resources(bound, where)
+
+    def resources(self, bound: Bound, where: tuple[str | int, ...]) -> None:
+        """A FHIR server: whether anything, and each type of resource that is named, is ever written to it."""
+        cases = self.cases or frozenset()
+        made = {name for one in cases if one.event for name in RESOURCES.get(one.event.partition(".")[0], ())}
+        if not all(one.sure for one in cases):
+            return
+        if not made:
+            self.tell(where, "nothing is ever written to this FHIR server")
+            return
+        wanted = bound.settings.resources  # type: ignore[attr-defined]
+        for index, name in enumerate(wanted):
+            if name not in made and name not in ("Practitioner", "Organization", "Location"):
+                self.tell((*where, "resources", index), f"no {name} is ever written")
 
     def message_type(self, bound: Bound, where: tuple[str | int, ...]) -> None:
         """A filter of message types: it may be the first, or behind others."""

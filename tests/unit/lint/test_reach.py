@@ -89,3 +89,31 @@ def test_after_python_or_a_new_msh_9_nothing_is_known(tmp_path):
 def test_shipped_templates_are_made_for_many_channels(tmp_path):
     made = channel("a", 1, "SIU^S12").replace("t.yaml", "patient")
     assert codes(tmp_path, made) == []
+
+
+@pytest.mark.parametrize(
+    ("allow", "resources", "told"),
+    [
+        ("[ADT^A01]", "", []),
+        ("[SIU^S23, SIU^S24]", "", ["nothing is ever written to this FHIR server"]),
+        ("[ADT^A60]", "", ["nothing is ever written to this FHIR server"]),
+        ("[ADT, SIU^S12]", ", resources: [Patient, Appointment, Location]", []),
+        ("[ADT]", ", resources: [Patient, Immunization]", ["no Immunization is ever written"]),
+        ("[VXU]", ", resources: [Immunization, Practitioner]", []),
+    ],
+)
+def test_what_is_never_written_to_a_fhir_server(tmp_path, allow, resources, told):
+    file = tmp_path / "channels.yaml"
+    file.write_text(
+        'connections: {ehr: {fhir: {base: "http://127.0.0.1:9/fhir"}}}\nchannels:\n  a:\n'
+        f"    listener: {{mllp: {{port: 1}}}}\n    filters: [{{message_type: {{allow: {allow}}}}}]\n"
+        f"    destinations: {{ehr: {{fhir: {{connection: ehr{resources}}}}}}}\n"
+    )
+    found = check(load(file, {}))
+    assert [one.text.partition(":")[0] for one in found] == told
+    assert {one.code for one in found} <= {"channel.unreachable"} and {one.severity for one in found} <= {
+        "warning"
+    }
+    if "Immunization" in str(told):
+        line = file.read_text().splitlines()[found[0].mark.line - 1]
+        assert line[found[0].mark.column - 1 :].startswith("Immunization")
