@@ -56,8 +56,8 @@ class Notes:
         )
 
     def resolve(self, reference: str) -> Any:
-        """The resource (as data) that a reference names; None when it is of another server, is not there or must not
-        be read. Raises Wanted, StepError."""
+        """The resource (as data) that a reference names, deleted ones as they were last; None when it is of another
+        server, was never there or must not be read. Raises Wanted, StepError."""
         own = self.lookup.own(reference)
         if not own:
             return None
@@ -67,6 +67,8 @@ class Notes:
             if error.code == "fhir.access":
                 return None
             raise
+        if found is None:
+            return self.last(own)
         return self.form.view(found).data if isinstance(found, bytes) else found
 
     def last(self, reference: str) -> Any:

@@ -72,7 +72,8 @@ def test_the_patient_of_an_appointment_is_read(desk, reference):
 def test_the_patient_of_another_server_is_not_ours(desk, reference):
     booked(desk, reference)
     assert rows(desk) == [("Appointment", "ERROR", "fhir.unresolved")]
-    assert desk.server.log == ["GET Patient/9"] * (reference == "Patient/9")
+    asked = ["GET Patient/9", "GET Patient/9/_history?_count=5"]
+    assert desk.server.log == (asked if reference == "Patient/9" else [])
 
 
 def test_an_outage_makes_it_wait(desk):
@@ -95,6 +96,13 @@ def test_the_last_version_tells_which_record_was_deleted(desk, kind):
     booked(desk)
     deleted(desk, kind, "5" if kind == "Appointment" else "1")
     assert rows(desk)[1:] == [(f"{kind}.deleted", "TRANSFORMED", None)]
+
+
+def test_a_patient_who_is_deleted_too_still_tells_whose_appointment_it_was(desk):
+    booked(desk)
+    desk.server.remove("Patient", "1")
+    deleted(desk, "Appointment", "5")
+    assert rows(desk)[1:] == [("Appointment.deleted", "TRANSFORMED", None)]
 
 
 def test_a_server_without_history_leaves_it_open(desk):
