@@ -99,8 +99,9 @@ class Fhir:
         return Header(view, control_id, kind, meta.get("source", ""))
 
     def identify(self, raw: bytes, header: Header, path: str) -> Identity:
-        """The medical record number and the patient's reference, also of merged patients; and the resource itself,
-        so that its deletion, which does not tell whose it was, does not overtake it."""
+        """The medical record number and the patient's reference, also of merged patients; the identifiers that the
+        patient has or is named by; and the resource itself, so that its deletion, which does not tell whose it was,
+        does not overtake it."""
         view = header.view
         told, references = noted(view.data)
         if told:
@@ -111,9 +112,11 @@ class Fhir:
         if path:
             return Identity(mrn, _visit(view.data), plain(reading(view, path)))
         also = [plain(found) for found in reader.read(view.data, _LINKS)] if "link" in view.data else []
-        patient, own = _patient(view.data), _own(view.data)
+        whom, own = list(_patients(view.data)), _own(view.data)
+        patient = next(filter(None, map(_reference, whom)), own)
         if own != patient:
             also.append(own)
+        also += _identifiers(view.data, whom)
         return Identity(mrn, _visit(view.data), patient, tuple(filter(None, also)))
 
     def parts(self, raw: bytes) -> list[bytes]:
@@ -244,17 +247,50 @@ def _own(data: dict[str, Any]) -> str:
     return f"{data['resourceType']}/{data['id']}" if isinstance(data.get("id"), str) else ""
 
 
-def _patient(data: dict[str, Any]) -> str:
-    """`Patient/1`: whom a resource is about, as far as it says so, else the resource itself."""
+def _patients(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The references to whom a resource is about; none of a Patient."""
     if data["resourceType"] == "Patient":
-        return _own(data)
-    for found in (data.get(key) for key in _PATIENT):
-        if isinstance(found, dict) and isinstance(found.get("reference"), str):
-            return relative(found["reference"])
-    for found in reader.read(data, _PARTICIPANTS):
-        if isinstance(found, str) and "Patient/" in found:
-            return relative(found)
-    return _own(data)
+        return
+    yield from (found for key in _PATIENT if isinstance(found := data.get(key), dict))
+    for item in data["participant"] if isinstance(data.get("participant"), list) else ():
+        actor = item.get("actor") if isinstance(item, dict) else None
+        if isinstance(actor, dict):
+            kind, named = actor.get("type"), actor.get("reference")
+            told = isinstance(named, str) and ("Patient/" in named or named[:1] == "#")
+            if kind == "Patient" or (told and not kind):
+                yield actor
+
+
+def _reference(found: dict[str, Any]) -> str:
+    """`Patient/1`; "" of one that names no resource."""
+    named = found.get("reference")
+    return relative(named) if isinstance(named, str) else ""
+
+
+def _identifiers(data: dict[str, Any], whom: list[dict[str, Any]]) -> list[str]:
+    """`system|value`: what the patient has, or is named by; of merged ones too."""
+    found: list[Any] = []
+    if data["resourceType"] == "Patient":
+        found += reader.read(data, _OWN)
+        found += reader.read(data, _LINKED) if "link" in data else []
+    else:
+        for one in whom:
+            found.append(one.get("identifier"))
+            if isinstance(one.get("reference"), str) and one["reference"].startswith("#"):
+                found += _contained(data, one["reference"][1:])
+    return [
+        f"{item.get('system', '')}|{item['value']}"
+        for item in found
+        if isinstance(item, dict) and isinstance(item.get("value"), str)
+    ]
+
+
+def _contained(data: dict[str, Any], id_: str) -> list[Any]:
+    """The identifiers of a patient that a resource holds."""
+    for one in reader.read(data, _CONTAINED):
+        if isinstance(one, dict) and one.get("id") == id_ and one.get("resourceType") == "Patient":
+            return reader.read(one, _OWN)
+    return []
 
 
 def _mrn(data: dict[str, Any]) -> Any:
@@ -279,4 +315,6 @@ _FIRST = _known("identifier.value")
 _SUBJECT_MRN = _known("subject.identifier.value")
 _ENCOUNTER = _known("encounter.reference")
 _LINKS = _known("link.other.reference")
-_PARTICIPANTS = _known("participant.actor.reference")
+_LINKED = _known("link.other.identifier")
+_OWN = _known("identifier")
+_CONTAINED = _known("contained")

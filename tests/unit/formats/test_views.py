@@ -1,5 +1,7 @@
 """Messages of every format: absent, empty and value, reading and setting by path, hostile bytes."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -249,14 +251,36 @@ def test_delimited_text_that_is_refused(raw, form):
         form.parse(raw)
 
 
+def identity(resource):
+    raw = json.dumps(resource).encode()
+    return Fhir().identify(raw, Fhir().peek(raw), "")
+
+
 def test_headers():
     header = Fhir().peek(PATIENT)
     assert (header.type, header.control_id) == ("Patient", "Patient/1/_history/7")
-    assert Fhir().identify(PATIENT, header, "") == ("M7", "", "Patient/1", ("Patient/0",))
+    assert Fhir().identify(PATIENT, header, "") == ("M7", "", "Patient/1", ("Patient/0", "urn:x|X", "|M7"))
     visit = (
         b'{"resourceType":"Encounter","id":"e","subject":{"reference":"http://s/fhir/Patient/1/_history/3"}}'
     )
     assert Fhir().identify(visit, Fhir().peek(visit), "")[:3] == ("", "Encounter/e", "Patient/1")
+    patient = {"resourceType": "Patient", "id": "p", "identifier": [{"system": "urn:x", "value": "X"}]}
+    named = {"system": "urn:x", "value": "X"}
+    for actor in ({"reference": "#p"}, {"type": "Patient", "identifier": named}):
+        booking = {
+            "resourceType": "Appointment",
+            "id": "a",
+            "participant": [{"actor": actor}],
+            "contained": [patient],
+        }
+        assert identity(booking) == ("", "", "Appointment/a", ("urn:x|X",)), "in order with that patient"
+    visit = {"resourceType": "Encounter", "id": "e", "subject": {"reference": "#q"}}  # nobody
+    assert identity(visit) == (
+        "",
+        "Encounter/e",
+        "Encounter/e",
+        (),
+    )
     form = Json("/id", "/kind", "/from", "/mrn", "/visit")
     raw = b'{"id": 7, "kind": "a.b", "from": "free text", "mrn": 12, "visit": "V"}'
     header = form.peek(raw)
