@@ -30,10 +30,12 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 def serve() -> None:
     """Serve until it is ended."""
     from fhir_server import FhirServer
+    from fhir_subscriptions import Subscriptions, over_http
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
     server = FhirServer()
+    Subscriptions(server, lambda: reactor, over_http(reactor))
     port = reactor.listenTCP(0, Site(server.resource(reactor)), interface="127.0.0.1")
     server.base = f"http://127.0.0.1:{port.getHost().port}/fhir"
     print(server.base, flush=True)

@@ -1,8 +1,9 @@
 """What a FHIR server makes of Subscriptions, for tests: it activates them, keeps them, and tells of changes.
 
 `how` is the kind of server: `hapi` activates by itself a moment later, `medplum` keeps the status that it is given,
-`topic` asks the endpoint with a handshake first and gives numbers and heartbeats. `reach(endpoint, …)` sends a request
-and calls back with the status of the answer. It sends what the Subscription says: address, headers, signature.
+`topic` asks the endpoint with a handshake first and gives numbers and heartbeats. It sends what the Subscription says:
+address, headers, signature. `reach(method, url, headers, body, done)` is how: `done` is told the status of the answer,
+0 without one.
 """
 
 from __future__ import annotations
@@ -11,14 +12,30 @@ import hmac
 import json
 from collections.abc import Callable
 from hashlib import sha256
+from io import BytesIO
 from typing import Any
-from urllib.parse import urlsplit
 
 from fhir_server import Failed, FhirServer
+from twisted.web.client import Agent, FileBodyProducer, readBody
+from twisted.web.http_headers import Headers
 
 SECRET = "https://www.medplum.com/fhir/StructureDefinition/subscription-secret"
 BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/"
 Reach = Callable[[str, str, list[str], bytes, Callable[[int], None]], None]
+
+
+def over_http(reactor: Any) -> Reach:
+    """Requests to listeners on this machine."""
+
+    def reach(method: str, url: str, headers: list[str], body: bytes, done: Callable[[int], None]) -> None:
+        pairs = (one.split(": ", 1) for one in headers)
+        given = Headers({name: [value] for name, value in pairs})
+        producer = FileBodyProducer(BytesIO(body))
+        sent = Agent(reactor, connectTimeout=5).request(method.encode(), url.encode(), given, producer)
+        sent.addCallback(lambda response: readBody(response).addCallback(lambda _: done(response.code)))
+        sent.addErrback(lambda failure: done(0))
+
+    return reach
 
 
 class Subscriptions:
@@ -121,11 +138,11 @@ class Subscriptions:
             if extension["url"] == SECRET:
                 key = extension["valueString"].encode()
                 headers.append(f"X-Signature: {hmac.new(key, raw, sha256).hexdigest()}")
-        path = urlsplit(channel.get("endpoint") or one.get("endpoint")).path
+        url = channel.get("endpoint") or one.get("endpoint")
 
         def answered(status: int) -> None:
             self.answers.append(status)
             if done is not None:
                 done(status)
 
-        self.reach(method, path + below, headers, raw, answered)
+        self.reach(method, url + below, headers, raw, answered)

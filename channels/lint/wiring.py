@@ -24,6 +24,7 @@ def check(configuration: Configuration, reader: Reader, findings: Findings) -> N
     """Tell what does not fit."""
     channels = [spec for spec in configuration.channels.values() if spec.options.enabled]
     ports(channels, findings)
+    addresses(channels, findings)
     loops(channels, findings)
     for spec in channels:
         identity(spec, findings)
@@ -62,6 +63,22 @@ def ports(channels: list[ChannelSpec], findings: Findings) -> None:
                 findings.tell("port.twice", findings.mark(_at(spec, "port")), text, hint)
                 break
         taken.setdefault(port, []).append(spec)
+
+
+def addresses(channels: list[ChannelSpec], findings: Findings) -> None:
+    """Two channels that have one server send to one address: each would take the other's Subscriptions for its own."""
+    taken: dict[tuple[str, str], ChannelSpec] = {}
+    for spec in channels:
+        settings: Any = spec.listener.settings
+        subscribe = getattr(settings, "subscribe", None)
+        if subscribe is None:
+            continue
+        other = taken.setdefault((settings.connection, subscribe.url), spec)
+        if other is not spec:
+            text = f"the channel {other.name!r} registers this address on the same server"
+            hint = "Give each channel a path of its own, and its url the same."
+            mark = findings.mark((*_at(spec, "subscribe"), "url"))
+            findings.tell("channel.address", mark, text, hint)
 
 
 def loops(channels: list[ChannelSpec], findings: Findings) -> None:

@@ -178,6 +178,13 @@ def stated(resource: Mapping[str, Any]) -> Status | None:
     return _r4_status(params) if params.keys() >= {"subscription", "type"} else None
 
 
+def answered(data: Mapping[str, Any]) -> Status | None:
+    """What the answer to `$status` says: a Bundle of them, or one alone."""
+    entries = _dicts(data.get("entry")) if data.get("resourceType") == "Bundle" else [{"resource": data}]
+    told = (stated(_dict(entry.get("resource"))) for entry in entries)
+    return next((one for one in told if one is not None), None)
+
+
 def _events(status: Status, entries: list[dict[str, Any]], counter: bool) -> Iterator[tuple[bytes, str]]:
     """The message of each event: its resource, or a note. Several events of one resource take its entries in order."""
     if not status.events:

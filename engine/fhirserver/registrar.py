@@ -32,7 +32,7 @@ from typing import Any
 import structlog
 from twisted.internet.defer import DeferredLock, ensureDeferred
 
-from engine.fhir.notification import Status, stated
+from engine.fhir.notification import Status, answered
 from engine.fhir.subscription import CHANNEL, SLOT, Wanted, endpoint, tagged
 from engine.fhirserver.client import FhirClient
 from engine.fhirserver.errors import FhirError
@@ -274,10 +274,7 @@ class Registrar:
             if error.waits or error.result == Result.CONFIG:
                 raise
             data = {}  # a server without $status: what the search said is all that there is to know
-        entries = data.get("entry") if data.get("resourceType") == "Bundle" else [{"resource": data}]
-        told = next(
-            (one for entry in entries or () if (one := stated(entry.get("resource") or {})) is not None), None
-        )
+        told = answered(data)
         if told is None:
             self._missed(f"no heartbeat of Subscription/{slot.id}")
             return

@@ -1,5 +1,7 @@
 """A channel that registers, beside a server that keeps Subscriptions and tells of changes."""
 
+from urllib.parse import urlsplit
+
 import pytest
 from desk import scripted
 from fhir_desk import CONNECTION, FhirDesk
@@ -48,8 +50,9 @@ class Clinic(FhirDesk):
         self.elapsed = self.reactor.seconds()
         self.start()
 
-    def reach(self, method, path, headers, body, done):
+    def reach(self, method, url, headers, body, done):
         """A request of the server to the listener."""
+        path = urlsplit(url).path
         transport = open_connection(self)
         transport.protocol.dataReceived(request(body, headers, path, method))
 
