@@ -153,6 +153,7 @@ class Builder:
             ),
             lookups=(*context.cache.get("lookups", ()), *([notes.lookup] if notes else ())),
             notes=notes,
+            states=getattr(spec.listener.settings, "tells_states", False),
         )
 
     def _notes(self, spec: ChannelSpec, context: BuildContext) -> Notes | None:

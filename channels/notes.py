@@ -92,14 +92,22 @@ class Notes:
                 "the server told that something changed, and not what", code="fhir.unread",
                 todo="let its Subscription send ids or full resources",
             )  # fmt: skip
-        found = self.lookup.ask((reference,))
-        if found is None:
+        content = self.now(reference)
+        if content is None:
             if told == "deleted":
                 return None
             gone = note(reference, "deleted", tuple(context))
             return Read(gone, f"{reference} is not there; its deletion follows")
-        content = found if isinstance(found, bytes) else self.form.dump(found)
-        if self._written.own(self.form.peek(content).control_id, meta.channel):
+        if self.own(content, meta.channel):
             return Read(None, f"{reference} is read: {OWN}")
         again = "was told to be deleted and is there" if told == "deleted" else "is read"
         return Read(content, f"{reference} {again}; it follows")
+
+    def now(self, reference: str) -> bytes | None:
+        """The resource as the server has it; None when it is not there. Raises Wanted, StepError."""
+        found = self.lookup.ask((reference,))
+        return found if found is None or isinstance(found, bytes) else self.form.dump(found)
+
+    def own(self, content: bytes, channel: str) -> bool:
+        """Whether this engine wrote this version."""
+        return self._written.own(self.form.peek(content).control_id, channel)

@@ -73,7 +73,7 @@ def decide(rendered: Rendered, seen: Seen, *, noting: bool = True) -> Rendered:
 
 
 def _filtered(rendered: Rendered, reason: str, skipped: list[tuple[str, str]] | None = None) -> Rendered:
-    version, columns = rendered.version, rendered.columns
     return Rendered(
-        MessageState.FILTERED, reason=reason, skipped=skipped or [], version=version, columns=columns
-    )
+        MessageState.FILTERED, reason=reason, skipped=skipped or [], version=rendered.version,
+        columns=rendered.columns, snapshot=rendered.snapshot,
+    )  # fmt: skip

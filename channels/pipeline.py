@@ -24,6 +24,7 @@ from engine.model import Divided, Filter, Meta, Once, Scope, Transformer
 from engine.spec.lookups import Lookup, Wanted, fetch_all
 from engine.states import MessageState
 from engine.store.columns import Column, Found
+from engine.store.snapshots import Snapshot
 
 Parse = Callable[[bytes], Any]
 Interpret = Callable[[Any, Meta], list[Any]]
@@ -72,6 +73,7 @@ class Rendered(msgspec.Struct):
     parts: list[Part] = []  # of a message that was split
     part_ids: list[int] = []  # and their ids, once C2 is committed
     once: list[tuple[str, Once]] = []  # destination or "", what may pass once: C2 decides
+    snapshot: Snapshot | None = None  # what it told of a resource: stored with C2
     columns: list[
         Found
     ] = []  # searchable, of the message as it was received; what cannot be read is left out
@@ -93,6 +95,7 @@ class Pipeline:
     lookups: tuple[Lookup, ...] = ()
     columns: tuple[Column, ...] = ()
     notes: Notes | None = None  # reads what a FHIR server only names
+    states: bool = False  # its messages are states of resources: channels.states
 
     @property
     def empty(self) -> bool:
@@ -140,7 +143,7 @@ class Pipeline:
         label = "parse"
         try:
             if self.notes is not None and (read := self.notes.read(raw, meta)) is not None:
-                return self._followed(read.reason, [(read.raw, "")] if read.raw else [])
+                return self.followed(read.reason, [(read.raw, "")] if read.raw else [])
             scope = Scope(self.parse(raw), meta, self.interpret)
             for column in self.columns:
                 label = f"search.columns.{column.name}"
@@ -175,7 +178,7 @@ class Pipeline:
             return failed(step.cause, step.label)
         except Divided as divided:
             reason = f"{label}: split into {len(divided.parts)}; they follow"
-            return self._followed(reason, divided.parts, label)
+            return self.followed(reason, divided.parts, label)
         except (Exception, StepTimeout) as error:
             return failed(error, label)
         if self.routes and not result.payloads:
@@ -183,7 +186,7 @@ class Pipeline:
             return Rendered(MessageState.FILTERED, reason=reasons, skipped=result.skipped)
         return result
 
-    def _followed(self, reason: str, made: list[tuple[bytes, str]], label: str = "read") -> Rendered:
+    def followed(self, reason: str, made: list[tuple[bytes, str]], label: str = "read") -> Rendered:
         """What takes the place of a message, and the end of the message itself."""
         parts = []
         try:

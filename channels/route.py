@@ -10,7 +10,7 @@ memory holds at most `WINDOW` messages, and what does not fit is read again from
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -21,13 +21,15 @@ from twisted.internet.defer import ensureDeferred
 
 from channels import once
 from channels.guard import Guard
+from channels.parts import parts
 from channels.pipeline import Pipeline, Rendered
+from channels.states import States
 from engine.clock import Micros
 from engine.errors import StepTimeout
 from engine.model import Meta
 from engine.spec.lookups import LookupDown, Wanted, fetch_all
 from engine.states import MessageState
-from engine.store import messages
+from engine.store import messages, snapshots
 from engine.store.seen import Seen
 from engine.store.sqlite import classify
 from engine.store.together import route_all
@@ -99,6 +101,7 @@ class Router:
         read: Unrouted,
         done: Callable[[Made], None],
         guard: Guard,
+        states: States,
         *,
         careful: int = CAREFUL,
     ) -> None:
@@ -109,6 +112,7 @@ class Router:
         self.read = read
         self.done = done
         self.guard = guard
+        self.states = states
         self.paused = False
         self._held = False  # while channels are put together anew: see channels.wiring
         self._pausing: set[str] = set()
@@ -260,6 +264,7 @@ class Router:
     def _render(self, batch: Batch) -> list[Wanted]:
         """Run the messages of a batch that are not done through their pipelines; gives what they want looked up."""
         wanted: list[Wanted] = []
+        self.states.begin()
         with self.guard.bounded():
             for index, (arrived, done) in enumerate(batch.messages):
                 if done is not None:
@@ -267,7 +272,10 @@ class Router:
                 self.guard.arm()
                 try:
                     pipeline = self.pipelines[arrived.meta.channel]
-                    rendered = pipeline.run(arrived.raw, arrived.meta) if arrived.raw else replace(DAMAGED)
+                    run = self.states.run
+                    rendered = run(pipeline, arrived.raw, arrived.meta) if arrived.raw else replace(DAMAGED)
+                    if rendered is None:
+                        continue
                     rendered.version = pipeline.version
                     batch.messages[index] = arrived, rendered
                 except Wanted as one:
@@ -322,6 +330,7 @@ class Router:
         self._queue.clear()
         self._bytes = 0
         self._marked = self._batch = None
+        self.states.forget()
         self._behind = self._rewound = True
         self._last = min(self._last, first - 1)
         self.clock.callLater(1, self.wake)
@@ -369,9 +378,12 @@ class Router:
             ],
         )
         for (arrived, rendered), now in zip(group, routed, strict=True):
+            if rendered.snapshot is not None and now:
+                snapshots.put(tx, arrived.meta.channel, rendered.snapshot)
             if rendered.parts and now:
                 rendered.part_ids = [
-                    messages.add_part(tx, part) for part in _parts(arrived, rendered, at, tx)
+                    messages.add_part(tx, part)
+                    for part in parts(arrived.meta, arrived.keys, rendered, at, tx)
                 ]
         return [rendered if now else None for (_, rendered), now in zip(group, routed, strict=True)]
 
@@ -382,19 +394,7 @@ class Router:
         if routed is None:
             self._rewind(group[0][0].meta.id)
             return
+        for arrived, rendered in group:
+            self.states.stored(arrived.meta.channel, rendered.snapshot)
         self.done([(arrived, made) for (arrived, _), made in zip(group, routed, strict=True) if made])
         self.wake()
-
-
-def _parts(arrived: Arrived, rendered: Rendered, at: Micros, tx: Any) -> Iterator[messages.NewMessage]:
-    """The rows of the messages that this one was split into; without keys of their own they have its keys."""
-    meta = arrived.meta
-    for part in rendered.parts:
-        mrn, visit, key, also = part.identity
-        first, *others = (tx.blind(f"key:{one}") for one in (key, *also)) if key else arrived.keys or (0,)
-        new = messages.NewMessage(
-            meta.channel, part.raw, at, part.control_id, part.type, meta.sender, meta.peer
-        )
-        new.ordering_key, new.also_keys = first, tuple(sorted(set(others) - {first}))
-        new.mrn, new.visit, new.parent_id = mrn, visit, meta.id
-        yield new

@@ -31,13 +31,15 @@ from channels.pipeline import Pipeline, Rendered
 from channels.receive import Intake
 from channels.respond import Responder
 from channels.route import CAREFUL, Arrived, Router
+from channels.states import States
 from engine.clock import Micros
 from engine.errors import StepError
 from engine.model import Meta
 from engine.security.keyring import Keyring
 from engine.spec.channel import ChannelSpec, DestinationSpec
-from engine.store import columns, deliveries, messages, servers
+from engine.store import columns, deliveries, messages, servers, snapshots
 from engine.store.responses import Answered, answered
+from engine.store.seen import related
 from engine.store.stale import Order, keep_order
 from engine.store.standing import standing, unfinished
 from engine.store.store import Store
@@ -110,6 +112,7 @@ class Wiring:
             partial(self._unrouted, names),
             self._routed,
             self.guard,
+            States(partial(snapshots.get, self.store.reader), partial(related, self.store.reader)),
             careful=careful,
         )
         made = Group(shape(specs), router)

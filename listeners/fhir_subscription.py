@@ -59,6 +59,8 @@ class FhirSubscription(HttpSettings):
     handshakes and heartbeats are stored as FILTERED. See docs/fhir.md.
     """
 
+    tells_states: ClassVar[bool] = True
+
     path: str = Field(
         default="/fhir", pattern="^/", description="Path that the server sends to.", examples=["/fhir/hook"]
     )

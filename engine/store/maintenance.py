@@ -15,6 +15,7 @@ import zstandard
 
 from engine.errors import StoreError
 from engine.store.bodies import ENCRYPTED, PACKED, SMALL, Kind, body_id, compressor, dictionary_row, pack
+from engine.store.snapshots import place
 from engine.store.sqlite import classify
 from engine.store.store import write_fingerprints
 from engine.store.tx import Tx
@@ -102,8 +103,8 @@ def save_dictionary(tx: Tx, trained: Trained, bodies: int = 0) -> int:
 def reencrypt(tx: Tx, after: int = 0, limit: int = 500) -> int | None:
     """Put the next `limit` bodies under the current key. Gives where to go on, None when all are done.
 
-    Dictionaries and the history of configurations are done with the first batch. After the last one the old keys
-    are not needed any more.
+    Dictionaries, snapshots and the history of configurations are done with the first batch. After the last one the
+    old keys are not needed any more.
     """
     current = tx.codec.keys.current
     if after == 0:
@@ -114,6 +115,9 @@ def reencrypt(tx: Tx, after: int = 0, limit: int = 500) -> int | None:
         for number, blob in tx.rows("SELECT id, files FROM config WHERE files IS NOT NULL"):
             again = tx.codec.reseal(files_row(number), blob)
             tx.execute("UPDATE config SET files = ? WHERE id = ?", (again, number))
+        for digest, blob in tx.rows("SELECT digest, data FROM snapshot WHERE data IS NOT NULL"):
+            again = tx.codec.reseal(place(digest), blob)
+            tx.execute("UPDATE snapshot SET data = ? WHERE digest = ?", (again, digest))
     rows = tx.rows(
         "SELECT id, data FROM body WHERE id > ? ORDER BY id LIMIT ?", (after - (after == 0), limit)
     )
@@ -160,6 +164,7 @@ def keys_in_use(tx: Tx) -> set[int]:
     heads = tx.rows(
         "SELECT DISTINCT hex(substr(data, 1, 2)) FROM body UNION SELECT hex(substr(data, 1, 2)) FROM dictionary"
         " UNION SELECT hex(substr(files, 1, 2)) FROM config WHERE files IS NOT NULL"
+        " UNION SELECT hex(substr(data, 1, 2)) FROM snapshot WHERE data IS NOT NULL"
     )
     found = [bytes.fromhex(row[0]) for row in heads]
     return {head[1] for head in found if head[0] & ENCRYPTED}
@@ -203,6 +208,13 @@ def _unreadable(tx: Tx) -> list[str]:
             tx.codec.open(files_row(number), blob)
         except Exception as error:
             wrong.append(f"the files of configuration {number} in the history: {error}")
+    for message_id, digest, blob in tx.rows(
+        "SELECT message_id, digest, data FROM snapshot WHERE data IS NOT NULL"
+    ):
+        try:
+            tx.codec.open(place(digest), blob)
+        except Exception as error:
+            wrong.append(f"the state of a resource that message {message_id} told: {error}")
     after = -1
     while rows := tx.rows("SELECT id, data FROM body WHERE id > ? ORDER BY id LIMIT 500", (after,)):
         after = rows[-1][0]

@@ -39,10 +39,7 @@ class Seen:
         ).fetchone()
         if row is None or row[1] < meta.received_at - once.window or row[0] == meta.id:
             return 0
-        known, mine = line_of(tx, row[0]), line_of(tx, meta.id)
-        related = known.root == mine.root
-        siblings = known.whole != 0 and known.whole == mine.whole and known.base != mine.base
-        return 0 if related and not siblings else int(row[0])
+        return 0 if related(tx, row[0], meta.id) else int(row[0])
 
     def note(self, once: Once, destination: str) -> None:
         """It passes."""
@@ -57,6 +54,15 @@ class Seen:
     def _digest(self, once: Once, destination: str) -> bytes:
         scope = f"{self._meta.channel}\0{destination}\0".encode("utf-8", "replace")
         return self._tx.digest(scope + once.digest)
+
+
+def related(tx: Tx, one: int, other: int) -> bool:
+    """Whether two messages are the same, replayed or edited; parts of one message are not."""
+    if one == other:
+        return True
+    first, second = line_of(tx, one), line_of(tx, other)
+    siblings = first.whole != 0 and first.whole == second.whole and first.base != second.base
+    return first.root == second.root and not siblings
 
 
 def line_of(tx: Tx, message_id: int) -> Line:

@@ -95,7 +95,7 @@ def test_deletions_stay_behind_what_they_delete(desk):
         assert (status, told["resourceType"]) == (200, "OperationOutcome")
     found = rows(desk)
     assert [row[:2] for row in found] == [
-        ("Encounter", "TRANSFORMED"), ("Encounter.deleted", "TRANSFORMED"), ("Encounter.deleted", "TRANSFORMED"),
+        ("Encounter", "TRANSFORMED"), ("Encounter.deleted", "TRANSFORMED"), ("Encounter.deleted", "FILTERED"),
     ]  # fmt: skip
     assert [row[2] for row in found[1:]] == ["", "Encounter/9/deleted/t-1"]
     keys = desk.rows("SELECT ordering_key, also_keys FROM message ORDER BY id")

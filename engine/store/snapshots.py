@@ -1,0 +1,62 @@
+"""The last state of each resource that a channel was told of: written with C2, in the transaction of the outcome.
+
+Guarantees: a state is there when the message that told it is routed, and not before; an older message never writes
+over what a newer one told; content is encrypted, and not kept where the channel's storage level keeps none, nor of
+what was deleted. It stays as long as the resource, whatever the retention of messages.
+Refuses: a blob that was changed (`store.corrupt`).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.clock import Micros
+from engine.store.tx import Tx
+
+
+class Snapshot(msgspec.Struct):
+    """What a message told of one resource."""
+
+    reference: str  # Type/id
+    version: str = ""  # meta.versionId
+    updated_at: Micros = 0  # meta.lastUpdated; 0: the server did not say
+    deleted: bool = False
+    data: bytes = b""  # the resource; empty when it is not kept
+    message_id: int = 0
+
+
+def get(tx: Tx, channel: str, reference: str) -> Snapshot | None:
+    """What is known of a resource."""
+    digest = _digest(tx, channel, reference)
+    row = tx.execute(
+        "SELECT version, updated_at, deleted, data, message_id FROM snapshot WHERE digest = ?", (digest,)
+    ).fetchone()
+    if row is None:
+        return None
+    version, updated_at, deleted, blob, message_id = row
+    data = b"" if blob is None else tx.codec.open(place(digest), blob)[0]
+    return Snapshot(reference, version, updated_at, bool(deleted), data, message_id)
+
+
+def put(tx: Tx, channel: str, told: Snapshot) -> None:
+    """Within C2: what this message told, unless a newer message did meanwhile."""
+    digest = _digest(tx, channel, told.reference)
+    blob = None
+    if told.data and not told.deleted and channel not in tx.levels:
+        blob = tx.codec.seal(place(digest), told.data)
+    tx.execute(
+        "INSERT INTO snapshot (digest, channel, message_id, version, updated_at, deleted, data)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET message_id = excluded.message_id,"
+        " version = excluded.version, updated_at = excluded.updated_at, deleted = excluded.deleted,"
+        " data = excluded.data WHERE excluded.message_id >= snapshot.message_id",
+        (digest, channel, told.message_id, told.version, told.updated_at, told.deleted, blob),
+    )
+
+
+def place(digest: bytes) -> int:
+    """What the blob of a row is bound to."""
+    return int.from_bytes(digest[:8], "big") >> 1 << 1
+
+
+def _digest(tx: Tx, channel: str, reference: str) -> bytes:
+    return tx.digest(f"snapshot\0{channel}\0{reference}".encode("utf-8", "replace"))
