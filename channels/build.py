@@ -162,7 +162,9 @@ class Builder:
         connection = self.connections.get(name)
         if not isinstance(connection, FhirConnection):
             return None
-        return Notes(context.format, ResourceLookup(name, connection, self.reactor), connection.written)
+        searched = bool(getattr(spec.listener.settings, "searches", ()))
+        lookup = ResourceLookup(name, connection, self.reactor)
+        return Notes(context.format, lookup, connection.written, searched)
 
     def response(self, spec: ChannelSpec, item: DestinationSpec, context: BuildContext) -> Response | None:
         """The steps that run on the answers of a destination; None when it has none."""

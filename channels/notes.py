@@ -12,7 +12,7 @@ Guarantees: the pipeline sees whole resources; what was read is stored with C2 a
 so that replay, search and `messages show` work on it; a note whose resource cannot be read yet stays RECEIVED, in its
 order; a deletion goes through only when the server has the resource no more, asked when its turn comes, so that it
 never meets what was made anew before; a reference to another server is never taken for one to this.
-Refuses: notes that name nothing (`fhir.unread`), where nobody can ask what changed.
+Refuses: notes that name nothing (`fhir.unread`), where nobody knows what to ask the server for.
 """
 
 from __future__ import annotations
@@ -42,10 +42,12 @@ class Read(NamedTuple):
 class Notes:
     """Of one channel. `lookup` reads from its server; `written` is what this engine wrote there."""
 
-    def __init__(self, form: Fhir, lookup: ResourceLookup, written: Written) -> None:
+    def __init__(self, form: Fhir, lookup: ResourceLookup, written: Written, searched: bool = False) -> None:
+        """`searched`: the listener looks for itself what changed, when it is told that something did."""
         self.form = form
         self.lookup = lookup
         self._written = written
+        self._searched = searched
 
     def interpreter(self, interpret: Interpret | None) -> Interpret | None:
         """`interpret`, which may ask the server of the channel."""
@@ -87,10 +89,12 @@ class Notes:
         if not told:
             return None
         reference, *context = references
+        if not reference and self._searched:
+            return Read(None, "it does not say what changed: the server is searched for what did")
         if not reference:
             raise FormatError(
                 "the server told that something changed, and not what", code="fhir.unread",
-                todo="let its Subscription send ids or full resources",
+                todo="write `catch_up` of the listener, or let its Subscription send ids or full resources",
             )  # fmt: skip
         content = self.now(reference)
         if content is None:

@@ -16,7 +16,6 @@ from hashlib import sha256
 from typing import Any, ClassVar
 
 import orjson
-import structlog
 from pydantic import Field, SecretStr, field_validator
 from twisted.internet.defer import Deferred
 from twisted.web import http
@@ -32,10 +31,10 @@ from engine.model import Carried
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.meaning import ConnectionName
 from listeners.base import Receiver
+from listeners.fhir_changes import Changes
 from listeners.http_server import Arrival, HttpServer, HttpSettings, Request
-from listeners.subscribe import Subscribe
+from listeners.subscribe import Subscribe, searches
 
-_log = structlog.get_logger()
 ANSWER = orjson.dumps({"resourceType": "Bundle", "type": "transaction-response"})
 SHORTEST = 16  # characters of a secret
 
@@ -85,6 +84,12 @@ class FhirSubscription(HttpSettings):
         description="The channel registers on the server of `connection` itself.",
         examples=[{"url": "https://isthmus.example:2577/fhir/hook", "criteria": ["Patient?"]}],
     )
+    catch_up: list[str] = Field(
+        default=[],
+        description="Searches for what changed, when the server does not say what did, or may have told in vain."
+        " Default: the criteria of `subscribe`.",
+        examples=[["Patient?", "Appointment?"]],
+    )
     reliable_counter: bool = Field(
         default=False, description="The server's event numbers never begin again: they name its events."
     )
@@ -95,6 +100,21 @@ class FhirSubscription(HttpSettings):
         if value is not None and len(value.get_secret_value()) < SHORTEST:
             raise ValueError(f"is shorter than {SHORTEST} characters: anybody could guess it")
         return value
+
+    @field_validator("catch_up", mode="before")
+    @classmethod
+    def _a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("catch_up")
+    @classmethod
+    def _are_searches(cls, value: list[str]) -> list[str]:
+        return searches(value)
+
+    @property
+    def searches(self) -> list[str]:
+        """What the server is searched for."""
+        return self.catch_up or (self.subscribe.criteria if self.subscribe is not None else [])
 
     @field_validator("header")
     @classmethod
@@ -110,6 +130,11 @@ class FhirSubscription(HttpSettings):
             raise ConfigError(
                 "fhir_subscription takes FHIR messages", code="fhir.format",
                 todo="write `format: fhir` in the channel",
+            )  # fmt: skip
+        if self.catch_up and not self.connection:
+            raise ConfigError(
+                "catch_up searches the server of `connection`, and there is none", code="fhir.connection",
+                todo="write `connection: NAME`", where=context.at("catch_up"),
             )  # fmt: skip
         if self.connection and not isinstance(context.connections.get(self.connection), FhirConnection):
             raise ConfigError(
@@ -164,6 +189,12 @@ class FhirListener(HttpServer):
         self._header = settings.header and (settings.header.name.encode(), _bytes(settings.header.value))
         wanted = settings.wanted(context)
         self._registrar: Registrar | None = None
+        self._changes: Changes | None = None
+        if settings.searches and server is not None and context.reactor is not None:
+            self._changes = Changes(
+                server.client(context.reactor), settings.searches, channel=context.channel, form=self.format,
+                reactor=context.reactor, written=server.written,
+            )  # fmt: skip
         if wanted and server is not None and context.reactor is not None:
             self._registrar = Registrar(
                 server.client(context.reactor), server.registering, wanted, server.version,
@@ -180,19 +211,34 @@ class FhirListener(HttpServer):
         super().resume()
         self._begin()
 
+    def pause(self) -> None:
+        """Take and read nothing more."""
+        super().pause()
+        if self._changes is not None:
+            self._changes.paused = True
+
     def stop(self) -> Deferred[None]:
         """Close the port. The Subscription stays: what is missed is read when the channel starts again."""
         if self._registrar is not None:
             self._registrar.stop()
+        if self._changes is not None:
+            self._changes.stop()
         return super().stop()
 
     def _begin(self, opened: Any = None) -> Any:
-        if self._registrar is not None and self.port.opened and not self.paused:
+        if not self.port.opened or self.paused:
+            return opened
+        if self._changes is not None:  # before it registers: what changes from now on is found
+            self._changes.start(self.receiver)
+            self._changes.resume()
+            self._changes.look("notifications are taken from now on")
+        if self._registrar is not None:
             self._registrar.start(self.receiver.identity(), self._now)
         return opened
 
     def _missed(self, why: str) -> None:
-        _log.info("fhir.missed", channel=self.channel, why=why)
+        if self._changes is not None:
+            self._changes.look(why)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.receiver.now() / 1e6, UTC)
@@ -200,9 +246,12 @@ class FhirListener(HttpServer):
     def status(self) -> dict[str, Any]:
         """As any listener on HTTP, and the Subscriptions of the channel."""
         found = super().status()
+        why = ""
         if self._registrar is not None:
-            found |= {"subscriptions": self._registrar.status(), "why": self._registrar.trouble()}
-        return found
+            found["subscriptions"], why = self._registrar.status(), self._registrar.trouble()
+        if self._changes is not None:
+            found["catch_up"], why = self._changes.status(), why or self._changes.why
+        return {**found, "why": why}
 
     def below(self, path: str) -> str | None:
         """`Patient/1` of `/fhir/hook/Patient/1`; None for a path that is not served."""
@@ -277,9 +326,11 @@ class FhirListener(HttpServer):
 
     def good(self, request: Request, body: bytes) -> tuple[int, bytes]:
         """200 with what the server's client wants to read: a Bundle, the resource, or an OperationOutcome."""
-        status = request.notification and request.notification.status
-        if status and self._registrar is not None:
-            self._registrar.heard(status)
+        told: Notification | None = request.notification
+        if told is not None and told.status is not None and self._registrar is not None:
+            self._registrar.heard(told.status)
+        if told is not None and told.vague:
+            self._missed("it was told that something changed, and not what")
         return 200, request.echo or body
 
 

@@ -62,12 +62,7 @@ class Subscribe(Settings):
     @field_validator("criteria", "filters")
     @classmethod
     def _searches(cls, value: list[str]) -> list[str]:
-        for text in value:
-            if not _CRITERIA.fullmatch(text):
-                raise ValueError(f"{text!r} is no search: write Type?parameter=value")
-        if len(set(value)) < len(value):
-            raise ValueError("says the same twice")
-        return value
+        return searches(value)
 
     @field_validator("url")
     @classmethod
@@ -134,6 +129,16 @@ class Subscribe(Settings):
                 f"{what} would cross the network in clear text: `url` is http://", code="fhir.clear",
                 todo="write https:// and give the listener `tls`, or put a proxy with TLS before it",
             )  # fmt: skip
+
+
+def searches(value: list[str]) -> list[str]:
+    """These are searches. Raises ValueError."""
+    for text in value:
+        if not _CRITERIA.fullmatch(text):
+            raise ValueError(f"{text!r} is no search: write Type?parameter=value")
+    if len(set(value)) < len(value):
+        raise ValueError("says the same twice")
+    return value
 
 
 def _carried(secrets: list[str], path_token: SecretStr | None) -> None:

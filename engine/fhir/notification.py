@@ -67,6 +67,7 @@ class Notification(NamedTuple):
     control_id: str = ""  # of the body
     bundle: bool = False  # the server wants a Bundle for an answer
     status: Status | None = None  # what a notification of a topic says of its subscription
+    vague: bool = False  # something changed, and it does not say what
 
 
 def detect(
@@ -88,7 +89,7 @@ def detect(
             raise bad("the deletion names no resource", "send DELETE to …/Type/id", "fhir.no_reference")
         return Notification("r4-delete", ((note(gone, "deleted"), _deleted(gone, headers("x-trace-id"))),))
     if not body.strip():
-        return Notification("r4-ping", ((note("", "unread"), ""),))
+        return Notification("r4-ping", ((note("", "unread"), ""),), vague=True)
     data = tree.load(body, "FHIR JSON")
     kind = data.get("resourceType") if isinstance(data, dict) else None
     if kind == "Bundle":
@@ -164,10 +165,13 @@ def _bundle(data: dict[str, Any], counter: bool) -> Notification | None:
         reason = f"{status.type} of {status.subscription}: status {status.status}, no event"
         return Notification(kind, (), reason, own, bundle=True, status=status)
     messages = tuple(dict.fromkeys(_events(status, entries[1:], counter)))
+    vague = any(not relative(event.focus) for event in status.events)
+    if not messages and status.type == "event-notification":
+        messages, vague = ((note("", "unread"), ""),), True
     reason = f"{status.type} of {status.subscription}: {len(messages)} to do" if messages else (
         f"{status.type} of {status.subscription}: status {status.status}, no event"
     )  # fmt: skip
-    return Notification(kind, messages, reason, own, bundle=True, status=status)
+    return Notification(kind, messages, reason, own, bundle=True, status=status, vague=vague)
 
 
 def stated(resource: Mapping[str, Any]) -> Status | None:
