@@ -125,7 +125,7 @@ def said(resource: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in resource.items():
         if name in DEEP and isinstance(value, dict):
             value = {key: part for key, part in value.items() if part is not None}
-        if value not in (None, {}):
+        if value not in (None, {}, []):
             made[name] = value
     return made
 

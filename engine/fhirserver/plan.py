@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from engine.change import Change
 from engine.fhir.entries import Entry
-from engine.fhirserver.writer import FhirWriter, Resource, joined, together
+from engine.fhirserver.writer import FhirWriter, Resource, joined, together, unified
 
 _BESIDE = frozenset({"resourceType", "id", "meta"})
 
@@ -33,15 +33,18 @@ class Planner:
         """The changes, in order; a resource that stays as it is gives one Change with a note."""
         wanted = together([entries])
         found = await self._writer.look_up(wanted.values(), {})
-        names: dict[str, str] = {}
-        there: dict[str, Resource | None] = {}
         known: dict[str, str] = {}
+        there: dict[str, Resource | None] = {}
         for key, entry in wanted.items():
             known[key], there[key] = self._known(entry, found.get(key))
-            if there[key] is not None or entry.mode != "existing":
-                names[entry.url] = known[key]
+        names = {
+            entry.url: known[key]
+            for key, entry in wanted.items()
+            if there[key] is not None or entry.mode != "existing"
+        }
+        placed = {key: name for key, name in known.items() if there[key] is not None}
         changes: list[Change] = []
-        for key, entry in wanted.items():
+        for key, entry in unified(wanted, placed).items():
             after = joined(entry, there[key], names)
             if not entry.named:
                 changes += _changes(entry, there[key], after)

@@ -2,6 +2,7 @@
 
     look up   one batch Bundle of searches (identifiers stand in no URL that is logged)
     join      what is said with what is there (engine.fhir.entries); what would not change is not written
+    unify     what found the same resource is written once (a patient who has both numbers of a merge)
     write     one transaction: PUT Type/id with If-Match, POST with If-None-Exist, references to both
 
 Guarantees: the same entries again make no second resource and no new version; nobody's change in between is written
@@ -18,6 +19,7 @@ over; all resources of one message are written, or none. Refuses (FhirError): se
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import reduce
 from typing import Any, NamedTuple
 
 import orjson
@@ -58,7 +60,9 @@ class FhirWriter:
         ids: dict[str, str] = {}  # what the server said it has, by the key of the entry
         for attempt in range(1, TRIES + 1):
             there = await self.look_up(wanted.values(), ids)
-            sending = self._transaction(wanted, there)
+            found = {key: f"{wanted[key].type}/{current['id']}" for key, current in there.items()}
+            one, names = unified(wanted, found), names_of(wanted, found)
+            sending = self._transaction(one, there, names)
             if not sending:
                 return [_wrote(entries, there, {}) for entries in messages]
             try:
@@ -104,9 +108,10 @@ class FhirWriter:
                 there.setdefault(entry.key, found[url][0])
         return there
 
-    def _transaction(self, wanted: Mapping[str, Entry], there: Mapping[str, Resource]) -> dict[str, Resource]:
+    def _transaction(
+        self, wanted: Mapping[str, Entry], there: Mapping[str, Resource], names: Mapping[str, str]
+    ) -> dict[str, Resource]:
         """The entries of the transaction, by the key of ours."""
-        names = names_of(wanted, there)
         made: dict[str, Resource] = {}
         for key, entry in wanted.items():
             current = there.get(key)
@@ -152,20 +157,35 @@ class FhirWriter:
         return told, raced
 
 
-def names_of(wanted: Mapping[str, Entry], there: Mapping[str, Resource]) -> dict[str, str]:
-    """What a reference to each entry becomes: the resource that is there, or the one that is made."""
-    names: dict[str, str] = {}
+def names_of(wanted: Mapping[str, Entry], found: Mapping[str, str]) -> dict[str, str]:
+    """What a reference to each entry becomes: the resource that was `found` by its key, or the one that is made."""
+    return {
+        entry.url: found.get(key, entry.url)
+        for key, entry in wanted.items()
+        if key in found or entry.mode != "existing"
+    }
+
+
+def unified(wanted: Mapping[str, Entry], found: Mapping[str, str]) -> dict[str, Entry]:
+    """Entries that found the same resource as one entry, for a transaction may write it once; what is only said where
+    it is there (of one who is merged away) is not said of a resource that is written for itself."""
+    groups: dict[str, dict[str, Entry]] = {}
     for key, entry in wanted.items():
-        if key in there:
-            names[entry.url] = f"{entry.type}/{there[key]['id']}"
-        elif entry.mode != "existing":
-            names[entry.url] = entry.url
-    return names
+        groups.setdefault(found.get(key, key), {})[key] = entry
+    made: dict[str, Entry] = {}
+    for group in groups.values():
+        entries = {key: entry for key, entry in group.items() if entry.mode != "existing"} or group
+        first, *others = entries
+        made[first] = reduce(_both, (entries[key] for key in others), entries[first])
+    return made
 
 
 def joined(entry: Entry, current: Resource | None, names: Mapping[str, str]) -> Resource | None:
     """What stands on the server afterwards; `current` itself when it stays, None when nothing is there or made."""
     resource = _pointed(entry.resource, names)
+    if "link" in resource:  # a patient of two numbers is not merged with itself
+        own = names.get(entry.url)
+        resource["link"] = [item for item in resource["link"] if item["other"].get("reference") != own]
     if current is not None:
         return current if entry.mode == "ensure" else said(merged(current, resource))
     return None if entry.mode == "existing" else said({**entry.new, **said(resource)})
@@ -176,14 +196,15 @@ def together(messages: list[list[Entry]]) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     for entry in (one for entries in messages for one in entries):
         known = found.get(entry.key)
-        if known is None:
-            found[entry.key] = entry
-        else:
-            mode = entry.mode if known.mode in ("ensure", "existing") else known.mode
-            by = list(dict.fromkeys([*known.by, *entry.by]))
-            resource = merged(known.resource, entry.resource)
-            found[entry.key] = Entry(by=by, resource=resource, mode=mode, new=known.new)
+        found[entry.key] = entry if known is None else _both(known, entry)
     return found
+
+
+def _both(known: Entry, entry: Entry) -> Entry:
+    """What two entries say, the later one last."""
+    mode = entry.mode if known.mode in ("ensure", "existing") else known.mode
+    by = list(dict.fromkeys([*known.by, *entry.by]))
+    return Entry(by=by, resource=merged(known.resource, entry.resource), mode=mode, new=known.new)
 
 
 def _matches(entry: Any) -> list[Resource]:

@@ -248,6 +248,15 @@ def test_a_merge_retires_who_is_there(desk):
     assert sorted(item["value"] for item in now["identifier"]) == ["1", "5"]
 
 
+def test_a_patient_of_two_numbers_is_not_merged_with_itself(desk):
+    send(desk, "ADT^A28", pid("1"))
+    send(desk, "ADT^A47", pid("2"), "MRG|1^^^RGH^MR")  # one resource with both
+    before = one(desk, "Patient")
+    send(desk, "ADT^A40", pid("1"), "MRG|2^^^RGH^MR")
+    assert set(states(desk)) == {"SENT"} and one(desk, "Patient") == before
+    assert "link" not in before and before.get("active") is not False
+
+
 def test_what_we_wrote_does_not_come_back(desk):
     """The server tells its subscriber of every change, ours among them."""
     told = []
