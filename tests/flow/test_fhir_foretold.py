@@ -1,8 +1,10 @@
 """What `plan` foretells of a FHIR server is what a delivery then does, element by element: for messages in any order,
-on whatever stands there, written by this engine or by somebody else."""
+on whatever stands there, written by this engine or by somebody else. And whatever happens on the way, what stands
+there at the end is the same."""
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -10,7 +12,7 @@ import msgspec
 import pytest
 from desk import scripted
 from fhir_desk import FhirDesk
-from test_fhir_destination import CONFIG, FT1, HEAD, RXA, VISIT, book, pid, send
+from test_fhir_destination import CONFIG, FT1, HEAD, RXA, VISIT, book, pid, send, states
 from twisted.internet.defer import ensureDeferred
 
 from engine.fhir.entries import Entry
@@ -37,7 +39,10 @@ def some(rng: random.Random) -> tuple[str, tuple[str, ...]]:
             ("ADT^A47", (person, f"MRG|{other}^^^RGH^MR")),
             ("SIU^S12", book(who)),
             ("SIU^S13", book(who, f"202604{rng.randint(10, 20)}100000+0000")),
-            ("DFT^P03", (person, visit, FT1.format(kind=rng.choice(("CG", "CD"))))),
+            (
+                "DFT^P03",
+                (person, visit, FT1.format(kind=rng.choice(("CG", "CD"))).replace("T1^", f"T{who}^")),
+            ),
             ("VXU^V04", (person, f"ORC|RE||{who}^DCS", RXA)),
             ("VXU^V04", (person, f"ORC|RE||{who}^DCS", RXA + "||||||D")),
             (
@@ -142,3 +147,49 @@ def rendered(desk: FhirDesk, kind: str, segments: tuple[str, ...]) -> list[bytes
     done = pipeline.process(raw, pipeline.meta(raw))
     assert done.state == "TRANSFORMED", done
     return [payload for _, payload in done.payloads]
+
+
+def normal(desk: FhirDesk) -> list[str]:
+    """What stands on the server, without the ids that it gave."""
+    names = {
+        f"{kind}/{id_}": f"{kind}?{sorted(item['value'] for item in one['identifier'])}"
+        for kind in desk.server.versions
+        for id_, one in desk.server.all(kind).items()
+    }
+    found = []
+    for kind in desk.server.versions:
+        for one in desk.server.all(kind).values():
+            text = json.dumps(
+                {key: value for key, value in one.items() if key not in ("id", "meta")}, sort_keys=True
+            )
+            for name, other in names.items():
+                text = text.replace(f'"{name}"', f'"{other}"')
+            found.append(text)
+    return sorted(found)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_outage_faults_and_crashes_end_in_the_same_state(tmp_path, seed):
+    """The same messages, once one by one into a healthy server, once into one that is down, slow, drops and fails."""
+    rng = random.Random(seed)
+    messages = [some(rng) for _ in range(30)]
+    (tmp_path / "calm").mkdir(), (tmp_path / "storm").mkdir()
+    with scripted():
+        calm = FhirDesk(tmp_path / "calm", CONFIG)
+        for kind, segments in messages:
+            send(calm, kind, *segments)
+        storm = FhirDesk(tmp_path / "storm", CONFIG)
+        storm.server.faults = lambda method, path: (503, {}, b"")
+        for kind, segments in messages[:15]:
+            send(storm, kind, *segments)
+        faults = ["drop", "drop-after", (500, {}, b""), (503, {}, b""), (429, {"Retry-After": "2"}, b""), 0.5]
+        storm.server.faults = lambda method, path: rng.choice(faults) if rng.random() < 0.3 else None
+        for kind, segments in messages[15:]:
+            send(storm, kind, *segments)
+            if rng.random() < 0.2:
+                storm.crash()
+            storm.advance(1)
+        storm.until(lambda: storm.open()["adt"] == 0, seconds=3600)
+        assert set(states(storm)) == set(states(calm)) == {"SENT"}
+        assert normal(storm) == normal(calm)
+        calm.stop(), storm.stop()
