@@ -108,6 +108,7 @@ class Builder:
             },
             reactor=self.reactor,
             library=self.configuration.library,
+            fragments=self.configuration.fragments,
             resources=to_fhir.plan,
             files=self.configuration.files,
         )

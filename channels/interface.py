@@ -259,7 +259,7 @@ def _mapping(settings: Any, context: Any, reads: Reads) -> list[Block]:
         root: Any = yamlnodes.represent(masked(settings.operations), "")
     else:
         path = template.find(settings.template, context)
-        root = template.nodes_of(path, presets.find(settings.preset, context), context.files)
+        root = template.read_file(path, presets.find(settings.preset, context), context)
     lets: Any = None
     if isinstance(root, yaml.MappingNode):
         entries = yamlnodes.items(root, "")

@@ -263,7 +263,7 @@ class Reader:
             return
         key = f"{path} {preset or ''}"
         if key not in self._sheets:
-            self._sheets[key] = sheet_of_file(self.env, self.files, path, preset)
+            self._sheets[key] = sheet_of_file(self.env, self.builder.configuration, path, preset)
             self._sheets[key].shared = path.is_relative_to(shipped_folder())
         change = None
         if preset is not None and not self._sheets[key].problems:

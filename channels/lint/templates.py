@@ -62,11 +62,13 @@ class Sheet:
     shared: bool = False  # comes with Isthmus: made for more messages than one channel has
 
 
-def sheet_of_file(env: Offsets, files: Files, path: Path, preset: Path | None = None) -> Sheet:
+def sheet_of_file(
+    env: Offsets, configuration: Configuration, path: Path, preset: Path | None = None
+) -> Sheet:
     """A template file as a preset changes it. Each is read once."""
-    name = _short(path)
+    name, files = _short(path), configuration.files
     try:
-        node = nodes_of(path, preset, files, name, _short(preset) if preset else "")
+        node = nodes_of(path, preset, files, configuration.fragments, name, _short(preset) if preset else "")
     except ConfigError as error:
         return Sheet([_problem(error, Mark(error.where or name, 1, 1))])
 

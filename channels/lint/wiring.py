@@ -158,7 +158,10 @@ def order(configuration: Configuration, findings: Findings) -> None:
 
 
 def unused(configuration: Configuration, reader: Reader, findings: Findings) -> None:
-    """Tables and connections that nobody asks."""
+    """Fragments, tables and connections that nobody asks."""
+    for name in configuration.document.unused - configuration.fragments.used:
+        mark = findings.mark(("fragments", name), key=True)
+        findings.tell("fragment.unused", mark, f"nobody uses the fragment {name!r}", "Delete it.", "warning")
     elsewhere = " ".join(
         data.decode("utf-8", "replace")
         for path, data in configuration.files.contents.items()

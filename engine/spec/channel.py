@@ -17,6 +17,7 @@ from engine.spec.compose import compose
 from engine.spec.document import Document, Problem, Where, did_you_mean
 from engine.spec.expressions import check_macros
 from engine.spec.files import Files
+from engine.spec.fragments import Fragments
 from engine.spec.include import LISTS, TOP, read_all
 from engine.spec.library import Library, read_library
 from engine.spec.options import ChannelOptions, DestinationOptions
@@ -84,6 +85,10 @@ class Configuration:
     tables: dict[str, Table] = field(default_factory=dict)
     disk: Disk = field(default_factory=Disk)
     library: Library = field(default_factory=Library)
+    fragments: Fragments = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.fragments = Fragments(self.document)
 
     @property
     def files(self) -> Files:

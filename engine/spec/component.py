@@ -32,6 +32,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from engine.errors import ConfigError
 from engine.spec.document import Mark, Where
 from engine.spec.files import Files
+from engine.spec.fragments import Fragments
 
 Kind = Literal["format", "listener", "filter", "transformer", "destination", "response"]
 PACKAGES: dict[Kind, str] = {
@@ -127,6 +128,7 @@ class BuildContext:
     format: Any = None  # of the channel's messages (engine.formats.base.Format); None: HL7 v2
     reactor: Any = None
     library: Any = None  # the macros and functions of the configuration (engine.spec.library)
+    fragments: Fragments = field(default_factory=Fragments)  # for `use` in template files
     resources: Callable[..., list[Any]] | None = None  # canonical events → entries for a FHIR server
     files: Files = field(default_factory=Files)  # reads files so that the version covers them
     cache: dict[str, Any] = field(default_factory=dict)  # what is made once a channel: its Jinja environment

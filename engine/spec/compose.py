@@ -12,8 +12,8 @@ key of a channel or of a destination (the keys of a mapping are taken). A defaul
 say otherwise: mappings are put together key by key, anything else is replaced, `null` says otherwise too.
 
 Guarantees: what is put together keeps the place where it is written, so that a wrong default is told there.
-Reports: an unknown fragment, one that contains itself, one that is no list where a list must be, one that
-nobody uses (a warning), and more than MAX_VALUES values in all.
+Reports: an unknown fragment, one that contains itself, one that is no list where a list must be, and more than
+MAX_VALUES values in all. Template files use fragments too: engine.spec.fragments.
 """
 
 from __future__ import annotations
@@ -76,11 +76,7 @@ class _Composer:
             what = f"fragments give more than {MAX_VALUES} values"
             document.report("yaml.size", ("fragments",), what, "Use them less often in each other.")
             return
-        for name in self.fragments.keys() - self.used:
-            what = f"nobody uses the fragment {name!r}"
-            document.report(
-                "fragment.unused", ("fragments", name), what, "Delete it.", key=True, severity="warning"
-            )
+        document.unused = self.fragments.keys() - self.used
         document.data = {**document.data, "channels": made}
         document.marks, document.key_marks = self.made.marks, self.made.key_marks
 

@@ -94,6 +94,7 @@ class Document:
     key_marks: dict[Where, Mark] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     files: Files = field(default_factory=Files)
+    unused: set[str] = field(default_factory=set)  # fragments that no channel uses; a template file may
 
     def mark(self, where: Iterable[str | int], *, key: bool = False) -> Mark:
         """The position of a value (or of its key), or of its nearest parent."""

@@ -37,6 +37,7 @@ from engine.spec.component import BuildContext
 from engine.spec.document import did_you_mean
 from engine.spec.expressions import Program, environment
 from engine.spec.files import Files
+from engine.spec.fragments import Fragments
 from engine.spec.structure import Spec
 
 SHIPPED = "templates/odoo"
@@ -55,9 +56,7 @@ def compile_template(
     if isinstance(source, (list, dict)):
         return compile_node(yamlnodes.represent(source, where), where, context)
     path = find(source, context, where)
-    return compile_node(
-        nodes_of(path, presets.find(preset, context, where), context.files), path.name, context
-    )
+    return compile_node(read_file(path, presets.find(preset, context, where), context), path.name, context)
 
 
 def compile_yaml(text: str, file: str, context: BuildContext) -> Render:
@@ -65,12 +64,17 @@ def compile_yaml(text: str, file: str, context: BuildContext) -> Render:
     return compile_node(_composed(text, file), file, context)
 
 
+def read_file(path: Path, preset: Path | None, context: BuildContext) -> yaml.Node:
+    """The template of a file as a channel uses it."""
+    return nodes_of(path, preset, context.files, context.fragments)
+
+
 def nodes_of(
-    path: Path, preset: Path | None, files: Files, name: str = "", preset_name: str = ""
+    path: Path, preset: Path | None, files: Files, fragments: Fragments, name: str = "", preset_name: str = ""
 ) -> yaml.Node:
-    """The template of a file as a preset changes it; the names are what errors call the files."""
+    """The template of a file with its fragments, as a preset changes it; the names are what errors call the files."""
     name = name or path.name
-    root = _composed(_text(path, files), name)
+    root = fragments.expand(_composed(_text(path, files), name), name)
     if preset is None:
         return root
     return presets.apply(presets.read(_text(preset, files), preset_name or preset.name), root, name)

@@ -9,27 +9,12 @@ import pytest
 from console.again import spread
 from console.tracing import hidden
 from engine.store import audit, deliveries, family, messages, servers
+from tests.small import small
 
-CONFIG = """
-connections:
-  clinic: {odoo: {url: "sandbox:"}}
-channels:
-  adt:
-    listener: {mllp: {port: 0}}
-    filters: [{condition: "msg['PV1-2'] != 'T'"}]
-    transformers:
-      - code_table: {path: PID-8, table: sex}
-    destinations:
-      odoo:
-        odoo:
-          connection: clinic
-          operations:
-            - upsert: res.partner
-              key: "patient/{{ msg['PID-3.1'] }}"
-              values: {name: "{{ msg['PID-5.2'] }} {{ msg['PID-5.1'] }}", function: "{{ msg['PID-8'] }}"}
-tables:
-  sex: {values: {F: female}, otherwise: error}
-"""
+VALUES = """{name: "{{ msg['PID-5.2'] }} {{ msg['PID-5.1'] }}", function: "{{ msg['PID-8'] }}"}"""
+CONFIG = small(
+    VALUES, filters="""[{condition: "msg['PV1-2'] != 'T'"}]""", sexes="{F: female}, otherwise: error"
+)
 
 
 @pytest.fixture

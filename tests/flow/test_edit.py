@@ -11,26 +11,9 @@ from engine_process import ROOT, EngineProcess, adt, until
 from engine.states import Result
 from engine.store import commands, search, servers
 from engine.store.messages import EDITED, raw
+from tests.small import small
 
-CONFIG = """
-connections:
-  clinic: {odoo: {url: "sandbox:"}}
-channels:
-  adt:
-    listener: {mllp: {port: 0}}
-    transformers:
-      - code_table: {path: PID-8, table: sex}
-    destinations:
-      odoo:
-        odoo:
-          connection: clinic
-          operations:
-            - upsert: res.partner
-              key: "patient/{{ msg['PID-3.1'] }}"
-              values: {name: "{{ msg['PID-5.1'] }}"}
-tables:
-  sex: {values: {F: female, M: male}, otherwise: error}
-"""
+CONFIG = small("{name: \"{{ msg['PID-5.1'] }}\"}")
 
 
 def edit(desk, message_id, content, settle=True):

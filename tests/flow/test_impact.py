@@ -12,31 +12,18 @@ from click.testing import CliRunner
 from engine.cli import cli
 from engine.store.sqlite import DATABASE
 from tests.flow.desk import Desk, Sent
+from tests.small import small
 
-CONFIG = """
-connections: {clinic: {odoo: {url: "sandbox:"}}}
-tables:
-  sex: {values: {M: male, F: female, U: unknown}, otherwise: keep}
-channels:
-  adt:
-    listener: {mllp: {port: 2575}}
-    filters:
-      - message_type: [ADT^A08, ADT^A31]
-    transformers:
-      - code_table: {path: PID-8, table: sex}
-    destinations:
-      odoo:
-        odoo:
-          connection: clinic
-          operations:
-            - upsert: res.partner
-              key: "patient/{{ event.patient.key }}"
-              values:
+CONFIG = small(
+    """
                 name: "{{ event.patient.name.family }}"
                 function: "{{ msg['PID-8'] }}"
                 phone: "{{ msg['PID-13'] }}"
-                comment: "{{ event.patient.marital_status.label }}"
-"""
+                comment: "{{ event.patient.marital_status.label }}\"""",
+    key="{{ event.patient.key }}",
+    filters="[{message_type: [ADT^A08, ADT^A31]}]",
+    sexes="{M: male, F: female, U: unknown}, otherwise: keep",
+)
 MESSAGE = (
     "MSH|^~\\&|EHR|RGH|||20260101||{kind}|{number}|P|2.5\r"
     + "PID|1||{number}^^^RGH||{name}||19800101|{sex}|||Street\r"

@@ -15,31 +15,13 @@ import pytest
 from engine_process import ROOT, EngineProcess, adt, until
 
 from engine.odoo.sandbox import Sandbox
+from tests.small import small
 
-CONFIG = """
-connections:
-  clinic: {odoo: {url: "sandbox:"}}
-channels:
-  adt:
-    listener: {mllp: {port: 0}}
-    filters: [{message_type: {allow: [ADT]}}, {condition: "msg['PV1-2'] != 'T'"}]
-    transformers:
-      - code_table: {path: PID-8, table: sex}
-    destinations:
-      odoo:
-        odoo:
-          connection: clinic
-          operations:
-            - upsert: res.partner
-              key: "patient/{{ msg['PID-3.1'] }}"
-              values:
+VALUES = """
                 name: "{{ msg['PID-5.1'] }}"
-                country_id: {find: {code: "COUNTRY"}, otherwise: error}
-  lab:
-    listener: {mllp: {port: 0}}
-tables:
-  sex: {values: {F: female, M: male}, otherwise: error}
-"""
+                country_id: {find: {code: "COUNTRY"}, otherwise: error}"""
+FILTERS = """[{message_type: {allow: [ADT]}}, {condition: "msg['PV1-2'] != 'T'"}]"""
+CONFIG = f"{small(VALUES, filters=FILTERS)}  lab:\n    listener: {{mllp: {{port: 0}}}}\n"
 MANY = 1000
 
 
