@@ -267,7 +267,6 @@ channels:
     found = told(written({"channels.yaml": text.lstrip()}), tmp_path)
     assert [line.partition(". ")[0].removeprefix("channels.yaml:") for line in found] == [
         "3:13: error: these fragments contain each other: a → b → a",
-        "4:3: warning: nobody uses the fragment 'lonely'",
         "5:23: error: expression: string should have at least 1 character",
         "8:10: error: the fragment 'steps' must be a mapping to be used here",
         "10:31: error: there is no fragment 'stepz'",
