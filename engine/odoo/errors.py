@@ -25,6 +25,7 @@ from engine.states import Result
 
 ROW_RETRY = re.compile(r"could not serialize|deadlock detected|concurrent", re.IGNORECASE)
 _NO_RIGHT = re.compile(r"You are not allowed to (access|create|modify|delete) ")
+_RIGHT = re.compile(r"You are not allowed to (?:access|create|modify|delete) '[^'\n]*' \([\w.]+\) records")
 _CLASS = re.compile(r"<class '([\w.]+)'>: (.*)", re.DOTALL)  # "Unknown error during import: <class ..."
 _PG = "psycopg2."
 _PG_RETRY = frozenset(
@@ -103,11 +104,15 @@ def classify(
 ) -> OdooError:
     """The error for Odoo's exception `name` with `message`, met on `model` while sending `columns`.
 
-    `values` are what was sent: they are blanked out of the text.
+    `values` are what was sent: they are blanked out of the text. What holds a whole destination is logged and shown
+    to everybody, so of a missing right only Odoo's own sentence is told: modules write what they like, names too.
     """
     result, code, place = _judge(name, message, list(columns))
     where = f"{model}.{place}" if model and place else model
-    what = f"{_SAY.get(code, 'Odoo refuses it')} ({name}): {scrub(message, (model, place), values)}"
+    said = scrub(message, (model, place), values)
+    if code == "odoo.access":
+        said = " ".join(found[0] for found in _RIGHT.finditer(message))
+    what = f"{_SAY.get(code, 'Odoo refuses it')} ({name})" + (f": {said}" if said else "")
     return OdooError(what, result=result, code=code, where=where, name=name, detail=message)
 
 

@@ -135,7 +135,9 @@ def truncate_text(value: str, length: int, end: str = "…") -> str:
 def mask(value: str, keep: int = 4, char: str = "*") -> str:
     """All but the last `keep` characters hidden: `"123456789" | mask` gives `*****6789`."""
     shown = value[-keep:] if 0 < keep < len(value) else ""
-    return char * (len(value) - len(shown)) + shown
+    hidden = len(value) - len(shown)
+    sandbox.check_product(char, hidden)
+    return char * hidden + shown
 
 
 def split_lines(value: Any) -> list[str]:

@@ -7,10 +7,13 @@ more when it wakes up, and ends.
 from __future__ import annotations
 
 import signal
+import sqlite3
 import time
 
 from chaos import Load, configured, drained, freeze, seconds, verify
 from engine_process import Closed, EngineProcess, adt, free_ports, until, verdict
+
+from engine.store.sqlite import DATABASE
 
 
 def twin(engine: EngineProcess, odoo_port: int) -> EngineProcess:
@@ -19,6 +22,25 @@ def twin(engine: EngineProcess, odoo_port: int) -> EngineProcess:
     other.arguments[other.arguments.index("--data") + 1] = str(engine.data)
     other.data = engine.data
     return other
+
+
+def stop_between_transactions(engine: EngineProcess) -> None:
+    """SIGSTOP where it holds no lock of the database: one that does lets nobody else write, nor take over."""
+
+    def stopped() -> bool:
+        engine.child.send_signal(signal.SIGSTOP)
+        db = sqlite3.connect(engine.data / DATABASE, timeout=0.2, isolation_level=None)
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            engine.child.send_signal(signal.SIGCONT)
+            return False
+        finally:
+            db.close()
+        return True
+
+    until(stopped)
 
 
 def test_frozen_under_load(clinic):
@@ -88,7 +110,7 @@ def test_woken_after_another_took_over(clinic):
     engine, odoo = clinic
     odoo.be(fault="silent")
     load = Load(engine.ports["in"], patients=5, pace=0.01).run(0.5)
-    engine.child.send_signal(signal.SIGSTOP)
+    stop_between_transactions(engine)
     (engine.data / "isthmus.lock").unlink()
     odoo.be()
     other = twin(engine, odoo.port).start()

@@ -189,11 +189,20 @@ def test_a_busy_writer_is_waited_for_then_given_small_batches(desk, monkeypatch)
     busy.run, busy.submit = desk.engine.writer.run, desk.engine.writer.submit
     desk.engine.upkeep._writer = busy
     desk.engine.upkeep.run()
-    for _ in range(int((upkeep.PATIENCE - 0.2) / 0.05)):
-        desk.advance(0.05)
+    for _ in range(int((upkeep.PATIENCE - 0.2) / upkeep.PAUSE)):
+        desk.advance(upkeep.PAUSE)
     assert sizes == []
+    for _ in range(20):
+        if not sizes:
+            desk.advance(upkeep.PAUSE)
+    assert sizes == [upkeep.BUSY_ROWS]
+    for _ in range(
+        5
+    ):  # it waits once, not before every batch: else the store grows as long as the load lasts
+        desk.advance(upkeep.PAUSE)
+    assert sizes == [upkeep.BUSY_ROWS] * 6
     run(desk)
-    assert set(sizes) == {retention.ROWS // 10}
+    assert set(sizes) == {upkeep.BUSY_ROWS}
     desk.engine.upkeep._writer = desk.engine.writer
 
 

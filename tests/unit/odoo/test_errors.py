@@ -159,3 +159,15 @@ def test_load_message_of_two_writers_is_retried():
     assert (loop.code, "Jane" in str(loop)) == ("odoo.validation", False)
     right = row_error({"message": "You are not allowed to create 'Lead' (crm.lead) records."}, "crm.lead")
     assert (right.result, right.code) == (Result.CONFIG, "odoo.access")
+
+
+def test_a_missing_right_tells_only_what_odoo_itself_says():
+    """It holds a destination, so it is logged and shown in `status`: what a module wrote may name a patient."""
+    own = "You are not allowed to access 'Contact' (res.partner) records."
+    error = classify(
+        "odoo.exceptions.AccessError", f"{own}\n\nRecords: Jane Doe (res.partner: 45)", "res.partner"
+    )
+    assert own[:-1] in str(error) and "Jane" not in str(error)
+    error = classify("odoo.exceptions.AccessError", "Only a doctor may change Jane Doe", "res.partner")
+    assert (error.code, error.detail) == ("odoo.access", "Only a doctor may change Jane Doe")
+    assert "Jane" not in str(error)

@@ -80,6 +80,7 @@ HOSTILE = [
     "'x'.expandtabs(10**9)",
     "('ab' * 100000).replace('', 'y' * 1000)",
     "('ab' * 100000) | replace('', 'y' * 1000)",
+    "('x' * 4000000) | mask(char='x' * 1000)",
     "('y' * 100000).join('x' * 100000)",
     "'x' | map('upper', 1, 2, 3) | list",
     "nobody.x",
