@@ -83,6 +83,7 @@ class Notes:
         Raises Wanted, StepError, FormatError.
         """
         if not meta.type.endswith((".unread", ".deleted")):
+            self._written.seen(meta.control_id, meta.channel)
             return None
         data = self.form.view(raw).data
         told, references = noted(data)

@@ -5,7 +5,8 @@ reader saw last is ours too, so that nobody else's change is ever taken for ours
 reader saw it makes our version news. Kept in memory, the last `LIMIT`: what is forgotten, or was written by an engine
 before this one, is worked on once more, and writes nothing, because nothing differs.
 
-Who reads asks `own` of every version, however it came: notified, read by its id, or found by polling.
+Who reads asks `own` of every version, however it came: notified, read by its id, or found by a search; and says `seen`
+when the message with it is in the store, not before: what could not be stored is still news.
 """
 
 from __future__ import annotations
@@ -31,15 +32,21 @@ class Written:
             _put(self._before, version, before)
 
     def own(self, version: str, reader: str) -> bool:
-        """Whether `reader` (a channel) has nothing to learn from a version; after this it has seen it."""
+        """Whether `reader` (a channel) has nothing to learn from a version."""
         before: str | None = version
         while before:
             before = self._before.get(before)
             if before == "" or (reader, before) in self._seen:
                 break
+        if before is None or version not in self._before:
+            return False
+        self.seen(version, reader)  # so that the way back is short for those that follow
+        return True
+
+    def seen(self, version: str, reader: str) -> None:
+        """`reader` has a version in its store."""
         if version:
             _put(self._seen, (reader, version), None)
-        return before is not None and version in self._before
 
     def __len__(self) -> int:
         return len(self._before)

@@ -11,11 +11,11 @@ def version(number):
     return f"Patient/1/_history/{number}"
 
 
-@given(st.lists(st.tuples(st.booleans(), st.booleans())))
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans())))
 def test_against_the_plain_rule(steps):
-    """Each step writes a version, by us or not, and perhaps the reader looks at it, once or again."""
+    """Each step writes a version, by us or not, and perhaps the reader looks at it, and stores it."""
     ours, unseen = Written(), False
-    for number, (own, looks) in enumerate(steps, 1):
+    for number, (own, looks, stores) in enumerate(steps, 1):
         if own:
             ours.add(version(number), version(number - 1) if number > 1 else "")
         else:
@@ -24,12 +24,15 @@ def test_against_the_plain_rule(steps):
             expected = own and not unseen
             assert ours.own(version(number), "hook") == expected
             assert ours.own(version(number), "hook") == expected, "asked again"
-            unseen = False
+            if stores:
+                ours.seen(version(number), "hook")
+                unseen = False
 
 
 def test_each_reader_by_itself_and_unchanged_versions():
     ours = Written()
     assert not ours.own(version(1), "hook")
+    ours.seen(version(1), "hook")
     ours.add(version(1), version(1))  # the server kept the version that was there
     ours.add("Patient/1", "")  # a server that tells no versions
     assert not len(ours) and not ours.own("", "hook") and not ours.own("Patient/1", "hook")
