@@ -103,6 +103,11 @@ class Subscribe(Settings):
         _carried(secrets, path_token)
         payload = self.payload or ("id-only" if self.topic else "full-resource")
         self._not_in_clear(payload, bool(secrets or signature))
+        if (secrets or signature) and _clear(connection.base):
+            raise ConfigError(
+                "the server would be told the secrets of the listener in clear text: its `base` is http://",
+                code="fhir.clear", todo="reach the server by https://",
+            )  # fmt: skip
         return [
             Wanted(
                 endpoint=f"{self.url}/{path_token.get_secret_value()}" if path_token else self.url,
@@ -120,15 +125,18 @@ class Subscribe(Settings):
         ]
 
     def _not_in_clear(self, payload: str, secrets: bool) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme == "https" or is_local(parts.hostname or ""):
-            return
-        if payload == "full-resource" or secrets:
+        if _clear(self.url) and (payload == "full-resource" or secrets):
             what = "patients' data" if payload == "full-resource" else "the secrets of the listener"
             raise ConfigError(
                 f"{what} would cross the network in clear text: `url` is http://", code="fhir.clear",
                 todo="write https:// and give the listener `tls`, or put a proxy with TLS before it",
             )  # fmt: skip
+
+
+def _clear(url: str) -> bool:
+    """What is sent there crosses the network in clear text."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_local(parts.hostname or "")
 
 
 def searches(value: list[str]) -> list[str]:
