@@ -1,6 +1,7 @@
 """What changed on a FHIR server while nobody told of it: read by searches, as messages of the channel.
 
-    look("a ping")   each search with `_lastUpdated=ge…`, from where the last look ended; page after page
+    look("a ping"), and every EVERY seconds: each search with `_lastUpdated=ge…`, from where the last
+    look ended; page after page
 
 Guarantees: where a look begins is kept in the store, and moves on only when every page is stored (C1), so a crash, an
 outage or a full store reads again and misses nothing; what was read is named by its version, so the same again is the
@@ -32,6 +33,7 @@ from listeners.base import Receiver
 
 OVERLAP = timedelta(minutes=5)
 PAGE = 100  # resources
+EVERY = 300.0  # seconds until the next look, when nobody asks for one
 AGAIN, LONGEST = 5.0, 300.0  # seconds until a look that failed is done again
 _log = structlog.get_logger()
 
@@ -121,6 +123,8 @@ class Changes:
         if error is None:
             self._failures, self.why = 0, ""
             self.looks += 1
+            if self._running:
+                self._call = self._reactor.callLater(EVERY, self._regularly)
             self._begin()
             return
         told = f"{error.what}; {error.todo}" if isinstance(error, FhirError) else str(error)
@@ -135,6 +139,10 @@ class Changes:
             pause = min(AGAIN * 2 ** (self._failures - 1), LONGEST)
             wait = max(pause, getattr(error, "retry_after", 0.0))
             self._call = self._reactor.callLater(wait, self._begin)
+
+    def _regularly(self) -> None:
+        self._asked = True
+        self._begin()
 
     def _cancel(self) -> None:
         if self._call is not None and self._call.active():

@@ -91,6 +91,16 @@ def test_changes_while_the_engine_was_away_are_read_when_it_is_back(make):
     desk.quiet(60)
 
 
+def test_what_is_told_in_vain_is_found_soon_without_any_occasion(make):
+    desk = make()
+    desk.active()
+    for number in "12":
+        desk.subscriptions.lost = 1
+        patient(desk, number)
+        desk.until(lambda number=number: number in effects(desk), 310)
+    assert effects(desk) == ["1", "2"]
+
+
 def test_an_error_of_the_subscription_is_repaired_and_what_was_missed_is_read(make):
     desk = make()
     desk.active()
