@@ -8,7 +8,7 @@ Refuses, on a message: a resource that this version of FHIR does not allow (`fhi
 | what happens                                    | outcome                                                      |
 |-------------------------------------------------|--------------------------------------------------------------|
 | written, or nothing to write                    | SENT                                                         |
-| somebody changed it in between                  | read and joined again, a few times; then RETRY or PERMANENT  |
+| somebody changed it in between                  | read and joined again, a few times; then RETRY               |
 | several resources have the identifier           | PERMANENT `fhir.precondition`                                |
 | OperationOutcome, no answer, no right           | as docs/errors.md says of FHIR servers                       |
 """

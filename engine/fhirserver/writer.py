@@ -10,7 +10,7 @@ over; all resources of one message are written, or none. Refuses (FhirError): se
 
 | what happens                                             | what follows                                      |
 |----------------------------------------------------------|---------------------------------------------------|
-| somebody changed a resource in between (412, 409)        | looked up and joined again, `TRIES` times          |
+| somebody changed a resource in between (412, 409)        | looked up and joined again, `TRIES` times; RETRY   |
 | somebody made it in between (If-None-Exist gives 200)    | read by the id that is told, and joined: an index  |
 |                                                          | may not have it yet                                |
 | no answer to the transaction                             | UNKNOWN: done again, and what is there is found    |
@@ -70,7 +70,9 @@ class FhirWriter:
                     {"resourceType": "Bundle", "type": "transaction", "entry": list(sending.values())}
                 )
             except FhirError as error:
-                if error.code not in ("fhir.precondition", "fhir.conflict") or attempt == TRIES:
+                if error.code not in ("fhir.precondition", "fhir.conflict"):
+                    raise
+                if attempt == TRIES and error.issue == "multiple-matches":
                     raise
                 continue
             told, raced = self._answered(sending, answer.data)

@@ -205,6 +205,28 @@ def test_a_server_that_is_down_is_waited_for_in_order(desk):
     assert one(desk, "Patient")["name"][0]["family"] == "Boyd"
 
 
+def test_somebody_who_writes_all_the_time_only_delays_us(desk):
+    there = desk.server.put({"resourceType": "Patient", "identifier": [{"system": "urn:rgh", "value": "1"}]})[
+        0
+    ]
+    writes = iter(range(9))
+
+    def in_between(method, path):
+        """Somebody changes the patient after every look that we take."""
+        if (number := next(writes, None)) is not None:
+            desk.server.put({**there, "multipleBirthInteger": number})
+
+    desk.server.faults = in_between
+    send(desk, "ADT^A31", pid(name="Boyd^Nora"))
+    assert states(desk) == ["QUEUED"]
+    desk.until(lambda: desk.open()["adt"] == 0)
+    found = one(desk, "Patient")
+    assert states(desk) == ["SENT"] and (found["name"][0]["family"], found["multipleBirthInteger"]) == (
+        "Boyd",
+        8,
+    )
+
+
 def test_one_bad_message_of_a_batch_fails_alone(desk):
     desk.server.faults = lambda method, path: (503, {}, b"")
     for number in ("1", "2", "3"):

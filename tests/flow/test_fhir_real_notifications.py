@@ -91,9 +91,7 @@ class Clinic(EngineProcess):
 
     def event(self, key):
         """Start and whether it is active, of the event of this appointment."""
-        found = self.odoo(
-            "SELECT start, active FROM calendar_event WHERE name LIKE ?", f"%Check-up {key}:%"
-        )
+        found = self.odoo("SELECT start, active FROM calendar_event WHERE name LIKE ?", f"%Check-up {key}:%")
         return found[0] if len(found) == 1 else None
 
     def becomes(self, what, expected, *of):
@@ -199,7 +197,9 @@ def test_changes_while_the_engine_is_down(clinic, server):
 
 
 def test_what_the_engine_wrote_does_not_come_back(clinic, server):
-    message = "MSH|^~\\&|EHR|RGH|ISTHMUS|CLINIC|20261122080000+0000||ADT^A31|{}|P|2.5.1\rPID|1||P5^^^RGH^MR||{}||\r"
+    message = (
+        "MSH|^~\\&|EHR|RGH|ISTHMUS|CLINIC|20261122080000+0000||ADT^A31|{}|P|2.5.1\rPID|1||P5^^^RGH^MR||{}||\r"
+    )
     nora = server.write(patient("P5"))
     clinic.becomes(clinic.partner, ("Nora Keller", 1), "P5")
     for number, name in enumerate(("Keller-Boyd^Nora", "Boyd^Nora")):
@@ -221,5 +221,7 @@ def test_many_changes_at_once_end_as_the_server_has_them(clinic, server):
         for key, found in people.items():
             last[key] = f"{key} Step{step}"
             people[key] = server.write({**found, "name": [{"text": last[key]}]})
-    until(lambda: all(len(clinic.told(one)) == 16 for one in people.values()) and clinic.open() == 0, PATIENCE)
+    until(
+        lambda: all(len(clinic.told(one)) == 16 for one in people.values()) and clinic.open() == 0, PATIENCE
+    )
     assert {key: clinic.partner(key)[0] for key in people} == last

@@ -3,25 +3,22 @@
 The real one is FHIR_BASE_URL, with FHIR_AUTH (the `auth` of a connection, in YAML); without it the server of the
 tests, which keeps a state, takes its place in a process of its own. Guaranteed here: the same messages twice, with the
 engine killed in between, are one Patient, one Encounter and one Appointment, each in its first version; a change makes
-one more; what somebody else wrote stays."""
+one more; what somebody else wrote stays, also when both write at the same time; what the server refuses is told by its
+class."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 
 import pytest
 
 from tests.engine_process import EngineProcess, free_ports, until
+from tests.flow.real_fhir import ASK, AUTH, BASE, RUN, SYSTEM, RealServer, patient
 
 ROOT = Path(__file__).resolve().parents[2]
-ASK = ROOT / "tests/fhir_ask.py"
-AUTH = os.environ.get("FHIR_AUTH", "")
-RUN = uuid.uuid4().hex[:10]  # a real server keeps what was written to it
 CONFIG = """
 connections:
   ehr: {{fhir: {{base: "{base}"{auth}}}}}
@@ -38,8 +35,8 @@ HEAD = "MSH|^~\\&|EHR|RGH|ISTHMUS|CLINIC|20261122080000+0000||{kind}|{id}|P|2.5.
 
 @pytest.fixture(scope="module")
 def base():
-    if os.environ.get("FHIR_BASE_URL"):
-        yield os.environ["FHIR_BASE_URL"]
+    if BASE:
+        yield BASE
         return
     with subprocess.Popen([sys.executable, ASK, "serve"], stdout=subprocess.PIPE, text=True) as server:
         yield server.stdout.readline().strip()
@@ -55,13 +52,16 @@ def engine(base, tmp_path):
     assert not made.faults
 
 
-def find(base, kind, value, system=f"urn:isthmus:test:{RUN}"):
+@pytest.fixture(scope="module")
+def server(base):
+    made = RealServer(base)
+    yield made
+    made.close()
+
+
+def find(server, kind, value, system=SYSTEM):
     """The one resource with an identifier."""
-    done = subprocess.run(
-        [sys.executable, ASK, "find", base, kind, f"identifier={system}|{value}"],
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    (found,) = json.loads(done.stdout)
+    (found,) = server.search(f"{kind}?identifier={system}|{value}")
     return found
 
 
@@ -75,7 +75,7 @@ def deliver(engine, *messages):
     )
 
 
-def test_the_same_messages_are_the_same_resources(engine, base):
+def test_the_same_messages_are_the_same_resources(engine, server):
     pid = (
         "PID|1||P1^^^RGH^MR||Keller^Nora^^^^^L||19840917|F|||1 Elm^^Reno^NV^89501^USA||^PRN^PH^^1^309^5550101"
     )
@@ -89,22 +89,22 @@ def test_the_same_messages_are_the_same_resources(engine, base):
         ),
     ]
     deliver(engine, *messages)
-    patient, visit = find(base, "Patient", "P1"), find(base, "Encounter", "V1")
-    booking = find(base, "Appointment", "A1", f"urn:isthmus:test:{RUN}:a")
+    patient, visit = find(server, "Patient", "P1"), find(server, "Encounter", "V1")
+    booking = find(server, "Appointment", "A1", f"urn:isthmus:test:{RUN}:a")
     assert visit["subject"]["reference"] == f"Patient/{patient['id']}"
     assert booking["participant"][0]["actor"]["reference"] == f"Patient/{patient['id']}"
     engine.kill()
     engine.start()
     replayed = [(kind, *segments, "ZZZ|1") for kind, *segments in messages]  # other bytes, the same meaning
     deliver(engine, *replayed)
-    assert find(base, "Patient", "P1")["meta"]["versionId"] == patient["meta"]["versionId"]
-    assert find(base, "Encounter", "V1")["meta"]["versionId"] == visit["meta"]["versionId"]
+    assert find(server, "Patient", "P1")["meta"]["versionId"] == patient["meta"]["versionId"]
+    assert find(server, "Encounter", "V1")["meta"]["versionId"] == visit["meta"]["versionId"]
     deliver(engine, ("ADT^A31", pid.replace("Keller", "Keller-Boyd").replace("19840917", '""')))
-    changed = find(base, "Patient", "P1")
+    changed = find(server, "Patient", "P1")
     assert (changed["id"], changed["name"][0]["family"]) == (patient["id"], "Keller-Boyd")
     assert "birthDate" not in changed and changed["address"] == patient["address"]
     deliver(engine, ("SIU^S15", "SCH||A1^SCHED", pid))
-    assert find(base, "Appointment", "A1", f"urn:isthmus:test:{RUN}:a")["status"] == "cancelled"
+    assert find(server, "Appointment", "A1", f"urn:isthmus:test:{RUN}:a")["status"] == "cancelled"
 
 
 def foretold(engine, *arguments):
@@ -122,7 +122,7 @@ def told(effect):
     return [(one["model"], one["field"], one["old"], one["new"]) for one in effect["changes"] if one["field"]]
 
 
-def test_what_would_change_is_told_before(engine, base, tmp_path):
+def test_what_would_change_is_told_before(engine, server, tmp_path):
     pid = "PID|1||P2^^^RGH^MR||Keller^Nora||19840917|F"
     visit = "PV1|1|I|W1^2^B^RGH" + "|" * 16 + "V2^^^RGH^VN"
     admit, change, clear = tmp_path / "admit.hl7", tmp_path / "change.hl7", tmp_path / "clear.hl7"
@@ -143,10 +143,10 @@ def test_what_would_change_is_told_before(engine, base, tmp_path):
     assert told(second) == [("Patient", "birthDate", "1984-09-17", "")]
     assert first["changes"][0]["key"] == key and first["changes"][0]["record"] is None
     with pytest.raises(ValueError):
-        find(base, "Patient", "P2")
+        find(server, "Patient", "P2")
 
     deliver(engine, ("ADT^A01", pid, visit))
-    there = find(base, "Patient", "P2")
+    there = find(server, "Patient", "P2")
     same, changed = foretold(engine, "plan", "adt", admit, change)
     assert {(one["model"], one["note"]) for one in same["changes"]} == {
         ("Patient", "unchanged"), ("Location", "unchanged"), ("Encounter", "unchanged"),
@@ -157,4 +157,62 @@ def test_what_would_change_is_told_before(engine, base, tmp_path):
     for verb in ("replay", "resend"):
         (again,) = foretold(engine, "messages", verb, "--dry-run", message)
         assert {one["note"] for one in again["changes"]} == {"unchanged"}
-    assert find(base, "Patient", "P2") == there
+    assert find(server, "Patient", "P2") == there
+
+
+def test_nobodys_change_is_lost_when_two_write_at_once(engine, server):
+    pid = "PID|1||P3^^^RGH^MR||Keller^Nora||19840917|F|||||^PRN^PH^^1^309^{}"
+    deliver(engine, ("ADT^A31", pid.format(0)))
+    refused = 0
+    for number in range(1, 13):
+        raw = HEAD.format(kind="ADT^A31", id=f"{RUN}C{number}") + pid.format(5550100 + number) + "\r"
+        assert b"MSA|AA|" in engine.send(raw.encode())
+        while True:
+            there = find(server, "Patient", "P3")
+            mine = {**there, "multipleBirthInteger": number}
+            tag = f'W/"{there["meta"]["versionId"]}"'
+            if (told := server.ask("PUT", f"Patient/{there['id']}", mine, If_Match=tag)).status == 200:
+                break
+            assert (told.status, told.code) == (412, "fhir.precondition"), told
+            refused += 1
+    until(lambda: engine.open() == 0)
+    assert {state for (state,) in engine.rows("SELECT state FROM delivery")} == {"SENT"}
+    last = find(server, "Patient", "P3")
+    assert last["multipleBirthInteger"] == 12 and last["telecom"][0]["value"].endswith("5550112")
+
+
+def test_one_identifier_of_two_resources_is_refused(engine, server):
+    for _ in "ab":
+        server.write(patient("P4"))
+    raw = HEAD.format(kind="ADT^A31", id=f"{RUN}D") + "PID|1||P4^^^RGH^MR||Keller^Nora\r"
+    assert b"MSA|AA|" in engine.send(raw.encode())
+    until(lambda: engine.open() == 0)
+    assert engine.rows("SELECT state, error_code FROM delivery") == [("ERROR", "fhir.precondition")]
+
+
+def test_what_the_server_refuses_is_told_by_its_class(server):
+    made = server.write(patient("P5"))
+    place = f"Patient/{made['id']}"
+    same = server.ask("POST", "Patient", patient("P5"), If_None_Exist=f"identifier={SYSTEM}|P5")
+    assert (same.status, same.data["id"]) == (200, made["id"])
+    server.write({**made, "active": True})
+    stale = server.ask("PUT", place, made, If_Match=f'W/"{made["meta"]["versionId"]}"')
+    assert (stale.status, stale.code, stale.result) == (412, "fhir.precondition", "permanent")
+    server.write(patient("P5"))
+    several = server.ask("POST", "Patient", patient("P5"), If_None_Exist=f"identifier={SYSTEM}|P5")
+    assert (several.status, several.code, several.result) == (412, "fhir.precondition", "permanent")
+    server.delete(made)
+    assert server.ask("GET", place)[::2] == (410, "fhir.gone")
+    assert server.ask("GET", f"Patient/{RUN}")[::2] == (404, "fhir.not_found")
+
+
+@pytest.mark.skipif(not BASE, reason="FHIR_BASE_URL names no server; the one of the tests takes any content")
+def test_content_that_the_server_refuses_is_permanent(server):
+    wrong = patient("P6", birthDate="yesterday")
+    bundle = {
+        "resourceType": "Bundle", "type": "transaction",
+        "entry": [{"resource": wrong, "request": {"method": "POST", "url": "Patient"}}],
+    }  # fmt: skip
+    for told in (server.ask("POST", "Patient", wrong), server.ask("POST", "", bundle)):
+        assert (told.code, told.result) == ("fhir.invalid", "permanent"), told
+    assert server.search(f"Patient?identifier={SYSTEM}|P6") == []
