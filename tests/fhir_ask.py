@@ -1,11 +1,10 @@
 """A FHIR server for tests on a real port, and questions to any server, each in a process of its own.
 
 python tests/fhir_ask.py serve                     the server with a state of `fhir_server`; prints its base
-python tests/fhir_ask.py find BASE TYPE QUERY      prints the resources that a search finds, as JSON
 python tests/fhir_ask.py talk BASE                 a request for each line, JSON: [method, path, body, headers];
                                                    its answer, a line each: [status, body, code, result of the error]
 
-The login of `find` and `talk` is FHIR_AUTH, the `auth` of a connection in YAML.
+The login of `talk` is FHIR_AUTH, the `auth` of a connection in YAML.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 import yaml
 from twisted.internet.defer import ensureDeferred
@@ -42,26 +40,14 @@ def serve() -> None:
     reactor.run()
 
 
-def client_of(base: str, reactor: Any) -> Any:
-    """A client of the engine's, with the login of FHIR_AUTH."""
+async def talk(reactor: Any, base: str) -> None:
+    """Requests of standard input, one after the other, until it ends."""
     from engine.fhirserver.connection import FhirConnection
+    from engine.fhirserver.errors import FhirError
 
     auth = yaml.safe_load(os.environ.get("FHIR_AUTH") or "{}")
     settings = {"base": base, **({"auth": auth} if auth else {})}
-    return FhirConnection.model_validate(settings).client(reactor)
-
-
-async def find(reactor: Any, base: str, kind: str, query: str) -> None:
-    """Print what a search finds."""
-    pages = client_of(base, reactor).search(kind, parse_qsl(query))
-    print(json.dumps([one async for page in pages for one in page.matches]))
-
-
-async def talk(reactor: Any, base: str) -> None:
-    """Requests of standard input, one after the other, until it ends."""
-    from engine.fhirserver.errors import FhirError
-
-    client = client_of(base, reactor)
+    client = FhirConnection.model_validate(settings).client(reactor)
     while line := await deferToThread(sys.stdin.readline):
         method, path, body, headers = json.loads(line)
         data = b"" if body is None else json.dumps(body).encode()
@@ -77,5 +63,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve()
     else:
-        asked = {"find": find, "talk": talk}[sys.argv[1]]
-        react(lambda reactor: ensureDeferred(asked(reactor, *sys.argv[2:])))
+        react(lambda reactor: ensureDeferred(talk(reactor, sys.argv[2])))

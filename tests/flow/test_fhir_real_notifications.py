@@ -9,6 +9,7 @@ the engine wrote itself does not come back."""
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 
 import pytest
@@ -19,6 +20,7 @@ from tests.flow.real_fhir import AUTH, BASE, RUN, SYSTEM, RealServer, appointmen
 
 pytestmark = pytest.mark.skipif(not BASE, reason="FHIR_BASE_URL names no server")
 PATIENCE = 90.0  # seconds
+OUTAGE = 20.0  # seconds, longer than Medplum tries (15.5)
 CONFIG = """
 connections:
   ehr: {{fhir: {{base: "{base}"{auth}}}}}
@@ -138,20 +140,20 @@ def test_it_registers_once_and_finds_its_own_again(clinic):
 
 
 def test_created_moved_cancelled_and_deleted(clinic, server):
-    nora = server.write(patient("P1"))
+    nora = server.write(patient("N1"))
     booked = server.write(appointment("A1", f"Patient/{nora['id']}"))
     clinic.becomes(clinic.event, ("2026-12-01 10:00:00", 1), "A1")
-    assert clinic.partner("P1") == ("Nora Keller", 1)
+    assert clinic.partner("N1") == ("Nora Keller", 1)
     moved = server.write({**booked, "start": "2026-12-01T11:00:00Z", "end": "2026-12-01T11:30:00Z"})
     clinic.becomes(clinic.event, ("2026-12-01 11:00:00", 1), "A1")
     married = server.write({**nora, "name": [{"family": "Boyd", "given": ["Nora"]}]})
-    clinic.becomes(clinic.partner, ("Nora Boyd", 1), "P1")
+    clinic.becomes(clinic.partner, ("Nora Boyd", 1), "N1")
     cancelled = server.write({**moved, "status": "cancelled"})
     clinic.becomes(clinic.event, ("2026-12-01 11:00:00", 0), "A1")
     server.write(cancelled)  # changes nothing
     server.delete(cancelled)
     server.delete(married)
-    clinic.becomes(clinic.partner, ("Nora Boyd", 0), "P1")
+    clinic.becomes(clinic.partner, ("Nora Boyd", 0), "N1")
     assert clinic.told(nora)[:2] == [version(nora), version(married)]
     assert clinic.told(booked)[:3] == [version(booked), version(moved), version(cancelled)]
     for gone in (nora, booked):
@@ -160,7 +162,7 @@ def test_created_moved_cancelled_and_deleted(clinic, server):
 
 
 def test_what_one_transaction_writes(clinic, server):
-    entries = [patient("P2"), appointment("A2", "urn:uuid:0d7a3a3e-8a6b-4b52-9a43-0f8f5b3f7c01")]
+    entries = [patient("N2"), appointment("A2", "urn:uuid:0d7a3a3e-8a6b-4b52-9a43-0f8f5b3f7c01")]
     bundle = {
         "resourceType": "Bundle", "type": "transaction",
         "entry": [
@@ -171,11 +173,11 @@ def test_what_one_transaction_writes(clinic, server):
     del bundle["entry"][1]["fullUrl"]
     assert server.ask("POST", "", bundle).status == 200
     clinic.becomes(clinic.event, ("2026-12-01 10:00:00", 1), "A2")
-    assert clinic.partner("P2") == ("Nora Keller", 1)
+    assert clinic.partner("N2") == ("Nora Keller", 1)
 
 
 def test_changes_while_the_engine_is_down(clinic, server):
-    nora = server.write(patient("P3"))
+    nora = server.write(patient("N3"))
     booked = [server.write(appointment(f"A3{one}", f"Patient/{nora['id']}")) for one in "abc"]
     for one in "abc":
         clinic.becomes(clinic.event, ("2026-12-01 10:00:00", 1), f"A3{one}")
@@ -185,37 +187,54 @@ def test_changes_while_the_engine_is_down(clinic, server):
     server.write({**moved, "start": "2026-12-01T15:00:00Z", "end": "2026-12-01T15:30:00Z"})
     server.write({**booked[1], "status": "cancelled"})
     server.delete(booked[2])
-    new = server.write(patient("P4", name=[{"family": "Abara", "given": ["Chidi"]}]))
+    new = server.write(patient("N4", name=[{"family": "Abara", "given": ["Chidi"]}]))
     server.write(appointment("A4", f"Patient/{new['id']}", 16))
     clinic.begin()
-    clinic.becomes(clinic.partner, ("Nora Boyd", 1), "P3")
+    clinic.becomes(clinic.partner, ("Nora Boyd", 1), "N3")
     clinic.becomes(clinic.event, ("2026-12-01 15:00:00", 1), "A3a")
     clinic.becomes(clinic.event, ("2026-12-01 10:00:00", 0), "A3b")
     clinic.becomes(clinic.event, ("2026-12-01 10:00:00", 0), "A3c")
-    clinic.becomes(clinic.partner, ("Chidi Abara", 1), "P4")
+    clinic.becomes(clinic.partner, ("Chidi Abara", 1), "N4")
     clinic.becomes(clinic.event, ("2026-12-01 16:00:00", 1), "A4")
+
+
+def test_what_the_server_has_given_up_to_tell_is_found(clinic, server):
+    nora = server.write(patient("N7"))
+    booked = server.write(appointment("A7", f"Patient/{nora['id']}"))
+    clinic.becomes(clinic.event, ("2026-12-01 10:00:00", 1), "A7")
+    clinic.kill()
+    server.write({**nora, "name": [{"family": "Boyd", "given": ["Nora"]}]})
+    server.write({**booked, "status": "cancelled"})
+    new = server.write(patient("N8", name=[{"family": "Abara", "given": ["Chidi"]}]))
+    server.write(appointment("A8", f"Patient/{new['id']}", 16))
+    time.sleep(OUTAGE)
+    clinic.begin()
+    clinic.becomes(clinic.partner, ("Nora Boyd", 1), "N7")
+    clinic.becomes(clinic.event, ("2026-12-01 10:00:00", 0), "A7")
+    clinic.becomes(clinic.event, ("2026-12-01 16:00:00", 1), "A8")
+    assert clinic.partner("N8") == ("Chidi Abara", 1)
 
 
 def test_what_the_engine_wrote_does_not_come_back(clinic, server):
     message = (
-        "MSH|^~\\&|EHR|RGH|ISTHMUS|CLINIC|20261122080000+0000||ADT^A31|{}|P|2.5.1\rPID|1||P5^^^RGH^MR||{}||\r"
+        "MSH|^~\\&|EHR|RGH|ISTHMUS|CLINIC|20261122080000+0000||ADT^A31|{}|P|2.5.1\rPID|1||N5^^^RGH^MR||{}||\r"
     )
-    nora = server.write(patient("P5"))
-    clinic.becomes(clinic.partner, ("Nora Keller", 1), "P5")
+    nora = server.write(patient("N5"))
+    clinic.becomes(clinic.partner, ("Nora Keller", 1), "N5")
     for number, name in enumerate(("Keller-Boyd^Nora", "Boyd^Nora")):
         assert b"MSA|AA|" in clinic.send(message.format(f"{RUN}{number}", name).encode(), "adt")
         until(lambda: clinic.open() == 0, PATIENCE)
     until(lambda: len(clinic.told(nora)) == 3, PATIENCE)
     assert [state for _, _, state in clinic.told(nora)] == ["TRANSFORMED", "FILTERED", "FILTERED"]
-    (there,) = server.search(f"Patient?identifier={SYSTEM}|P5")
+    (there,) = server.search(f"Patient?identifier={SYSTEM}|N5")
     assert there["name"][0]["family"] == "Boyd"
     server.write({**there, "name": [{"family": "Weiss", "given": ["Nora"]}]})
-    clinic.becomes(clinic.partner, ("Nora Weiss", 1), "P5")
+    clinic.becomes(clinic.partner, ("Nora Weiss", 1), "N5")
 
 
 def test_many_changes_at_once_end_as_the_server_has_them(clinic, server):
     """The server sends them side by side: they arrive in any order."""
-    people = {key: server.write(patient(key)) for key in (f"P6{number}" for number in range(4))}
+    people = {key: server.write(patient(key)) for key in (f"N6{number}" for number in range(4))}
     last = {}
     for step in range(15):
         for key, found in people.items():
