@@ -83,22 +83,29 @@ def _hint(todo: str) -> str:
     return f"{todo[:1].upper()}{todo[1:]}{'' if todo.endswith('?') else '.'}" if todo else ""
 
 
+_VERSIONS = ("2.5.1", "2.8.2")  # what stands in the first needs no look at the other, whose import takes time
+
+
+def _in_table(code: str, table: str) -> bool:
+    return any(code in names.table(table, version)[1] for version in _VERSIONS)
+
+
 @lru_cache(maxsize=1024)
 def message_type(name: str) -> tuple[Fault, ...]:
     """What is odd about `ADT^A01`, `ADT`, `ADT^*`: warnings, for a sender may have its own."""
     if not re.fullmatch(r"[A-Z][A-Z0-9]{2}(\^(\*|[A-Z][A-Z0-9]{2}))?", name) or name.startswith("Z"):
         return ()
     code, _, trigger = name.partition("^")
-    codes = {one for version in ("2.8.2", "2.5.1") for one in names.table("0076", version)[1]}
-    if codes and code not in codes:
+    if not _in_table(code, "0076"):
+        codes = {one for version in _VERSIONS for one in names.table("0076", version)[1]}
         hint = did_you_mean(code, codes)
         text = f"HL7 has no message {code} (MSH-9.1 Message Code, table 0076)"
         return (Fault("hl7.message", 0, text, hint if hint.startswith("Did") else "", "warning"),)
     if trigger in ("", "*") or trigger.startswith("Z"):
         return ()
-    events = {one for version in ("2.8.2", "2.5.1") for one in names.table("0003", version)[1]}
     letters = _TRIGGERS.get(code, "")
-    if trigger not in events or (letters and trigger[0] not in letters):
+    if not _in_table(trigger, "0003") or (letters and trigger[0] not in letters):
+        events = {one for version in _VERSIONS for one in names.table("0003", version)[1]}
         text = f"{code} has no trigger event {trigger} (MSH-9.2 Trigger Event, table 0003)"
         known = [one for one in sorted(events) if not letters or one[0] in letters]
         hint = f"{code} has {known[0]} to {known[-1]}." if letters else ""
