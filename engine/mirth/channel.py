@@ -14,6 +14,7 @@ from engine.mirth.destinations import Destination
 from engine.mirth.findings import Findings
 from engine.mirth.javascript import is_empty
 from engine.mirth.parts import parts
+from engine.mirth.responses import response
 from engine.mirth.rules import filters
 from engine.mirth.settings import Settings
 from engine.mirth.sources import Source
@@ -101,7 +102,7 @@ class Channel:
         destinations = self._destinations(steps, form)
         options = self._options() | source.options
         self._scripts()
-        self._code_of(connector)
+        self._unanswered(connector)
         body: dict[Any, Any] = {}
         description = " ".join(node.value("description").split())
         if description:
@@ -232,15 +233,14 @@ class Channel:
                     "not converted", "script", found.line, name, "a script of the channel", hint, found.text
                 )
 
-    def _code_of(self, connector: Node) -> None:
-        """Response transformers have no place here."""
-        for one in [connector, *self.node.inside("destinationConnectors")]:
-            for part in parts(one.child("responseTransformer")):
-                if part.enabled:
-                    self.findings.add(
-                        "not converted", "step", part.line, part.label("response transformer"),
-                        "answers of a destination are not changed", "", part.script,
-                    )  # fmt: skip
+    def _unanswered(self, connector: Node) -> None:
+        """Response transformers of what has no answer here."""
+        for part in parts(connector.child("responseTransformer")):
+            if part.enabled:
+                self.findings.add(
+                    "not converted", "step", part.line, part.label("response transformer"),
+                    "there is no answer here that it could look at", "", part.script,
+                )  # fmt: skip
 
     # Destinations
 
@@ -262,21 +262,27 @@ class Channel:
             if transformer is not None:
                 self._outgoing(transformer, transformer.value("inboundDataType").upper())
             if one.is_sink:
+                self._unanswered(node)
                 self.findings.add(
                     "converted", "connector", one.line, one.label, "it writes to no channel: left out"
                 )
                 continue
             rules = _skips(steps, one.number) + rules
             if self._inner(one, rules, own.items, found):
+                self._unanswered(node)
                 continue
             made = one.made()
             if made is None:
+                self._unanswered(node)
                 found[
                     Remark(f'Not converted, line {one.line}: destination "{one.name}" ({one.transport})')
                 ] = None
                 continue
             made |= {"filters": rules} if rules else {}
             made |= {"transformers": own.items} if own.items else {}
+            answered = parts(node.child("responseTransformer"))
+            steps_on = response(answered, variables, self.findings, self.tables)
+            made |= {"response": steps_on} if steps_on else {}
             found[unique(slug(one.name, "destination"), found)] = Said(made, f"Line {one.line}")
         return found
 

@@ -320,7 +320,7 @@ class _Made:
         before = len(self.sets)
         if not node.no and not any(isinstance(one, If) for one in node.yes):
             self.sets.append(_Set("\0"))  # a wall: the branch joins nothing of before
-            self.block(node.yes, _both(when, test))
+            self.block(node.yes, both(when, test))
             del self.sets[before]
             if len(self.sets) <= before + 1:
                 return
@@ -328,8 +328,8 @@ class _Made:
         kept = self.steps.freeze("if")
         self.sets.append(_Set(when, {kept: written(test)}))
         known = Value(kept, "truth")
-        self.block(node.yes, _both(when, known))
-        self.block(node.no, _both(when, opposite(known)))
+        self.block(node.yes, both(when, known))
+        self.block(node.no, both(when, opposite(known)))
 
     # Destination set filter
 
@@ -342,7 +342,7 @@ class _Made:
         self.skips.append((part.behavior or "REMOVE", part.destinations, name))
 
 
-def _both(when: str, test: Value) -> str:
+def both(when: str, test: Value) -> str:
     """`when and test`; every `when` here is a test or joined by `and`."""
     return f"{when} and {test.inside(NOT)}" if when else test.inside(AND)
 

@@ -280,6 +280,51 @@ def test_what_is_not_converted_is_told_and_disables_the_channel(xml, told):
     assert result.channels[0].body["enabled"].value is False
 
 
+SENDER = (
+    "<connector><name>Lab</name><transportName>TCP Sender</transportName><enabled>true</enabled>"
+    '<properties class="com.mirth.connect.connectors.tcp.TcpDispatcherProperties"><remoteAddress>lab</remoteAddress>'
+    "<remotePort>2576</remotePort></properties><responseTransformer><elements>"
+    "<com.mirth.connect.plugins.javascriptstep.JavaScriptStep><name>judge</name><enabled>true</enabled>"
+    "<script><![CDATA[%s]]></script></com.mirth.connect.plugins.javascriptstep.JavaScriptStep>"
+    "</elements></responseTransformer></connector>"
+)
+CODE = "msg['MSA']['MSA.1']['MSA.1.1'].toString()"
+
+
+@pytest.mark.parametrize(
+    ("script", "verdicts"),
+    [
+        (
+            f"if ({CODE} == 'AE') {{ responseStatus = SENT; }}",
+            [{"state": "sent", "when": "msg['MSA-1.1'] == 'AE'"}],
+        ),
+        (
+            f"if ({CODE} == 'AR') {{ responseStatus = ERROR; responseStatusMessage = 'closed'; }}"
+            " else { responseStatus = SENT; }",
+            [
+                {"state": "error", "when": "msg['MSA-1.1'] == 'AR'", "text": "closed"},
+                {"state": "sent", "when": "msg['MSA-1.1'] != 'AR'"},
+            ],
+        ),
+        ("responseStatus = ERROR;", [{"state": "error"}]),
+        ("responseStatus = QUEUED;", None),
+        ("responseStatus = SENT; sendMail();", None),
+        ("responseStatusMessage = 'x';", None),
+        (f"if ($('mrn') == {CODE}) {{ responseStatus = SENT; }}", None),  # the maps are not known any more
+    ],
+)
+def test_response_transformers(script, verdicts):
+    found, findings = of(channel(destinations=SENDER % script))
+    steps = found["destinations"]["lab"].get("response")
+    if verdicts is None:
+        assert [one.what for one in findings.told if one.status == "not converted"] == [
+            'response transformer "judge"'
+        ]
+        assert found["enabled"] is False
+    else:
+        assert [one["verdict"] for one in steps] == verdicts, findings.told
+
+
 def test_a_setting_that_is_not_known_is_told():
     _, findings = of(channel(source="<brandNew>7</brandNew><password>hunter2</password>"))
     assert [one.what for one in findings.told] == [
