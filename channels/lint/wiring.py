@@ -11,12 +11,14 @@ from typing import Any
 from channels.lint.findings import Findings
 from channels.lint.placing import Written
 from channels.lint.steps import Reader
+from engine.fhirserver.auth import SmartBackend
 from engine.spec.channel import ChannelSpec, Configuration
 from engine.spec.meaning import found_in
 
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})  # noqa: S104
 ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104
 _SECRET = re.compile(r"(?i)(^|_)(api_?key|passw(or)?d|passphrase|secret|token|private_key)$")
+_READS = re.compile(r"system/[^./]+\.(read|rs?|s)(\?.*)?")
 _LOGIN = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s:]+:[^/@\s]+@")
 
 
@@ -25,6 +27,7 @@ def check(configuration: Configuration, reader: Reader, findings: Findings) -> N
     channels = [spec for spec in configuration.channels.values() if spec.options.enabled]
     ports(channels, findings)
     addresses(channels, findings)
+    scopes(channels, configuration, findings)
     loops(channels, findings)
     for spec in channels:
         identity(spec, findings)
@@ -79,6 +82,34 @@ def addresses(channels: list[ChannelSpec], findings: Findings) -> None:
             hint = "Give each channel a path of its own, and its url the same."
             mark = findings.mark((*_at(spec, "subscribe"), "url"))
             findings.tell("channel.address", mark, text, hint)
+
+
+def scopes(channels: list[ChannelSpec], configuration: Configuration, findings: Findings) -> None:
+    """Who writes to a FHIR server and asks it for a token that only reads."""
+    for spec in channels:
+        writing = [
+            (item.bound, "connection") for item in spec.destinations if item.bound.component.name == "fhir"
+        ]
+        if getattr(spec.listener.settings, "subscribe", None) is not None:
+            writing.append((spec.listener, "subscribe"))
+        for bound, setting in writing:
+            name = getattr(bound.settings, "connection", "")
+            scope = _scope(configuration.connections.get(name))
+            if scope and all(_READS.fullmatch(one) for one in scope.split()):
+                text = f"the connection {name!r} asks for the scope {scope}, which only reads"
+                hint = 'Write `scope: "system/*.cruds"` beside its client_id.'
+                mark = findings.mark((*bound.where, bound.component.name, setting))
+                findings.tell("channel.scope", mark, text, hint, "warning")
+
+
+def _scope(connection: Any) -> str:
+    """What SMART Backend Services are asked for; empty where something else logs in."""
+    found = connection
+    for key in ("fhir", "auth", "smart_backend"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return (
+        str(found.get("scope", SmartBackend.model_fields["scope"].default)) if isinstance(found, dict) else ""
+    )
 
 
 def loops(channels: list[ChannelSpec], findings: Findings) -> None:
