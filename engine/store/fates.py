@@ -1,6 +1,7 @@
 """What became of a message, as far as an acknowledgement must know.
 
-Guarantees: what a message was split into is told with it, and so is what came of that. Refuses nothing.
+Guarantees: what a message was split into is told with it, and so is what came of that; what a response step passed on
+to another channel is none of its sender's business, and not told. Refuses nothing.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from engine.store.messages import PART
 from engine.store.tx import Tx
 
 _FATES = f"""
-WITH RECURSIVE line (id) AS (
-  SELECT ?1 UNION ALL SELECT m.id FROM line JOIN message AS m ON m.parent_id = line.id WHERE m.flags & {PART})
+WITH RECURSIVE line (id, channel) AS (
+  SELECT id, channel FROM message WHERE id = ?1 UNION ALL
+  SELECT m.id, m.channel FROM line JOIN message AS m ON m.parent_id = line.id AND m.channel = line.channel
+  WHERE m.flags & {PART})
 SELECT m.id, m.state, m.error_code, m.error_text, m.error_place,
     d.state, d.error_code, d.error_text, d.error_place
   FROM line JOIN message AS m ON m.id = line.id LEFT JOIN delivery AS d ON d.message_id = m.id
