@@ -23,6 +23,7 @@ from engine.errors import ConfigError, HL7Error
 from engine.model import Incoming, Meta
 from engine.spec.channel import ChannelSpec
 from engine.store.noted import note, noted
+from engine.store.snapshots import heard
 
 log = structlog.get_logger()
 
@@ -66,6 +67,10 @@ class Channel:
     def identity(self) -> str:
         """A name that no other channel has, of this engine or another: made with the keys of the data folder."""
         return f"{self.intake.keyring.blind(f'channel:{self.name}') & (1 << 64) - 1:016x}"
+
+    def heard(self, reference: str, version: str) -> str:
+        """What was heard of a FHIR resource, also by messages that wait for their steps."""
+        return heard(self.reader, self.name, reference, version)
 
     def noted(self) -> str:
         """What the listener noted last."""

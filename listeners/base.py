@@ -26,6 +26,9 @@ class Receiver(Protocol):
     def identity(self) -> str:
         """A name that no other channel has, of this engine or another; the same after every restart."""
 
+    def heard(self, reference: str, version: str) -> str:
+        """What the channel heard of a FHIR resource: `same` (that version), `deleted`, `other`, or nothing."""
+
     def noted(self) -> str:
         """What a listener of this channel noted last; "" for nothing."""
 

@@ -259,11 +259,14 @@ class FhirServer:
     def _search(self, kind: str, query: list[tuple[str, str]], post: bool = False) -> dict[str, Any]:
         asked = dict(query)
         found = self._matching(kind, query)
-        if asked.get("_sort") == "_lastUpdated":
-            found.sort(key=lambda one: (one["meta"]["lastUpdated"], one["id"]))
+        if (sort := asked.get("_sort", "")).endswith("_lastUpdated"):
+            found.sort(key=lambda one: (one["meta"]["lastUpdated"], one["id"]), reverse=sort[0] == "-")
         count, start = int(asked.get("_count", self.page)), int(asked.get("_page", 0))
         entries = [{"resource": one, "search": {"mode": "match"}} for one in found[start : start + count]]
-        bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
+        said = (self.now() + self.skew).replace(tzinfo=UTC).isoformat(timespec="milliseconds")
+        bundle: dict[str, Any] = {
+            "resourceType": "Bundle", "type": "searchset", "meta": {"lastUpdated": said}, "entry": entries,
+        }  # fmt: skip
         if start + count < len(found):
             rest = [(name, value) for name, value in query if name != "_page"]
             text = "&".join(

@@ -53,6 +53,33 @@ def put(tx: Tx, channel: str, told: Snapshot) -> None:
     )
 
 
+def heard(tx: Tx, channel: str, reference: str, version: str) -> str:
+    """What a channel heard of a resource, messages that are not routed yet included.
+
+    `same`: that version; `deleted`: that it is gone, and nothing since; `other`: something; "": nothing.
+    """
+    row = tx.execute(
+        "SELECT version, deleted FROM snapshot WHERE digest = ?", (_digest(tx, channel, reference),)
+    ).fetchone()
+    if version:
+        if row is not None and row[0] == version and not row[1]:
+            return "same"
+        known = tx.execute(
+            "SELECT 1 FROM message WHERE control_id = ? AND control_id <> '' AND channel = ?",
+            (f"{reference}/_history/{version}", channel),
+        ).fetchone()
+        if known is not None and (row is None or not row[1]):
+            return "same"
+    if row is not None:
+        return "deleted" if row[1] else "other"
+    first = f"{reference}/"
+    found = tx.execute(
+        "SELECT 1 FROM message WHERE control_id >= ? AND control_id < ? AND control_id <> '' AND channel = ?",
+        (first, first[:-1] + "0", channel),
+    ).fetchone()
+    return "other" if found is not None else ""
+
+
 def place(digest: bytes) -> int:
     """What the blob of a row is bound to."""
     return int.from_bytes(digest[:8], "big") >> 1 << 1

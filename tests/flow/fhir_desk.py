@@ -25,7 +25,8 @@ class FhirDesk(Desk):
 
     def time(self) -> datetime:
         """By the test's clock."""
-        return datetime.fromtimestamp(START / 1e6, UTC) + timedelta(seconds=self.reactor.seconds())
+        passed = self.reactor.seconds() if hasattr(self, "reactor") else 0  # before the first start
+        return datetime.fromtimestamp(START / 1e6, UTC) + timedelta(seconds=passed)
 
     def settle(self) -> None:
         if self.network is None or self.network.reactor is not self.reactor:
