@@ -45,6 +45,7 @@ from engine.store.writer import Writer
 log = structlog.get_logger()
 
 UNREADABLE = "delivery.unreadable"
+SOON = 1e-6  # seconds; below it a timer may come before its time, by the rounding of floats, again and again
 READ_AGAIN = 1.0  # seconds, when the store cannot be read
 BATCH_BYTES = 8 << 20  # payloads in one batch; one that is larger goes alone
 
@@ -259,7 +260,7 @@ class Sender(Ending):
             due.append(max(self.breaker.until - self.clock.seconds(), 0.0))
         if not due:
             return
-        seconds = min(due)
+        seconds = max(min(due), SOON)
         if self._timer is not None and self._timer.active():
             if self._timer.getTime() <= self.clock.seconds() + seconds:
                 return
@@ -268,7 +269,7 @@ class Sender(Ending):
 
     def _due(self) -> None:
         now = self.clock.seconds()
-        while self._sleeping and self._sleeping[0][0] <= now:
+        while self._sleeping and self._sleeping[0][0] <= now + SOON:
             heapq.heappush(self._ready, heapq.heappop(self._sleeping)[1])
         if self._sleeping:
             self._sleep()
