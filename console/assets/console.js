@@ -3,18 +3,51 @@ import htmx from "htmx.org";
 window.htmx = htmx; // the extension below registers itself on it
 
 await import("htmx-ext-sse");
+const { Idiomorph } = await import("idiomorph/htmx");
 
 const local = new Intl.DateTimeFormat(undefined, { dateStyle: "short", timeStyle: "medium" });
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" }); // of today
 
 function localTimes(root) {
-  for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
-    const at = new Date(time.dateTime);
-    const today = at.toDateString() === new Date().toDateString();
-    time.title = local.format(at);
-    time.textContent = (today ? clock : local).format(at);
-  }
+  for (const time of root.querySelectorAll("time[datetime]:not([title])")) localTime(time);
 }
+
+function localTime(time) {
+  const at = new Date(time.dateTime);
+  const today = at.toDateString() === new Date().toDateString();
+  time.title = local.format(at);
+  time.textContent = (today ? clock : local).format(at);
+}
+
+// What is live is morphed: an element that stays is the same one, with its focus, selection, scroll and open details.
+Object.assign(Idiomorph.defaults.callbacks, {
+  beforeNodeMorphed(_, next) {
+    if (next.nodeName === "TIME") localTime(next);
+    return true;
+  },
+  beforeAttributeUpdated: (name, element) => !(name === "open" && element.nodeName === "DETAILS"),
+});
+
+// Where the focused element went away its region has the focus, not the page's beginning.
+let held = null;
+function hold(target) {
+  held = target.contains(document.activeElement) ? target : null;
+}
+document.body.addEventListener("htmx:beforeSwap", ({ detail }) => hold(detail.target));
+
+// The extension for server-sent events does not say whose extensions count, so `morph` is told here.
+document.body.addEventListener("htmx:sseBeforeMessage", (event) => {
+  event.preventDefault();
+  hold(event.target);
+  htmx.swap(event.target, event.detail.data, { swapStyle: "morph:innerHTML", swapDelay: 0, settleDelay: 20 }, { contextElement: event.target });
+});
+document.body.addEventListener("htmx:afterSettle", () => {
+  if (held?.isConnected && document.activeElement === document.body) {
+    held.tabIndex = -1;
+    held.focus({ preventScroll: true });
+  }
+  held = null;
+});
 
 document.body.addEventListener("htmx:configRequest", (event) => {
   event.detail.headers["X-CSRF-Token"] = document.querySelector("meta[name=csrf]").content;

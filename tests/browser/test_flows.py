@@ -107,8 +107,38 @@ def test_one_signs_in_with_the_keyboard_alone(open_page, demo):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     page.keyboard.press("Enter")
+    page.wait_for_function("() => document.activeElement.id === 'main'")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.querySelector('#main').contains(document.activeElement)")
+    page.wait_for_function("() => document.querySelector('#main :focus') !== null")
+
+
+def test_who_reads_or_works_by_keyboard_keeps_their_place_while_the_dashboard_changes(open_page, demo):
+    page = open_page()
+    page.get_by_role("button", name="stop adt").wait_for()
+    page.evaluate("""() => {
+        window.updates = 0;
+        document.body.addEventListener("htmx:sseBeforeMessage", () => (window.updates += 1));
+    }""")
+    row = page.locator("#channel-adt")
+    for place in (row.get_by_role("link").first, row.get_by_role("button", name="stop adt")):
+        place.focus()
+        page.evaluate("""() => {
+            window.focused = document.activeElement;
+            getSelection().selectAllChildren(document.querySelector("#channel-siu th a"));
+        }""")
+        for _ in range(2):
+            before = page.evaluate("window.updates")
+            demo.send(f"PLACE{before}", "770003")
+            page.wait_for_function("n => window.updates > n", arg=before)
+        page.wait_for_function("() => document.querySelector('.htmx-settling') === null")
+        assert page.evaluate("window.focused.isConnected && document.activeElement === window.focused")
+        assert page.evaluate("getSelection().toString()") == "siu"
+    page.get_by_role("button", name="pause adt").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="resume adt").wait_for()
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "resume adt"
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="pause adt").wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
