@@ -26,9 +26,13 @@ class Said:
 
 
 class Remark(str):
-    """A comment on its own: an item of a list, or a key of a mapping whose value does not count."""
+    """A comment on its own, equal to nothing: an item of a list, or a key of a mapping whose value does not count."""
 
     __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
 
 def render(data: Mapping[Any, Any], indent: int = 0) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.mirth.yamltext import Remark, Said, render
@@ -51,6 +51,7 @@ def test_data_is_read_back(data):
 
 
 @given(DATA, TEXT)
+@example({"0": []}, "0")
 def test_comments_change_nothing(data, comment):
     found = back("\n".join(render(commented(data, comment))))
     assert found == _emptied(data)
