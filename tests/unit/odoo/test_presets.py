@@ -6,6 +6,7 @@ The last part needs ODOO_URL and an Odoo 16 with the modules that the preset nam
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 import yaml
@@ -20,14 +21,14 @@ from engine.hl7.er7 import Message
 from engine.model import Meta, Scope
 from engine.odoo.snapshot import Snapshot, of_sandbox
 from engine.spec import presets
-from engine.spec.channel import load
+from engine.spec.channel import Configuration, load
 from engine.spec.component import BuildContext
-from engine.spec.document import Mark
-from engine.spec.files import Files
+from engine.spec.document import Document, Mark
 from engine.spec.template import compile_template, shipped_folder
 from engine.states import Result
 from transforms.canonical.from_hl7 import interpreter
 
+NOTHING = Configuration(Document(Path("channels.yaml")))
 SHIPPED = [name for name in presets.names() if name != presets.PLAIN]
 TEMPLATES = sorted(path.stem for path in shipped_folder().glob("*.yaml"))
 PID = "PID|1||{n}^^^H^MR||Doe^Jane||19800102|F|||Street 1^^Town||5551234|||M"
@@ -58,7 +59,7 @@ def values(operations, model):
 def test_every_preset_fits_every_shipped_template(preset, template):
     assert compile_template(template, BuildContext(), preset=preset)
     path = presets.find(preset, BuildContext())
-    sheet = sheet_of_file(Offsets(), Files(), shipped_folder() / f"{template}.yaml", path)
+    sheet = sheet_of_file(Offsets(), NOTHING, shipped_folder() / f"{template}.yaml", path)
     assert sheet.problems == []
 
 
@@ -186,7 +187,7 @@ def linted(tmp_path):
 
 def lint(configuration, snapshot, preset="oca_medical", template="patient"):
     path = presets.find(preset, BuildContext())
-    sheet = sheet_of_file(Offsets(), Files(), shipped_folder() / f"{template}.yaml", path)
+    sheet = sheet_of_file(Offsets(), NOTHING, shipped_folder() / f"{template}.yaml", path)
     findings = Findings(configuration)
     chosen = Chosen(presets.read(path.read_text(), path.name), Mark("c.yaml", 9, 5))
     check(sheet, snapshot, findings, chosen)
