@@ -170,9 +170,13 @@ def normal(desk: FhirDesk) -> list[str]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_an_outage_faults_and_crashes_end_in_the_same_state(tmp_path, seed):
-    """The same messages, once one by one into a healthy server, once into one that is down, slow, drops and fails."""
+    """The same messages, once one by one into a healthy server, once into one that is down, slow, drops and fails.
+
+    Without merges: what comes under a retired number is not in order with what comes under the number that stays.
+    """
     rng = random.Random(seed)
-    messages = [some(rng) for _ in range(30)]
+    drawn = [some(rng) for _ in range(60)]
+    messages = [one for one in drawn if one[0] not in ("ADT^A40", "ADT^A47")][:30]
     (tmp_path / "calm").mkdir(), (tmp_path / "storm").mkdir()
     with scripted():
         calm = FhirDesk(tmp_path / "calm", CONFIG)
