@@ -136,17 +136,10 @@ class Backlog:
             entry.pending = pending
             self.lanes.unpark(entry)
 
-    def discard(self, channel: str, destination: str, message_id: int) -> bool:
-        """An operator discards: what waited for it goes on. One that is on its way finishes first.
-
-        True when it was open and is not any more. (One that was not read yet: open, but for an old ERROR.)
-        """
+    def discard(self, channel: str, destination: str, message_id: int) -> None:
+        """An operator discards: what waited for it goes on. One that is on its way finishes first."""
         owner = self.senders.get((channel, destination))
         entry = self.lanes.find(message_id, owner[0]) if owner else None
-        if entry is None:
-            return owner is not None and self._behind and message_id > self._last
-        was_open = not entry.parked
-        if not entry.since:
+        if entry is not None and not entry.since:
             self.lanes.remove(entry)
             self.fill()
-        return was_open

@@ -101,12 +101,12 @@ class Operator:
     def _changed(self, verb: str, changed: list[Any]) -> None:
         """In the turn of the commit, as the intake does: a router takes messages by rising id."""
         if verb == "replay":
-            self.discarded([(one.old, name) for one in changed for name in one.replaced])
+            self.discarded([gone for one in changed for gone in one.replaced])
             self.arrived([one.new for one in changed])
         elif verb == "resend":
             self._resent(changed)
         else:
-            self.discarded([(message_id, name) for message_id, name in changed if name])
+            self.discarded([one for one in changed if one.destination])
 
     def arrived(self, ids: list[int]) -> None:
         """New RECEIVED messages that no listener brought: replays, and the parts of a message that was split."""
@@ -119,24 +119,24 @@ class Operator:
 
     def _resent(self, changed: list[tuple[int, str]]) -> None:
         answered = pending(self.reader, changed)
-        for message_id, destination, channel, keys in self._located(changed):
+        where = keys_of(self.reader, {message_id for message_id, _ in changed})
+        for message_id, destination in changed:
+            channel, keys = where[message_id]
             backlog = self.backlogs.get((channel, destination))
             if backlog is not None:
                 self.channels[channel].open += 1
                 sent = (message_id, destination) in answered
                 backlog.again(channel, destination, message_id, keys, pending=sent)
 
-    def discarded(self, changed: list[tuple[int, str]]) -> None:
-        """Deliveries (message id, destination) were given up, by an operator or by retention."""
-        for message_id, destination, channel, _ in self._located(changed):
+    def discarded(self, changed: list[operate.Discarded]) -> None:
+        """Deliveries were given up, by an operator or by retention."""
+        where = keys_of(self.reader, {one.message_id for one in changed})
+        for message_id, destination, was_open in changed:
+            channel = where[message_id][0]
             backlog = self.backlogs.get((channel, destination))
             if backlog is not None:
-                was_open = backlog.discard(channel, destination, message_id)
+                backlog.discard(channel, destination, message_id)
                 self.channels[channel].discarded(message_id, was_open)
-
-    def _located(self, changed: list[tuple[int, str]]) -> list[tuple[int, str, str, tuple[int, ...]]]:
-        where = keys_of(self.reader, {message_id for message_id, _ in changed})
-        return [(message_id, destination, *where[message_id]) for message_id, destination in changed]
 
     @inlineCallbacks
     def _channel(self, command: commands.Command) -> Any:

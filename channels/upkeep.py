@@ -38,6 +38,7 @@ from engine.spec.options import ChannelOptions
 from engine.spec.retention import Disk, Retention
 from engine.store import maintenance, retention, seen
 from engine.store.levels import set_levels
+from engine.store.operate import Discarded
 from engine.store.retention import ROWS, Rule
 from engine.store.store import Store
 from engine.store.tx import Tx
@@ -54,8 +55,8 @@ PATIENCE = 5.0  # seconds
 BUSY_ROWS = ROWS // 4  # half a millisecond of the reactor's time
 
 InThread = Callable[..., Deferred[Any]]
-Released = Callable[[list[tuple[int, str]]], None]
-"""Told of the deliveries (message id, destination) that were given up, to let go who waits for them."""
+Released = Callable[[list[Discarded]], None]
+"""Told of the deliveries that were given up, to let go who waits for them."""
 
 
 class Upkeep:

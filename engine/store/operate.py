@@ -26,12 +26,20 @@ RESENDABLE = "('SENT', 'ERROR', 'DISCARDED')"
 DISCARDABLE = "('QUEUED', 'PENDING', 'ERROR')"
 
 
+class Discarded(NamedTuple):
+    """A delivery that need not be sent; destination "": a message whose own error is dealt with."""
+
+    message_id: int
+    destination: str
+    was_open: bool = False  # QUEUED or PENDING until then; else in ERROR
+
+
 class Replayed(NamedTuple):
-    """One replay: `replaced` are the destinations whose delivery of the old message was still open or failed."""
+    """One replay: `replaced` are the deliveries of the old message that were still open or failed."""
 
     old: int
     new: int
-    replaced: tuple[str, ...] = ()
+    replaced: tuple[Discarded, ...] = ()
 
 
 def replay(tx: Tx, ids: Sequence[int], actor: str) -> list[Replayed]:
@@ -61,7 +69,7 @@ def replay(tx: Tx, ids: Sequence[int], actor: str) -> list[Replayed]:
         replaced = discard(tx, [message_id], actor, note=f"replayed as {new_id}")
         tx.event("replay", message_id=message_id, actor=actor, detail=str(new_id))
         tx.count(channel, "replayed")
-        made.append(Replayed(message_id, new_id, tuple(name for _, name in replaced if name)))
+        made.append(Replayed(message_id, new_id, tuple(one for one in replaced if one.destination)))
     return made
 
 
@@ -88,7 +96,7 @@ def edit(tx: Tx, message_id: int, new: NewMessage, actor: str, note: str = "") -
     tx.event("edit", message_id=message_id, actor=actor, detail=detail)
     tx.event("edit", message_id=new_id, actor=actor, detail=f"of {message_id} {note}".strip())
     tx.count(new.channel, "replayed")
-    return Replayed(message_id, new_id, tuple(name for _, name in replaced if name))
+    return Replayed(message_id, new_id, tuple(one for one in replaced if one.destination))
 
 
 def resend(
@@ -115,21 +123,23 @@ def resend(
 
 def discard(
     tx: Tx, ids: Sequence[int], actor: str, destination: str | None = None, note: str = "", **only: str | None
-) -> list[tuple[int, str]]:
+) -> list[Discarded]:
     """Decide that deliveries need not be sent, and that messages in ERROR are dealt with.
 
-    Gives (message id, destination); destination "" for a message's own error, which keeps its state and
-    leaves the errors that are counted and shown as open. `note` holds no patient data. `only`: as for `resend`.
+    A message's own error keeps its state and leaves the errors that are counted and shown as open.
+    `note` holds no patient data. `only`: as for `resend`.
     """
-    doomed = [row[:3] for row in chosen(tx, ids, DISCARDABLE, destination, **only)]
-    changed = _decide(
+    found = chosen(tx, ids, DISCARDABLE, destination, **only)
+    doomed = [row[:3] for row in found]
+    decided = _decide(
         tx, "discard", doomed, actor, note, f"state = 'DISCARDED', finished_at = {int(tx.now())}",
     )  # fmt: skip
     if note:
         tx.executemany(
             "UPDATE delivery SET note = ? WHERE message_id = ? AND destination = ?",
-            [(note, *one) for one in changed],
+            [(note, *one) for one in decided],
         )
+    changed = [Discarded(message_id, name, state != "ERROR") for message_id, name, _, _, state in found]
     if destination is None and only.get("state") in (None, "ERROR"):
         changed += _dismiss(tx, ids, actor, note, only.get("code"), only.get("cause"))
     for message_id, channel in {(message_id, channel) for message_id, _, channel in doomed}:
@@ -139,7 +149,7 @@ def discard(
 
 def _dismiss(
     tx: Tx, ids: Sequence[int], actor: str, note: str, code: str | None, cause: str | None
-) -> list[tuple[int, str]]:
+) -> list[Discarded]:
     rows = tx.rows(
         f"UPDATE message SET flags = flags | {DISMISSED} WHERE id IN (SELECT value FROM json_each(?))"
         f" AND state = 'ERROR' AND {UNDISMISSED} AND (?2 IS NULL OR error_code = ?2)"
@@ -149,7 +159,7 @@ def _dismiss(
     for message_id, channel in rows:
         tx.event("discard", message_id=message_id, actor=actor, detail=note)
         tx.count(channel, "discarded")
-    return [(message_id, "") for message_id, _ in rows]
+    return [Discarded(message_id, "") for message_id, _ in rows]
 
 
 def chosen(

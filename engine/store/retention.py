@@ -19,6 +19,7 @@ from engine.clock import Micros
 from engine.spec.options import ChannelOptions
 from engine.store import operate
 from engine.store.levels import forget
+from engine.store.operate import Discarded
 from engine.store.tx import Q, Tx
 
 ROWS = 200  # changed in one transaction, at most
@@ -136,12 +137,12 @@ def _delete(tx: Tx, message_id: int, limit: int) -> tuple[bool, int]:
     return True, changed + 1
 
 
-def give_up(tx: Tx, channel: str, before: Micros, limit: int = GIVEN_UP) -> list[tuple[int, str]]:
-    """Discard deliveries that have been in ERROR since before `before` (`errors: AGE`): message id, destination.
+def give_up(tx: Tx, channel: str, before: Micros, limit: int = GIVEN_UP) -> list[Discarded]:
+    """Discard deliveries that have been in ERROR since before `before` (`errors: AGE`).
 
     Each leaves an event and counts as discarded; their lanes must be told.
     """
-    given_up = []
+    given_up: list[Discarded] = []
     for message_id, destination in tx.rows(Q["old_errors"], (channel, before, limit)):
         note = "given up by retention: its error was older than the channel keeps errors"
         given_up += operate.discard(tx, [message_id], ACTOR, destination=destination, note=note)

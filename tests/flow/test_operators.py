@@ -25,6 +25,21 @@ def test_discarding_what_waits(make, behind):
     assert desk.open() == {"adt": 1}
 
 
+@pytest.mark.parametrize("verb", ["discard", "replay"])
+def test_an_error_that_is_not_in_memory_was_not_open(make, monkeypatch, verb):
+    desk, out = make()
+    out.auto = lambda delivery: Result.PERMANENT if delivery.payload == b"c1" else Result.RETRY
+    desk.send(("a1", "A"), ("b1", "B"), ("c1", "C"))
+    assert desk.states()["c1"] == "ERROR"
+    monkeypatch.setattr(channels.backlog, "WINDOW", 1)
+    monkeypatch.setattr(channels.backlog, "CHUNK", 1)
+    out.auto = None
+    desk.crash()
+    desk.act(verb, "c1")
+    assert desk.states()["c1"] == "DISCARDED"
+    assert desk.open() == {"adt": 2 if verb == "discard" else 3}
+
+
 @pytest.mark.parametrize("ended", [Result.SENT, Result.RETRY, Result.PERMANENT, Result.CONFIG])
 def test_what_is_on_its_way_is_decided_by_who_commits_first(make, ended):
     desk, out = make()

@@ -148,13 +148,16 @@ def test_a_cause_chooses_its_messages(failed):
 def test_an_act_by_cause_leaves_the_other_deliveries_alone(failed):
     value = error_groups(failed.reader)[0].cause
     assert failed.call(operate.resend, [1, 2], "anna", cause=value) == [(1, "odoo"), (2, "odoo")]
-    assert failed.call(operate.discard, [3, 4], "anna", cause=value) == [(3, "odoo")]
+    assert failed.call(operate.discard, [3, 4], "anna", cause=value) == [(3, "odoo", False)]
     assert find(failed.reader, ids=[1])[0].deliveries == {"odoo": "QUEUED", "file": "SENT"}
 
 
 def test_a_discarded_error_leaves_the_groups_and_keeps_its_state(failed):
     cause = error_groups(failed.reader)[1].cause
-    assert failed.call(operate.discard, [4, 1], "anna", note="known test patient") == [(1, "odoo"), (4, "")]
+    assert failed.call(operate.discard, [4, 1], "anna", note="known test patient") == [
+        (1, "odoo", False),
+        (4, "", False),
+    ]
     assert failed.call(operate.discard, [4], "anna") == [], "once is enough"
     assert [(group.code, group.count) for group in error_groups(failed.reader)] == [
         ("odoo.value", 2), ("patient.no_identifier", 1),
@@ -181,6 +184,6 @@ def test_a_replay_takes_the_place_of_its_error(failed):
 
 def test_a_replay_discards_what_it_replaces(failed):
     ((old, new, replaced),) = failed.call(operate.replay, [1], "anna")
-    assert (old, replaced) == (1, ("odoo",))
+    assert (old, replaced) == (1, ((1, "odoo", False),))
     (odoo, file) = show(failed.reader, 1)["deliveries"]
     assert (odoo["state"], odoo["note"], file["state"]) == ("DISCARDED", f"replayed as {new}", "SENT")

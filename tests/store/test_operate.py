@@ -82,7 +82,7 @@ def test_show_hides_what_is_only_for_the_machine(filled):
 
 def test_a_replay_is_a_new_message_with_the_same_bytes(filled):
     made = filled.call(operate.replay, [4, 2, 2, 99, 5], "anna")  # 5 is to be routed anyway
-    assert made == [(2, 7, ("file", "odoo")), (4, 8, ())]
+    assert made == [(2, 7, ((2, "file", True), (2, "odoo", False))), (4, 8, ())]
     assert messages.raw(filled.reader, 8) == b"m4"
     new, old = show(filled.reader, 8), show(filled.reader, 4)
     assert (new["state"], new["parent_id"], new["control_id"], new["attempts"]) == ("RECEIVED", 4, "C4", 0)
@@ -106,7 +106,10 @@ def test_a_resend_sends_the_same_payload_again(filled):
 
 
 def test_what_an_operator_discards_meanwhile_stays_discarded(filled):
-    assert filled.call(operate.discard, [2], "anna", note="typed by hand") == [(2, "file"), (2, "odoo")]
+    assert filled.call(operate.discard, [2], "anna", note="typed by hand") == [
+        (2, "file", True),
+        (2, "odoo", False),
+    ]
     assert not filled.deliver(2, "file"), "the answer came too late"
     (odoo, file) = show(filled.reader, 2)["deliveries"]
     assert (odoo["state"], file["state"], file["note"]) == ("DISCARDED", "DISCARDED", "typed by hand")

@@ -101,7 +101,7 @@ def test_errors_go_only_when_an_age_says_so_and_each_leaves_an_event(bench):
     bench.route(message, state="ERROR", error_code="step")
     chosen = options(content="30d", errors="90d")
     assert errors_before(options(content="30d"), NOW) == 0
-    assert bench.call(give_up, "adt", errors_before(chosen, NOW)) == [(old, "odoo")]
+    assert bench.call(give_up, "adt", errors_before(chosen, NOW)) == [(old, "odoo", False)]
     bench.deliver(fresh, state="ERROR", error_code="odoo.required")
     assert bench.call(give_up, "adt", errors_before(chosen, START + 90 * DAY)) == [], "not that old"
     shown = show(bench.reader, old)
