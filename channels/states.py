@@ -21,7 +21,6 @@ ERROR tells nothing, so its replay is a change. Refuses nothing. Source: FHIR R4
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -30,6 +29,7 @@ from msgspec.structs import replace
 from channels.notes import Notes
 from channels.pipeline import Pipeline, Rendered
 from engine.errors import IsthmusError
+from engine.fhir.moment import updated
 from engine.fhir.notification import note, noted
 from engine.formats import tree
 from engine.model import Meta
@@ -147,10 +147,11 @@ def _told_by(raw: bytes, meta: Meta) -> Snapshot | None:
         return None
     found = data.get("meta")
     said: dict[str, Any] = found if isinstance(found, dict) else {}
-    version, moment = said.get("versionId"), said.get("lastUpdated")
+    version, at = said.get("versionId"), updated(data)
     return Snapshot(
-        f"{kind}/{id_}", version if isinstance(version, str) else "", _micros(moment), False, raw, meta.id
-    )
+        f"{kind}/{id_}", version if isinstance(version, str) else "",
+        round(at.timestamp() * 1_000_000) if at is not None else 0, False, raw, meta.id,
+    )  # fmt: skip
 
 
 def _earlier(told: Snapshot, known: Snapshot) -> bool:
@@ -166,11 +167,3 @@ def _version(raw: bytes) -> str:
     found = orjson.loads(raw).get("meta")
     version = found.get("versionId") if isinstance(found, dict) else ""
     return version if isinstance(version, str) else ""
-
-
-def _micros(moment: Any) -> int:
-    try:
-        at = datetime.fromisoformat(moment)
-    except (TypeError, ValueError):
-        return 0
-    return round(at.timestamp() * 1_000_000) if at.tzinfo is not None else 0

@@ -24,16 +24,15 @@ from engine.errors import ConfigError, HL7Error
 from engine.fhir.notification import Notification, detect
 from engine.fhir.resource import Fhir
 from engine.fhir.subscription import Wanted
-from engine.fhirserver.connection import FhirConnection
 from engine.fhirserver.registrar import Registrar
 from engine.fhirserver.written import OWN, Written
 from engine.model import Carried
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.meaning import ConnectionName
 from listeners.base import Receiver
-from listeners.fhir_changes import Changes
 from listeners.http_server import Arrival, HttpServer, HttpSettings, Request
-from listeners.subscribe import Subscribe, searches
+from listeners.reconcile import Reader, our_searches, server_of
+from listeners.subscribe import Subscribe
 
 ANSWER = orjson.dumps({"resourceType": "Bundle", "type": "transaction-response"})
 SHORTEST = 16  # characters of a secret
@@ -109,7 +108,7 @@ class FhirSubscription(HttpSettings):
     @field_validator("catch_up")
     @classmethod
     def _are_searches(cls, value: list[str]) -> list[str]:
-        return searches(value)
+        return our_searches(value)
 
     @property
     def searches(self) -> list[str]:
@@ -136,11 +135,8 @@ class FhirSubscription(HttpSettings):
                 "catch_up searches the server of `connection`, and there is none", code="fhir.connection",
                 todo="write `connection: NAME`", where=context.at("catch_up"),
             )  # fmt: skip
-        if self.connection and not isinstance(context.connections.get(self.connection), FhirConnection):
-            raise ConfigError(
-                f"there is no FHIR connection {self.connection!r}", code="fhir.connection",
-                todo="declare it under `connections:` as `NAME: {fhir: {base: …}}`",
-            )  # fmt: skip
+        if self.connection:
+            server_of(self.connection, context)
         return FhirListener(self, context)
 
     def wanted(self, context: BuildContext) -> list[Wanted]:
@@ -189,12 +185,9 @@ class FhirListener(HttpServer):
         self._header = settings.header and (settings.header.name.encode(), _bytes(settings.header.value))
         wanted = settings.wanted(context)
         self._registrar: Registrar | None = None
-        self._changes: Changes | None = None
+        self._reader: Reader | None = None
         if settings.searches and server is not None and context.reactor is not None:
-            self._changes = Changes(
-                server.client(context.reactor), settings.searches, channel=context.channel, form=self.format,
-                reactor=context.reactor, written=server.written,
-            )  # fmt: skip
+            self._reader = Reader(server, settings.searches, context)
         if wanted and server is not None and context.reactor is not None:
             self._registrar = Registrar(
                 server.client(context.reactor), server.registering, wanted, server.version,
@@ -214,31 +207,29 @@ class FhirListener(HttpServer):
     def pause(self) -> None:
         """Take and read nothing more."""
         super().pause()
-        if self._changes is not None:
-            self._changes.paused = True
+        if self._reader is not None:
+            self._reader.reconciler.stop()
 
     def stop(self) -> Deferred[None]:
         """Close the port. The Subscription stays: what is missed is read when the channel starts again."""
         if self._registrar is not None:
             self._registrar.stop()
-        if self._changes is not None:
-            self._changes.stop()
+        if self._reader is not None:
+            self._reader.reconciler.stop()
         return super().stop()
 
     def _begin(self, opened: Any = None) -> Any:
         if not self.port.opened or self.paused:
             return opened
-        if self._changes is not None:  # before it registers: what changes from now on is found
-            self._changes.start(self.receiver)
-            self._changes.resume()
-            self._changes.look("notifications are taken from now on")
+        if self._reader is not None:  # before it registers: what changes from now on is found
+            self._reader.start(self.receiver)
         if self._registrar is not None:
             self._registrar.start(self.receiver.identity(), self._now)
         return opened
 
     def _missed(self, why: str) -> None:
-        if self._changes is not None:
-            self._changes.look(why)
+        if self._reader is not None:
+            self._reader.reconciler.look(why)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.receiver.now() / 1e6, UTC)
@@ -249,8 +240,9 @@ class FhirListener(HttpServer):
         why = ""
         if self._registrar is not None:
             found["subscriptions"], why = self._registrar.status(), self._registrar.trouble()
-        if self._changes is not None:
-            found["catch_up"], why = self._changes.status(), why or self._changes.why
+        if self._reader is not None:
+            reconciler = self._reader.reconciler
+            found["catch_up"], why = reconciler.status(), why or reconciler.why
         return {**found, "why": why}
 
     def below(self, path: str) -> str | None:

@@ -19,8 +19,7 @@ from engine.fhir.subscription import Payload, Wanted
 from engine.fhirserver.connection import FhirConnection, is_local
 from engine.spec.component import Settings
 from engine.spec.retention import Age
-
-_CRITERIA = re.compile(r"[A-Z][A-Za-z]+(\?[\x21-\x7e]*)?")
+from listeners.reconcile import searches
 
 
 class Subscribe(Settings):
@@ -137,16 +136,6 @@ def _clear(url: str) -> bool:
     """What is sent there crosses the network in clear text."""
     parts = urlsplit(url)
     return parts.scheme == "http" and not is_local(parts.hostname or "")
-
-
-def searches(value: list[str]) -> list[str]:
-    """These are searches. Raises ValueError."""
-    for text in value:
-        if not _CRITERIA.fullmatch(text):
-            raise ValueError(f"{text!r} is no search: write Type?parameter=value")
-    if len(set(value)) < len(value):
-        raise ValueError("says the same twice")
-    return value
 
 
 def _carried(secrets: list[str], path_token: SecretStr | None) -> None:

@@ -1,35 +1,41 @@
 """Finds what a FHIR server changed and did not tell, or told in vain: reads on from a watermark.
 
-    every so often, and at the start, for each of `resources`:
+    at the start, every so often, and when somebody asks (`look`), for each search:
     Type?…&_lastUpdated=ge(watermark - overlap)   what is there     -> those that the channel has not heard of
     Type/_history?_since=(watermark - overlap)    what was deleted  -> notes, which are read again when they are routed
 
 Guarantees: a watermark is the server's own time (`meta.lastUpdated` of what it gave), so no clock of ours decides;
 it moves, and is kept, only after everything of all pages was stored; a search of several pages is done again until it
 finds nothing new, for pages shift while the server goes on; a server whose clock was set back is read from there.
-One round at a time; a server that is down is asked again at growing pauses. Refuses nothing.
+What this engine wrote itself is left out (`engine.fhirserver.written`). One round at a time; a server that is down is
+asked again at growing pauses; a search that it refuses does not keep the others from being read. Refuses nothing.
 
 | what happens                                 | then                                                             |
 |----------------------------------------------|------------------------------------------------------------------|
 | the first round                              | `begin`: `now` takes the server's time, `all` reads everything   |
 | killed before the watermark is kept          | read again; what was stored is known (control id, snapshot)      |
 | the store takes nothing (AR 207)             | the round ends, the watermark stays, asked again                 |
-| no history of a type (404, 405, 501)         | told in `status`; deletions are found no more                    |
+| no history of a type (4xx, 501)              | told in `status`; deletions are found no more                    |
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 import orjson
 import structlog
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, gatherResults
 
+from engine.fhir.moment import NEVER, moment, said, updated
 from engine.fhir.notification import note, relative
 from engine.fhirserver.client import FhirClient
 from engine.fhirserver.errors import FhirError
+from engine.fhirserver.rounds import Rounds, growing
+from engine.fhirserver.written import Written
+from engine.formats.base import name
 from engine.states import Result
 
 _log = structlog.get_logger()
@@ -37,7 +43,9 @@ COUNT = 100  # resources of a page
 FIRST, LONGEST = 1.0, 60.0  # seconds until a server that is down is asked again
 ROUNDS = 20  # of one search of several pages
 STEP = timedelta(seconds=2)  # a clock that goes back further was set back
-Hand = Callable[[bytes], "Deferred[bool]"]
+Hand = Callable[[bytes, str], "Deferred[bool]"]
+"""Stores one message (control id where the bytes name none); tells whether it is."""
+Params = list[tuple[str, str]]
 
 
 class Known(Protocol):
@@ -58,24 +66,23 @@ class Refused(Exception):
 
 
 class Reconciler:
-    """Of one channel, from `start` to `stop`. `hand` stores one message."""
+    """Of one channel, from `start` to `stop`. `searches`: `Patient?active=true`."""
 
     def __init__(
-        self, client: FhirClient, resources: Sequence[str], *, every: float, overlap: float, begin: str,
-        channel: str, reactor: Any, hand: Hand,
+        self, client: FhirClient, searches: Sequence[str], *, every: float, overlap: float, begin: str,
+        channel: str, reactor: Any, hand: Hand, written: Written,
     ) -> None:  # fmt: skip
         self._client = client
-        self._resources = list(resources)
+        self._searches = [one.rstrip("?") for one in searches]
         self._every, self._overlap, self._first = every, timedelta(seconds=overlap), begin
         self._channel = channel
         self._reactor = reactor
         self._hand = hand
+        self._written = written
         self._known: Known
-        self._marks: dict[str, str] = {}
+        self._marks: dict[str, datetime] = {}
         self._without: set[str] = set()  # types without a history
-        self._running = False
-        self._call: Any = None
-        self._failures = 0
+        self._rounds = Rounds(reactor, self._round, self._ended)
         self._looked = -1.0  # seconds of the reactor: when the last round that ended well began
         self.rounds = self.found = 0
         self.why = ""
@@ -84,126 +91,120 @@ class Reconciler:
 
     def start(self, known: Known) -> None:
         """Read on from where the channel stands, now."""
-        if self._running:
-            return
-        self._running, self._known = True, known
-        kept = known.noted()
-        self._marks = orjson.loads(kept).get("marks", {}) if kept.startswith("{") else {}
-        self._later(0)
+        if not self._rounds.running:
+            self._known, self._marks = known, _marks(known.noted())
+            self._rounds.start()
 
     def stop(self) -> None:
         """Begin nothing more."""
-        self._running = False
-        self._cancel()
+        self._rounds.stop()
+
+    def look(self, why: str) -> None:
+        """Something may have changed. A server that is down is asked at its pauses all the same."""
+        if not self._rounds.failures and self._rounds.soon(0):
+            _log.info("fhir.changes", channel=self._channel, why=why)
 
     def status(self) -> dict[str, Any]:
         """For the status page."""
         return {
             "rounds": self.rounds,
             "found": self.found,
-            "watermarks": dict(self._marks),
+            "watermarks": {search: said(at) for search, at in self._marks.items()},
             "deletions_not_found": sorted(self._without),
         }
-
-    # When -------------------------------------------------------------------------------------------------
-
-    def _later(self, seconds: float) -> None:
-        self._cancel()
-        self._call = self._reactor.callLater(seconds, self._begin)
-
-    def _cancel(self) -> None:
-        if self._call is not None and self._call.active():
-            self._call.cancel()
-        self._call = None
-
-    def _begin(self) -> None:
-        ensureDeferred(self._round()).addBoth(self._ended, self._reactor.seconds())
-
-    def _ended(self, failure: Any, began: float) -> None:
-        if failure is None:
-            self._failures, self.why, self._looked = 0, "", began
-            self.rounds += 1
-            wait = self._every
-        else:
-            error = failure.value
-            held = isinstance(error, FhirError) and error.result == Result.CONFIG
-            wait = LONGEST if held else min(FIRST * 2**self._failures, LONGEST)
-            self._failures += 1
-            why = "the engine takes no messages now" if isinstance(error, Refused) else (
-                f"{error.code}: {error.what}" if isinstance(error, FhirError) else type(error).__name__
-            )  # fmt: skip
-            if why != self.why:
-                _log.warning("fhir.reconcile", channel=self._channel, why=why)
-            self.why = why
-        if self._running:
-            self._later(wait)
 
     # One round --------------------------------------------------------------------------------------------
 
     async def _round(self) -> None:
-        for criterion in self._resources:
-            await self._read(criterion)
+        began, refused = self._reactor.seconds(), None
+        for search in self._searches:
+            try:
+                await self._read(search)
+            except FhirError as error:
+                if error.waits or error.status == 0:
+                    raise
+                refused = error
+        if refused is not None:
+            raise refused
+        self._looked = began
 
-    async def _read(self, criterion: str) -> None:
-        kind, _, query = criterion.partition("?")
-        params: list[tuple[str, Any]] = [
-            (name, value) for name, _, value in (one.partition("=") for one in query.split("&") if one)
-        ]
-        mark = self._marks.get(criterion)
+    def _ended(self, error: BaseException | None, failures: int) -> float:
+        if error is None:
+            self.why = ""
+            self.rounds += 1
+            return self._every
+        why = f"the changes of the FHIR server cannot be read ({type(error).__name__})"
+        if isinstance(error, Refused):
+            why = "the engine takes no messages now"
+        if isinstance(error, FhirError):
+            why = f"{error.code}: {error.what}; {error.todo}"
+        if why != self.why:
+            _log.warning("fhir.reconcile", channel=self._channel, why=why)
+        self.why = why
+        held = isinstance(error, FhirError) and error.result == Result.CONFIG
+        wait = LONGEST if held else growing(FIRST, failures, LONGEST)
+        return max(wait, getattr(error, "retry_after", 0.0))
+
+    async def _read(self, search: str) -> None:
+        kind, _, query = search.partition("?")
+        params: Params = parse_qsl(query, keep_blank_values=True)
+        mark = self._marks.get(search)
         if mark is None and self._first == "now":
-            self._keep(criterion, await self._newest(kind, params))
+            self._keep(search, await self._now(kind, params))
             return
         for _ in range(ROUNDS):
-            newest, said, pages, found = await self._search(kind, params, mark or "")
-            at = _moment(mark or "")
-            if said and at and said < at - STEP and (back := said - self._since_last()) < at:
-                mark = _text(back)  # its clock was set back
+            newest, its, pages, found = await self._search(kind, params, mark or NEVER)
+            if mark and its and its < mark - STEP and (back := its - self._since_last()) < mark:
+                mark = back  # its clock was set back
                 continue
             if pages < 2 or not found:
                 break
-        if mark:
+        if mark and mark > NEVER:
             await self._deletions(kind, mark)
-        self._keep(criterion, max(newest, mark or "", key=lambda one: _moment(one) or _NEVER))
+        self._keep(search, max(newest, mark or NEVER))
 
     def _since_last(self) -> timedelta:
         passed = self._reactor.seconds() - self._looked if self._looked >= 0 else self._every
         return timedelta(seconds=passed)
 
-    async def _newest(self, kind: str, params: list[tuple[str, Any]]) -> str:
-        """The server's time, as far as it tells: of the last change, else of its answer."""
+    async def _now(self, kind: str, params: Params) -> datetime:
+        """The server's time: of its answer, else of its last change, and then nothing before that is read."""
         asked = [*params, ("_sort", "-_lastUpdated"), ("_count", "1")]
         async for page in self._client.search(kind, asked, fresh=True):
-            times = [_updated(one) for one in page.matches] or [_updated(page.data)]
-            return max(times)
-        return ""
+            last = max(filter(None, map(updated, page.matches)), default=NEVER)
+            return updated(page.data) or (last + self._overlap if last > NEVER else NEVER)
+        return NEVER
 
     async def _search(
-        self, kind: str, params: list[tuple[str, Any]], mark: str
-    ) -> tuple[str, datetime | None, int, int]:
+        self, kind: str, params: Params, mark: datetime
+    ) -> tuple[datetime, datetime | None, int, int]:
         """The newest time that was found, the server's own, the pages, and how many were new."""
         asked = [*params, ("_sort", "_lastUpdated"), ("_count", str(COUNT))]
-        if since := self._since(mark):
-            asked.insert(len(params), ("_lastUpdated", f"ge{since}"))
-        newest, said, pages, new = mark, None, 0, 0
+        if mark > NEVER:
+            asked.insert(len(params), ("_lastUpdated", f"ge{self._since(mark)}"))
+        newest, its, pages, new = mark, None, 0, 0
         async for page in self._client.search(kind, asked, fresh=True):
-            said = said or _moment(_updated(page.data))
+            its = its or updated(page.data)
             pages += 1
             waiting = []
             for one in page.matches:
                 if one.get("resourceType") != kind or not isinstance(one.get("id"), str):
                     continue
-                at = _updated(one)
-                newest = max(newest, at, key=lambda text: _moment(text) or _NEVER)
-                meta = one.get("meta")
-                version = meta.get("versionId", "") if isinstance(meta, dict) else ""
-                if not version or self._known.heard(f"{kind}/{one['id']}", str(version)) != "same":
-                    waiting.append(self._hand(orjson.dumps(one)))
-            await self._stored(waiting)
+                newest = max(newest, updated(one) or NEVER)
+                if not self._is_known(f"{kind}/{one['id']}", one.get("meta")):
+                    waiting.append((orjson.dumps(one), ""))
+            await self._store(waiting)
             new += len(waiting)
-        self.found += new
-        return newest, said, pages, new
+        return newest, its, pages, new
 
-    async def _deletions(self, kind: str, mark: str) -> None:
+    def _is_known(self, reference: str, meta: Any) -> bool:
+        version = meta.get("versionId", "") if isinstance(meta, dict) else ""
+        return bool(version) and (
+            self._known.heard(reference, str(version)) == "same"
+            or self._written.own(f"{reference}/_history/{version}", self._channel)
+        )
+
+    async def _deletions(self, kind: str, mark: datetime) -> None:
         """What was deleted since, as far as the channel ever heard of it; of each resource the last entry counts."""
         if kind in self._without:
             return
@@ -213,58 +214,50 @@ class Reconciler:
             async for page in self._client.search(f"{kind}/_history", asked, fresh=True):
                 waiting = []
                 for entry in page.entries:
-                    request = entry.get("request")
-                    request = request if isinstance(request, dict) else {}
+                    request = _dict(entry.get("request"))
                     reference = relative(str(request.get("url", ""))) or _own(entry.get("resource"))
                     if reference in seen or not reference.startswith(f"{kind}/"):
                         continue
                     seen.add(reference)
                     if request.get("method") == "DELETE" and self._known.heard(reference, "") == "other":
-                        waiting.append(self._hand(note(reference, "deleted")))
-                await self._stored(waiting)
-                self.found += len(waiting)
+                        at = name(_dict(entry.get("response")).get("lastModified"))
+                        waiting.append((note(reference, "deleted"), at and f"{reference}/deleted/{at}"))
+                await self._store(waiting)
         except FhirError as error:
-            if error.waits or error.result == Result.CONFIG:
+            if error.waits or error.status in (0, 401):
                 raise
             self._without.add(kind)
             _log.warning("fhir.no_history", channel=self._channel, type=kind)
 
-    async def _stored(self, waiting: list[Deferred[bool]]) -> None:
-        done: list[bool] = []
-        for one in waiting:
-            done.append(await one)
-        if not all(done):
+    async def _store(self, messages: list[tuple[bytes, str]]) -> None:
+        """Hand these over; comes back when all are stored."""
+        if not self._rounds.running:
             raise Refused
+        stored: list[bool] = await gatherResults([self._hand(*one) for one in messages])
+        if not all(stored):
+            raise Refused
+        self.found += len(messages)
 
-    def _since(self, mark: str) -> str:
-        at = _moment(mark)
-        return _text(at - self._overlap) if at else ""
+    def _since(self, mark: datetime) -> str:
+        return said(max(mark, NEVER + self._overlap) - self._overlap)
 
-    def _keep(self, criterion: str, mark: str) -> None:
-        if self._marks.get(criterion) != mark:
-            self._marks[criterion] = mark
-            self._known.note(orjson.dumps({"marks": self._marks}).decode(), kept=True)
-
-
-_NEVER = datetime(1, 1, 1, tzinfo=UTC)
-
-
-def _updated(data: Any) -> str:
-    meta = data.get("meta") if isinstance(data, dict) else None
-    said = meta.get("lastUpdated") if isinstance(meta, dict) else ""
-    return said if isinstance(said, str) and _moment(said) else ""
+    def _keep(self, search: str, mark: datetime) -> None:
+        if self._marks.get(search) != mark:
+            self._marks[search] = mark
+            told = {"marks": {search: at.isoformat() for search, at in self._marks.items()}}
+            self._known.note(orjson.dumps(told).decode(), kept=True)
 
 
-def _moment(text: str) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+def _marks(noted: str) -> dict[str, datetime]:
+    """What was kept, also by the versions before this one: `{"Patient?": "2026-…"}`. Of another listener: nothing."""
+    if not noted.startswith("{"):
+        return {}
+    told = orjson.loads(noted)
+    return {search.rstrip("?"): moment(at) or NEVER for search, at in told.get("marks", told).items()}
 
 
-def _text(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _own(resource: Any) -> str:

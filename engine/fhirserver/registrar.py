@@ -30,12 +30,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from twisted.internet.defer import DeferredLock, ensureDeferred
+from twisted.internet.defer import DeferredLock
 
 from engine.fhir.notification import Status, answered
 from engine.fhir.subscription import CHANNEL, SLOT, Wanted, endpoint, tagged
 from engine.fhirserver.client import FhirClient
 from engine.fhirserver.errors import FhirError
+from engine.fhirserver.rounds import Rounds, growing
 from engine.fhirserver.slot import ACTIVATION, AGAIN, CHECK, HANDSHAKE, LIFE, LONGEST, SOON, Slot
 from engine.states import Result
 
@@ -51,7 +52,6 @@ class Registrar:
     ) -> None:  # fmt: skip
         """`alone` is shared by all that register on this server; `secret_address`: never in a URL of ours."""
         self._client = client
-        self._alone = alone
         self._wanted = list(wanted)
         self._version = version
         self._channel = channel
@@ -62,23 +62,20 @@ class Registrar:
         self._identity = ""
         self.slots: list[Slot] = []
         self.why = ""
-        self._running = self._looking = self._hurry = False
-        self._call: Any = None
-        self._failures = 0
+        self._rounds = Rounds(reactor, self._check, self._checked, alone)
 
     def start(self, identity: str, now: Callable[[], datetime]) -> None:
         """Begin; `identity` is the channel's and no other's, the same after every restart."""
-        if self._running:
+        if self._rounds.running:
             return
-        self._running, self._now, self._identity = True, now, identity
+        self._now, self._identity = now, identity
         if not self.slots:
             self.slots = [Slot(wanted, self._version, identity) for wanted in self._wanted]
-        self._later(0)
+        self._rounds.start()
 
     def stop(self) -> None:
         """Write no more; what is there stays."""
-        self._running = False
-        self._cancel()
+        self._rounds.stop()
 
     def heard(self, status: Status) -> None:
         """A notification of a topic came."""
@@ -102,56 +99,31 @@ class Registrar:
 
     def _soon(self) -> None:
         """The server is about to change something: look in a moment."""
-        if self._looking:
-            self._hurry = True
-        elif self._running:
-            self._later(SOON)
-
-    def _later(self, seconds: float) -> None:
-        self._cancel()
-        self._call = self._reactor.callLater(seconds, self._begin)
-
-    def _cancel(self) -> None:
-        if self._call is not None and self._call.active():
-            self._call.cancel()
-        self._call = None
-
-    def _begin(self) -> None:
-        self._looking = True
-        self._alone.run(lambda: ensureDeferred(self._check())).addErrback(self._broken)
-
-    def _broken(self, failure: Any) -> None:
-        """What should not happen must not end it."""
-        self._looking = False
-        self.why = f"the Subscriptions cannot be looked after ({failure.type.__name__})"
-        _log.error("fhir.subscription.broken", channel=self._channel, error=failure.type.__name__)
-        if self._running:
-            self._later(CHECK)
+        self._rounds.soon(SOON)
 
     async def _check(self) -> None:
-        failed: FhirError | None = None
-        try:
-            if self._running:
-                await self._look()
-        except FhirError as error:
-            failed = error
-        self._looking = False
-        told = f"{failed.what}; {failed.todo}" if failed is not None else ""
-        if failed is not None and told != self.why:
-            _log.error("fhir.subscription.trouble", channel=self._channel, code=failed.code, why=told)
+        if self._rounds.running:
+            await self._look()
+            if failed := next((slot.failed for slot in self.slots if slot.failed is not None), None):
+                raise failed
+
+    def _checked(self, error: BaseException | None, failures: int) -> float:
+        """How it ended, and how long to wait now. What should not happen does not end it."""
+        if error is not None and not isinstance(error, FhirError):
+            self.why = f"the Subscriptions cannot be looked after ({type(error).__name__})"
+            _log.error("fhir.subscription.broken", channel=self._channel, error=type(error).__name__)
+            return CHECK
+        told = ""
+        if error is not None and all(error is not slot.failed for slot in self.slots):
+            told = f"{error.what}; {error.todo}"
+            if told != self.why:
+                _log.error("fhir.subscription.trouble", channel=self._channel, code=error.code, why=told)
         self.why = told
-        failed = failed or next((slot.failed for slot in self.slots if slot.failed is not None), None)
-        self._failures = self._failures + 1 if failed is not None else 0
-        if not self._running:
-            return
-        now = self._reactor.seconds()
-        pause = min((slot.next(now) for slot in self.slots), default=CHECK)
-        if failed is not None:
-            growing = AGAIN if failed.result == Result.CONFIG else min(2.0 * 2**self._failures, CHECK)
-            pause = max(growing, failed.retry_after)
-        if self._hurry:
-            self._hurry, pause = False, min(pause, SOON)
-        self._later(pause)
+        if error is None:
+            now = self._reactor.seconds()
+            return min((slot.next(now) for slot in self.slots), default=CHECK)
+        pause = AGAIN if error.result == Result.CONFIG else growing(4.0, failures, CHECK)
+        return max(pause, error.retry_after)
 
     # One look ---------------------------------------------------------------------------------------------
 
@@ -175,7 +147,7 @@ class Registrar:
             except FhirError as error:
                 self._failed(slot, error)
         for one in left:
-            if self._running:
+            if self._rounds.running:
                 await self._client.delete("Subscription", str(one["id"]))
                 _log.warning(
                     "fhir.subscription.removed", channel=self._channel, id=one["id"], why="not wanted"
@@ -223,7 +195,7 @@ class Registrar:
 
     async def _mend(self, slot: Slot) -> None:
         """What is to be done about one of them, at most one write."""
-        if not self._running:
+        if not self._rounds.running:
             return
         now = self._reactor.seconds()
         slot.asked = slot.asked or now
@@ -248,8 +220,8 @@ class Registrar:
                 await self._write(slot, "requested", "no handshake came")
         elif state != "active":
             if now >= slot.again:
-                slot.again = now + min(AGAIN * 2**slot.repairs, LONGEST)
                 slot.repairs += 1
+                slot.again = now + growing(AGAIN, slot.repairs, LONGEST)
                 await self._write(slot, usual, f"it was {state}")
         elif slot.ends(self._now()):
             await self._write(slot, "active", "it would end")

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+from engine.fhir.moment import moment, updated
 from engine.fhir.subscription import CHANNEL, SLOT, Wanted, about, differs, same, tagged
 from engine.fhirserver.errors import FhirError
 
@@ -74,7 +75,7 @@ class Slot:
 
     def ends(self, now: datetime) -> bool:
         """Half of its life is over."""
-        end, since = _time(self.there.get("end")), _time((self.there.get("meta") or {}).get("lastUpdated"))
+        end, since = moment(self.there.get("end")), updated(self.there)
         return end is not None and now >= end - (end - (since or end - LIFE)) / 2
 
     def next(self, now: float) -> float:
@@ -115,11 +116,3 @@ class Slot:
             "end": self.there.get("end"),
             "events": self.total,
         }
-
-
-def _time(value: Any) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None
-    return found if found.tzinfo is not None else None

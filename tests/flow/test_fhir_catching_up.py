@@ -1,6 +1,8 @@
 """What a FHIR server told in vain, or without saying what: the channel searches it for what changed."""
 
 import json
+import sqlite3
+from datetime import timedelta
 
 import pytest
 from registering import TOPIC, config, make_clinic  # noqa: F401
@@ -47,7 +49,7 @@ def test_a_ping_makes_the_channel_search(make):
     desk.advance(100)
     assert effects(desk) == ["1", "2", "3", "4", "5"], "what was read is not done twice"
     asked = [line for line in desk.server.log if line.startswith("GET Patient?")]
-    assert len(asked) <= 2 + 2 + 4 and all("_sort=_lastUpdated" in line for line in asked)
+    assert len(asked) <= 2 + 2 + 4 and all("_sort=_lastUpdated" in line for line in asked[1:])
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,48 @@ def test_changes_while_the_engine_was_away_are_read_when_it_is_back(make):
     desk.until(lambda: len(set(effects(desk))) == 251)
     assert sorted(effects(desk)[-250:], key=int) == [str(number) for number in range(1, 251)]
     desk.quiet(60)
+
+
+def test_deletions_while_the_engine_was_away_are_found_when_it_is_back(make):
+    desk = make()
+    desk.active()
+    for number in "1234":
+        patient(desk, number)
+    desk.until(lambda: len(effects(desk)) == 4)
+    before = len(rows(desk))
+    desk.subscriptions.lost = 10_000
+
+    def deleted():
+        for number in "123":
+            desk.server.remove("Patient", number)
+        patient(desk, "3", active=True)  # made anew
+        desk.server.put({"resourceType": "Patient", "id": "9"})
+        desk.server.remove("Patient", "9")  # nobody ever heard of it
+
+    away(desk, 7200, deleted)
+    desk.until(lambda: len(rows(desk)) >= before + 3)
+    desk.advance(1000)
+    found = [row[:2] for row in rows(desk)[before:]]
+    assert sorted(found) == [("Patient", "TRANSFORMED")] + [("Patient.deleted", "TRANSFORMED")] * 2
+
+
+@pytest.mark.parametrize("wrong", [{}, {"Patient?": "no time"}])
+def test_a_watermark_of_an_engine_before_this_one_counts(make, wrong):
+    desk = make()
+    desk.active()
+    patient(desk, "1")
+    desk.until(lambda: effects(desk))
+    desk.subscriptions.lost = 10_000
+    since = (desk.time() - timedelta(minutes=5)).isoformat()
+    desk.stop()
+    with sqlite3.connect(next(desk.folder.glob("**/*.db"))) as db:
+        text = json.dumps({"Patient?": since, **wrong})
+        assert db.execute("UPDATE setting SET value = ? WHERE name = 'listener:hook'", (text,)).rowcount == 1
+    desk.reactor.rightNow += 3600
+    patient(desk, "2")  # longer ago than the overlap when the engine is back
+    desk.elapsed = desk.reactor.rightNow = desk.reactor.seconds() + 3600
+    desk.start()
+    desk.until(lambda: effects(desk) == ["1", "2"])
 
 
 def test_what_is_told_in_vain_is_found_soon_without_any_occasion(make):
