@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from destinations.mllp import MllpClient, endpoint
 from engine.cli.options import checked, config_option, console_options, data_option
 from engine.cli.reactor import steady
-from engine.cli.run import console_beside, logging_to_stderr, serve
+from engine.cli.run import both, logging_to_stderr, serve
 from engine.cli.send import LARGEST, frames, notify_all, send_all
 from engine.cli.showing import console, listing
 from engine.model import Meta
@@ -43,10 +43,16 @@ def command(
 ) -> None:
     """Start the channels on the Odoo sandbox, send the samples, show what became of them, and go on running.
 
+    With a console it keeps both running, as `run` does; an engine that is started again sends no samples.
+
     Exit (with --once) 0 when everything was delivered, 1 otherwise.
 
     Example: isthmus demo --once
     """
+    if not (no_console or once):
+        sending = ["demo", "--config", str(config), "--data", str(data), "--no-console"]
+        shown = ["--picture", str(picture)] if picture is not None else []
+        sys.exit(both(config, data, "warning", False, listen, [*sending, *shown]))
     configuration = checked(config)
     if picture is not None:
         console.record, console.width = True, PICTURE_WIDTH
@@ -81,8 +87,7 @@ def command(
             "Try:  isthmus messages list · isthmus messages show 1 · isthmus status.  Ctrl-C stops."
         )
 
-    beside = console_beside(reactor, listen, no_console or once, config, data)
-    sys.exit(serve(engine, reactor, show, beside))
+    sys.exit(serve(engine, reactor, show))
 
 
 @inlineCallbacks

@@ -6,7 +6,7 @@ import gc
 import logging
 import signal
 import sys
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,34 +81,25 @@ def command(
     sys.exit(serve(engine, reactor))
 
 
-def both(config: Path, data: Path, log: str, watch: bool, listen: str) -> int:
-    """Engine and console as two processes; gives the engine's exit status."""
+def both(config: Path, data: Path, log: str, watch: bool, listen: str, first: Sequence[str] = ()) -> int:
+    """Engine and console as two processes; gives the engine's exit status. `first`: how the engine is started the
+    first time, when not by `run`."""
     places = ["--config", str(config), "--data", str(data)]
     engine = ["run", *places, "--log", log, "--watch" if watch else "--no-watch", "--no-console"]
-    told = partial(click.echo, err=True)
+    console = ["console", "--listen", listen, *places]
     return Supervisor(
-        engine, ["console", "--listen", listen, *places], lambda what: told(f"isthmus: {what}")
+        first or engine, console, lambda what: click.echo(f"isthmus: {what}", err=True), engine
     ).run()
 
 
-def console_beside(reactor: Any, listen: str, no_console: bool, config: Path, data: Path) -> Any:
-    """The console process that belongs to this engine; None without one."""
-    from engine.cli.consoles import ConsoleProcess
-
-    return None if no_console else ConsoleProcess(reactor, listen, config, data)
-
-
-def serve(engine: Any, reactor: Any, then: Any = None, beside: Any = None) -> int:
-    """Run the reactor with an engine until a signal; `then(engine)` runs when all ports are open, and the console
-    process `beside` is started."""
+def serve(engine: Any, reactor: Any, then: Any = None) -> int:
+    """Run the reactor with an engine until a signal; `then(engine)` runs when all ports are open."""
     status = {"code": 0}
 
     def stop(code: int = 0) -> None:
         if status.get("stopping"):
             return
         status.update(code=code, stopping=True)
-        if beside is not None:
-            beside.stop()
         engine.stop().addBoth(lambda _: reactor.callLater(0, reactor.stop))
 
     def signalled(number: int, _frame: Any) -> None:
@@ -131,8 +122,6 @@ def serve(engine: Any, reactor: Any, then: Any = None, beside: Any = None) -> in
         starting = engine.start()
         if then is not None:
             starting.addCallback(lambda _: then(engine, stop))
-        if beside is not None:
-            starting.addCallback(lambda _: beside.start())
         starting.addCallback(lambda _: ready())
         starting.addErrback(broken)
 

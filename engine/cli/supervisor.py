@@ -1,4 +1,4 @@
-"""`run` with a console: a small process that keeps engine and console running, each on its own.
+"""`run` and `demo` with a console: a small process that keeps engine and console running, each on its own.
 
     run ─┬─ engine   killed, or ended by an error after it was up: started again
          └─ console  ended in whatever way: started again
@@ -31,11 +31,13 @@ OUSTED = 2
 
 
 class Child:
-    """One process that is kept running."""
+    """One process that is kept running; `again` are its arguments when it is started again, if they differ."""
 
-    def __init__(self, name: str, arguments: Sequence[str], told: Callable[[str], None]) -> None:
+    def __init__(
+        self, name: str, arguments: Sequence[str], told: Callable[[str], None], again: Sequence[str] = ()
+    ) -> None:
         self.name = name
-        self.arguments = [sys.executable, "-c", PROGRAM, *arguments]
+        self.arguments, self.again = arguments, again or arguments
         self.told = told
         self.process: subprocess.Popen[bytes] | None = None
         self.up = False
@@ -51,7 +53,7 @@ class Child:
         parent = os.getpid()
         self.begun, self.again_at = time.monotonic(), 0.0
         self.process = subprocess.Popen(  # noqa: S603 (our own program)
-            self.arguments, pass_fds=[write], env={**os.environ, READY: str(write)},
+            [sys.executable, "-c", PROGRAM, *self.arguments], pass_fds=[write], env={**os.environ, READY: str(write)},
             preexec_fn=lambda: _end_with(parent), stdin=subprocess.DEVNULL,  # noqa: PLW1509 (one thread)
         )  # fmt: skip
         os.close(write)
@@ -71,7 +73,7 @@ class Child:
         """It has ended; start it again, but not at once every time."""
         well = time.monotonic() - self.begun > STEADY
         self.wait = FIRST if well else min(self.wait * 2, LONGEST)
-        self.process = None
+        self.process, self.arguments = None, self.again
         self.again_at = time.monotonic() + self.wait
         how = f"was killed by signal {-status}" if status < 0 else f"ended with {status}"
         self.told(f"the {self.name} {how}; it is started again in {self.wait:.0f} s")
@@ -99,8 +101,10 @@ def _end_with(parent: int) -> None:
 class Supervisor:
     """Keeps both running until it is told to stop."""
 
-    def __init__(self, engine: Sequence[str], console: Sequence[str], told: Callable[[str], None]) -> None:
-        self.engine = Child("engine", engine, told)
+    def __init__(
+        self, engine: Sequence[str], console: Sequence[str], told: Callable[[str], None], again: Sequence[str] = ()
+    ) -> None:  # fmt: skip
+        self.engine = Child("engine", engine, told, again)
         self.console = Child("console", console, told)
         self._stopping = False
         self._reload = False

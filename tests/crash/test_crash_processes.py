@@ -1,4 +1,4 @@
-"""Engine and console under `run`: each is killed and comes back, the other goes on; both end with their parent."""
+"""Engine and console under `run` and `demo`: a killed one comes back, the other goes on; both end with their parent."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from engine_process import EMPTY, Client, Process, adt, free_ports, until, verdi
 
 
 class Both(Process):
-    """`run` with its console."""
+    """`run` or `demo` with its console; the demo has two samples."""
 
-    def __init__(self, folder, options=""):
+    def __init__(self, folder, options="", verb="run"):
         self.folder, self.data = folder, folder / "data"
         self.port, console = free_ports(2)
         self.url = f"http://127.0.0.1:{console}"
         self.config = folder / "channels.yaml"
         self.config.write_text(EMPTY.format(port=self.port, listener="", options=options))
-        arguments = ["run", "-c", str(self.config), "-d", str(self.data), "--console", f"127.0.0.1:{console}"]
+        samples = folder / "samples"
+        samples.mkdir()
+        for number in (1001, 1002):
+            (samples / f"{number}.hl7").write_bytes(adt(number))
+        arguments = [verb, "-c", str(self.config), "-d", str(self.data), "--console", f"127.0.0.1:{console}"]
         super().__init__(arguments, folder / "run.log")
 
     def __enter__(self):
@@ -68,11 +72,15 @@ def alive(number):
 
 
 @pytest.fixture
-def both(tmp_path):
-    with Both(tmp_path) as found:
+def both(request, tmp_path):
+    with Both(tmp_path, verb=getattr(request, "param", "run")) as found:
         yield found
 
 
+EITHER = pytest.mark.parametrize("both", ["run", "demo"], indirect=True)
+
+
+@EITHER
 def test_a_killed_engine_comes_back_and_the_console_goes_on(both):
     before = both.children()
     assert both.send(1) == "AA"
@@ -80,13 +88,14 @@ def test_a_killed_engine_comes_back_and_the_console_goes_on(both):
     absent = until(lambda: (health := both.health()) and health["engine"] != "ok" and health)
     assert absent["store"] == "ok" and absent["console"] == "ok"
     until(lambda: both.children().get("engine") not in (None, before["engine"]))
-    until(lambda: both.text.count("event='channel.started'") == 2)
     until(lambda: (both.health() or {}).get("engine") == "ok")
     assert both.children()["console"] == before["console"]
     assert both.send(2) == "AA"
     assert "the engine was killed by signal 9" in both.text
+    assert both.text.count("Sending over MLLP") == ("demo" in both.arguments), "samples are sent once"
 
 
+@EITHER
 def test_a_killed_console_comes_back_and_the_engine_goes_on(both):
     before = both.children()
     os.kill(before["console"], signal.SIGKILL)
