@@ -21,9 +21,10 @@ from twisted.internet.defer import Deferred
 from twisted.web import http
 
 from engine.errors import ConfigError, HL7Error
-from engine.fhir.notification import Notification, detect
+from engine.fhir.notification import Notification, Status, detect
 from engine.fhir.resource import Fhir
 from engine.fhir.subscription import Wanted
+from engine.fhirserver.gaps import Gaps
 from engine.fhirserver.registrar import Registrar
 from engine.fhirserver.written import OWN, Written
 from engine.model import Carried
@@ -186,13 +187,19 @@ class FhirListener(HttpServer):
         wanted = settings.wanted(context)
         self._registrar: Registrar | None = None
         self._reader: Reader | None = None
+        self._gaps: Gaps | None = None
         if settings.searches and server is not None and context.reactor is not None:
             self._reader = Reader(server, settings.searches, context)
+            self._gaps = Gaps(
+                server.client(context.reactor), channel=context.channel, reactor=context.reactor,
+                hand=self._reader.hand, foreign=self._foreign, missed=self._missed,
+                counter=settings.reliable_counter,
+            )  # fmt: skip
         if wanted and server is not None and context.reactor is not None:
             self._registrar = Registrar(
                 server.client(context.reactor), server.registering, wanted, server.version,
                 channel=context.channel, reactor=context.reactor, missed=self._missed,
-                secret_address=bool(self._secret),
+                told=self._heard, secret_address=bool(self._secret),
             )  # fmt: skip
 
     def start(self, receiver: Receiver) -> Deferred[Any]:
@@ -207,22 +214,28 @@ class FhirListener(HttpServer):
     def pause(self) -> None:
         """Take and read nothing more."""
         super().pause()
-        if self._reader is not None:
-            self._reader.reconciler.stop()
+        self._read_no_more()
 
     def stop(self) -> Deferred[None]:
         """Close the port. The Subscription stays: what is missed is read when the channel starts again."""
         if self._registrar is not None:
             self._registrar.stop()
+        self._read_no_more()
+        return super().stop()
+
+    def _read_no_more(self) -> None:
         if self._reader is not None:
             self._reader.reconciler.stop()
-        return super().stop()
+        if self._gaps is not None:
+            self._gaps.stop()
 
     def _begin(self, opened: Any = None) -> Any:
         if not self.port.opened or self.paused:
             return opened
         if self._reader is not None:  # before it registers: what changes from now on is found
             self._reader.start(self.receiver)
+        if self._gaps is not None:
+            self._gaps.start()
         if self._registrar is not None:
             self._registrar.start(self.receiver.identity(), self._now)
         return opened
@@ -230,6 +243,10 @@ class FhirListener(HttpServer):
     def _missed(self, why: str) -> None:
         if self._reader is not None:
             self._reader.reconciler.look(why)
+
+    def _heard(self, status: Status) -> None:
+        if self._gaps is not None:
+            self._gaps.heard(status)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.receiver.now() / 1e6, UTC)
@@ -243,6 +260,8 @@ class FhirListener(HttpServer):
         if self._reader is not None:
             reconciler = self._reader.reconciler
             found["catch_up"], why = reconciler.status(), why or reconciler.why
+        if self._gaps is not None:
+            found["events"] = self._gaps.status()
         return {**found, "why": why}
 
     def below(self, path: str) -> str | None:
@@ -319,8 +338,10 @@ class FhirListener(HttpServer):
     def good(self, request: Request, body: bytes) -> tuple[int, bytes]:
         """200 with what the server's client wants to read: a Bundle, the resource, or an OperationOutcome."""
         told: Notification | None = request.notification
-        if told is not None and told.status is not None and self._registrar is not None:
-            self._registrar.heard(told.status)
+        if told is not None and told.status is not None:
+            self._heard(told.status)
+            if self._registrar is not None:
+                self._registrar.heard(told.status)
         if told is not None and told.vague:
             self._missed("it was told that something changed, and not what")
         return 200, request.echo or body

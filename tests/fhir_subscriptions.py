@@ -47,6 +47,7 @@ class Subscriptions:
         self.answers: list[int] = []
         self.lost = 0  # so many notifications are not sent
         self.deaf = False  # no handshake is sent
+        self.sent: dict[str, dict[int, dict[str, Any]]] = {}  # of each topic Subscription, event by number
         server.changed = self.changed
         server.operations["$status"] = self.told
 
@@ -106,13 +107,27 @@ class Subscriptions:
             raise Failed(404, "not-found")
         return {**self.bundle(one, "query-status"), "type": "searchset"}
 
+    def keep_events(self) -> None:
+        """Know `$events`."""
+        self.server.operations["$events"] = self.events
+
+    def events(self, id_: str, query: dict[str, str]) -> dict[str, Any]:
+        """`$events`: those that it still has, by number."""
+        one = self.server.current("Subscription", id_)
+        if one is None:
+            raise Failed(404, "not-found")
+        first, last = int(query["eventsSinceNumber"]), int(query["eventsUntilNumber"])
+        found = [event for number, event in self.sent.get(id_, {}).items() if first <= number <= last]
+        return self.bundle(one, "query-event", *found)
+
     def notify(self, one: dict[str, Any], resource: dict[str, Any], interaction: str) -> None:
         """Of one change; criteria are only a type here."""
         named = f"{resource['resourceType']}/{resource['id']}"
         if self.how == "topic":
             number = self.counts[one["id"]] = self.counts.get(one["id"], 0) + 1
+            event = {"eventNumber": str(number), "focus": {"reference": named}}
+            self.sent.setdefault(one["id"], {})[number] = event
             if not self._is_lost():
-                event = {"eventNumber": str(number), "focus": {"reference": named}}
                 self.send(one, self.bundle(one, "event-notification", event))
         elif one["criteria"].partition("?")[0] == resource["resourceType"] and not self._is_lost():
             if interaction == "delete":

@@ -95,7 +95,7 @@ def detect(
     if kind == "Bundle":
         if noted(data)[0]:
             raise bad("the Bundle has a tag that only the engine gives", f"leave out {TAGS}", "fhir.tag")
-        found = _bundle(data, counter)
+        found = notified(data, counter)
         if found is not None:
             return found
     elif kind is None and isinstance(data, dict) and "specversion" in data:
@@ -141,12 +141,13 @@ def relative(reference: str) -> str:
     return "/".join(parts) if len(parts) == 2 and all(map(name, parts)) else ""
 
 
-def _bundle(data: dict[str, Any], counter: bool) -> Notification | None:
+def notified(data: dict[str, Any], counter: bool) -> Notification | None:
+    """What a Bundle tells of a Subscription or a transaction; None when it is any other."""
     entries = _dicts(data.get("entry"))
     first = _dict(entries[0].get("resource")) if entries else {}
     if data.get("type") == "message" and first.get("resourceType") == "MessageHeader":
         inner = [_dict(entry.get("resource")) for entry in entries[1:]]
-        found = [_bundle(one, counter) for one in inner if one.get("resourceType") == "Bundle"]
+        found = [notified(one, counter) for one in inner if one.get("resourceType") == "Bundle"]
         return next((one for one in found if one is not None and one.kind != "r4-transaction"), None)
     own = f"Bundle/{data['id']}" if isinstance(data.get("id"), str) else ""
     status = stated(first)

@@ -48,15 +48,18 @@ class Registrar:
 
     def __init__(
         self, client: FhirClient, alone: DeferredLock, wanted: Iterable[Wanted], version: str, *,
-        channel: str, reactor: Any, missed: Callable[[str], None], secret_address: bool = False,
+        channel: str, reactor: Any, missed: Callable[[str], None], told: Callable[[Status], None],
+        secret_address: bool = False,
     ) -> None:  # fmt: skip
-        """`alone` is shared by all that register on this server; `secret_address`: never in a URL of ours."""
+        """`alone` is shared by all that register on this server; `told` hears the answer to `$status`;
+        `secret_address`: never in a URL of ours."""
         self._client = client
         self._wanted = list(wanted)
         self._version = version
         self._channel = channel
         self._reactor = reactor
         self._missed = missed
+        self._told = told
         self._post = secret_address
         self._now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self._identity = ""
@@ -254,9 +257,10 @@ class Registrar:
             slot.there["status"] = told.status
         if told.errors:
             slot.why = f"the server tells {', '.join(told.errors)}"
-        if told.total is None or told.total != slot.total:
+        if told.total is None or slot.total is None:
             self._missed(f"no heartbeat of Subscription/{slot.id}, and {told.total} events there")
         slot.total = told.total if told.total is not None else slot.total
+        self._told(told)
 
     # Writing ----------------------------------------------------------------------------------------------
 
