@@ -12,7 +12,8 @@ sent again unchanged; a failing destination is probed, not hammered, and its bac
 | unknown    | as retry                        | sent again unchanged, in smaller batches                    |
 | permanent  | ERROR                           | `on_error`: its key or lane waits, or nothing               |
 | config     | QUEUED, why                     | the destination is held and probed every minute             |
-| C3 fails   | nothing                         | sent again: the destination makes the same record of it     |
+| C3 fails   | nothing                         | stored when it can be; killed: sent again, the same record  |
+| an outcome that no store can take: ERROR `deliver.refused`, the others of its batch end as they did         |
 | the stored payload is damaged or gone: as permanent, nothing is sent                                       |
 """
 
@@ -248,7 +249,7 @@ class Sender(Ending):
             entry.since = self.now()
             self.in_flight += 1
             self.sending += 1
-            self.commit([entry], [self._change(entry, outcome, entry.since, alone=True)])
+            self.commit([(entry, self._change(entry, outcome, entry.since, alone=True))])
         return payload
 
     def _sleep(self) -> None:
@@ -325,8 +326,7 @@ class Sender(Ending):
             pairs.append((entry, by_id.get(entry.id, missing)))
         alone = self._judge(pairs)
         at = self.now()
-        changes = [self._change(entry, outcome, at, alone=alone) for entry, outcome in pairs]
-        self.commit([entry for entry, _ in pairs], changes)
+        self.commit([(entry, self._change(entry, outcome, at, alone=alone)) for entry, outcome in pairs])
 
     def _judge(self, pairs: list[tuple[Entry, Outcome]]) -> bool:
         """Tell the breaker. True when a failed delivery must wait by itself: others went through, or it was
@@ -363,7 +363,7 @@ class Sender(Ending):
             heapq.heappush(self._ready, entry)
         self._sleeping.clear()
 
-    def stored(self, count: int) -> None:
+    def stored(self, count: int, made: list[int]) -> None:
         """A call of `deliver` is over, its outcomes are durable."""
         self.in_flight -= 1
         self.sending -= count

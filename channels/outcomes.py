@@ -17,6 +17,8 @@ from engine.spec.options import Retry
 from engine.states import DeliveryState, Result
 from engine.store.deliveries import Delivered
 
+REFUSED = "deliver.refused"
+
 
 def made_of(
     destination: str,
@@ -60,4 +62,19 @@ def made_of(
         record=outcome.record or None,
         request=outcome.request,
         response=outcome.response,
+    )
+
+
+def refused(change: Delivered, error: Exception, place: str) -> Delivered:
+    """In the place of a C3 that cannot be stored."""
+    return Delivered(
+        message_id=change.message_id,
+        destination=change.destination,
+        state=DeliveryState.ERROR,
+        attempts=change.attempts,
+        at=change.at,
+        error_code=REFUSED,
+        error_text=f"it ended as {change.state}, and what is told of that cannot be stored ({type(error).__name__})",
+        error_place=place,
+        record=change.record if isinstance(change.record, str) else None,
     )

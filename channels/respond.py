@@ -11,14 +11,14 @@ lanes.
 | the answer cannot be read from the store  | ERROR `response.unreadable`; busy or failing: tried again         |
 | a step fails, loops, or eats memory       | ERROR at the step; a resend makes it PENDING again                |
 | a channel to pass on to does not run      | as a step that fails                                              |
+| what the steps made cannot be stored      | ERROR `deliver.refused`; a resend runs the steps again            |
 | there are no steps any more (reload)      | the destination's own verdict                                     |
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -33,7 +33,6 @@ from engine.store.deliveries import Delivered
 from engine.store.messages import NewMessage
 from engine.store.responses import Answered, respond_all
 from engine.store.sqlite import classify
-from engine.store.tx import Tx
 
 if TYPE_CHECKING:
     from channels.deliver import Sender
@@ -88,7 +87,7 @@ class Responder:
         self._scheduled = None
         if self.sender.resting:
             return
-        done: list[tuple[Entry, Delivered, list[NewMessage]]] = []
+        done: list[tuple[Entry, Delivered]] = []
         batch: list[Entry] = []
         try:
             with self.guard.bounded():
@@ -99,17 +98,17 @@ class Responder:
                     batch.append(entry)
                     made = self._end(entry)
                     if made is not None:
-                        done.append((entry, *made))
+                        done.append((entry, made))
         except (Exception, StepTimeout) as error:  # an interruption that came between two answers
             log.error("respond.interrupted", error=type(error).__name__)
-            ended = {id(entry) for entry, _, _ in done}
+            ended = {id(entry) for entry, _ in done}
             self._again([entry for entry in batch if id(entry) not in ended])
         if done:
             self._commit(done)
         self.wake()
 
-    def _end(self, entry: Entry) -> tuple[Delivered, list[NewMessage]] | None:
-        """What becomes of one delivery, and the messages that its answer gives; None: tried again, or gone."""
+    def _end(self, entry: Entry) -> Delivered | None:
+        """What becomes of one delivery; None: tried again, or gone."""
         sender = self.sender
         try:
             answer = self.read(entry.id, sender.name)
@@ -119,14 +118,14 @@ class Responder:
                 self._again([entry])
                 return None
             answer = Answered(Meta(id=entry.id, channel=sender.channel), b"", attempts=entry.attempts)
-            return self._change(entry, answer, broken(answer, UNREADABLE, "response")), []
+            return self._change(entry, answer, broken(answer, UNREADABLE, "response"))
         if answer is None:
             sender.lanes.remove(entry)
             return None
         if self.response is None:
-            return self._change(entry, answer, kept(answer)), []
+            return self._change(entry, answer, kept(answer))
         if not answer.response:
-            return self._change(entry, answer, broken(answer, UNREADABLE, "response")), []
+            return self._change(entry, answer, broken(answer, UNREADABLE, "response"))
         self.guard.arm()
         try:
             judged = self.response.run(answer)
@@ -135,9 +134,11 @@ class Responder:
             judged, rows = broken(answer, error, "response forward"), []
         finally:
             self.guard.disarm()
-        return self._change(entry, answer, judged), rows
+        return self._change(entry, answer, judged, rows)
 
-    def _change(self, entry: Entry, answer: Answered, judged: Judgement) -> Delivered:
+    def _change(
+        self, entry: Entry, answer: Answered, judged: Judgement, forwards: Sequence[NewMessage] = ()
+    ) -> Delivered:
         place = judged.place or (f"destinations.{self.sender.name}.{judged.by}" if judged.by else "")
         return Delivered(
             message_id=entry.id,
@@ -150,6 +151,7 @@ class Responder:
             error_place=None if judged.sent else place or None,
             record=answer.record or None,
             note=f"{judged.by}: counts as sent" if judged.sent and judged.by else None,
+            forwards=list(forwards),
         )
 
     def _again(self, entries: list[Entry]) -> None:
@@ -163,26 +165,13 @@ class Responder:
 
     # The second C3 ----------------------------------------------------------------------------------------
 
-    def _commit(self, done: list[tuple[Entry, Delivered, list[NewMessage]]]) -> None:
-        made: list[int] = []
-        forwards = {(change.message_id, change.destination): rows for _, change, rows in done}
-        for entry, change, _ in done:
+    def _commit(self, done: list[tuple[Entry, Delivered]]) -> None:
+        for entry, change in done:
             entry.since = change.at
-        entries, changes = [entry for entry, _, _ in done], [change for _, change, _ in done]
         self.storing += 1
-        self.sender.commit(entries, changes, partial(_store, forwards, made), partial(self._stored, made))
+        self.sender.commit(done, respond_all, self._stored, place="response")
 
-    def _stored(self, made: list[int], _: int) -> None:
+    def _stored(self, _: int, made: list[int]) -> None:
         self.storing -= 1
         if made:
             self.arrived(made)
-
-
-def _store(
-    forwards: dict[tuple[int, str], list[NewMessage]], made: list[int], tx: Tx, changes: list[Delivered]
-) -> list[bool]:
-    made.clear()  # it may run twice
-    told = respond_all(tx, [(change, forwards[change.message_id, change.destination]) for change in changes])
-    for ids in told:
-        made += ids or ()
-    return [ids is not None for ids in told]

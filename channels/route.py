@@ -31,8 +31,7 @@ from engine.spec.lookups import LookupDown, Wanted, fetch_all
 from engine.states import MessageState
 from engine.store import messages, snapshots
 from engine.store.seen import Seen
-from engine.store.sqlite import classify
-from engine.store.together import route_all
+from engine.store.together import route_all, sparing
 from engine.store.writer import Writer
 
 log = structlog.get_logger()
@@ -220,9 +219,7 @@ class Router:
             self._fetch(batch, wanted)
             return
         group = [(arrived, rendered) for arrived, rendered in batch.messages if rendered is not None]
-        self.pending += len(group)
-        self.writer.submit(partial(self._store, group, []), partial(self._stored, group))
-        self.wake()
+        self._commit(group)
 
     def _fetch(self, batch: Batch, wanted: list[Wanted]) -> None:
         """Everything that these steps want, each lookup once. An outage: the messages wait, and it is tried again."""
@@ -297,10 +294,7 @@ class Router:
         arrived = self._next()
         if arrived.attempts >= LIVES:
             version = self.pipelines[arrived.meta.channel].version
-            group = [(arrived, replace(POISON, version=version))]
-            self.pending += 1
-            self.writer.submit(partial(self._store, group, []), partial(self._stored, group))
-            self.wake()
+            self._commit([(arrived, replace(POISON, version=version))])
             return
         self._marked, self._marking = arrived, True
         self.writer.submit(lambda tx: messages.mark_attempt(tx, [arrived.meta.id]), self._now_marked)
@@ -335,28 +329,13 @@ class Router:
         self._last = min(self._last, first - 1)
         self.clock.callLater(1, self.wake)
 
-    def _store(self, group: Made, failed: list[bool], tx: Any) -> list[Rendered | None]:
-        """C2, and when that raises, so that the writer runs it again, one by one: what is behind stays behind."""
-        if failed:
-            return [self._alone(arrived, rendered, tx) for arrived, rendered in group]
-        failed.append(True)
-        return self._together(group, tx)
+    def _commit(self, group: Made) -> None:
+        self.pending += len(group)
+        self.writer.submit(sparing(group, self._store, _refused), partial(self._stored, group))
+        self.wake()
 
-    def _alone(self, arrived: Arrived, rendered: Rendered, tx: Any) -> Rendered | None:
-        """C2 of one message; of what cannot be stored, an ERROR."""
-        try:
-            with tx.attempt():
-                return self._together([(arrived, rendered)], tx)[0]
-        except Exception as error:
-            if classify(error) is not None:
-                raise
-            text = f"what the steps made cannot be stored ({type(error).__name__})"
-        code, version = "route.refused", rendered.version
-        refused = Rendered(MessageState.ERROR, code=code, text=text, place="route", version=version)
-        return self._together([(arrived, refused)], tx)[0]
-
-    def _together(self, group: Made, tx: Any) -> list[Rendered | None]:
-        """What became of each message, and its deliveries with their payloads; None: it was not RECEIVED."""
+    def _store(self, tx: Any, group: Made) -> list[Rendered | None]:
+        """C2: what became of each message, and its deliveries with their payloads; None: it was not RECEIVED."""
         at = self.now()
         group = [(arrived, once.decide(made, Seen(tx, arrived.meta))) for arrived, made in group]
         routed = route_all(
@@ -388,13 +367,20 @@ class Router:
         return [rendered if now else None for (_, rendered), now in zip(group, routed, strict=True)]
 
     def _stored(
-        self, group: Made, routed: list[Rendered | None] | None, _error: BaseException | None
+        self, group: Made, stored: list[tuple[Any, Rendered | None]] | None, _error: BaseException | None
     ) -> None:
         self.pending -= len(group)
-        if routed is None:
+        if stored is None:
             self._rewind(group[0][0].meta.id)
             return
         for arrived, rendered in group:
             self.states.stored(arrived.meta.channel, rendered.snapshot)
-        self.done([(arrived, made) for (arrived, _), made in zip(group, routed, strict=True) if made])
+        self.done([(arrived, made) for (arrived, _), made in stored if made])
         self.wake()
+
+
+def _refused(one: tuple[Arrived, Rendered], error: Exception) -> tuple[Arrived, Rendered]:
+    """In the place of what the steps made, when that cannot be stored."""
+    text = f"what the steps made cannot be stored ({type(error).__name__})"
+    code, version = "route.refused", one[1].version
+    return one[0], Rendered(MessageState.ERROR, code=code, text=text, place="route", version=version)

@@ -13,7 +13,7 @@ from engine.model import Delivery
 from engine.store import crashpoints
 from engine.store.bodies import Kind, body_id
 from engine.store.levels import settle
-from engine.store.messages import unpack_keys
+from engine.store.messages import NewMessage, unpack_keys
 from engine.store.tx import Q, Tx, clean
 
 
@@ -33,6 +33,7 @@ class Delivered(msgspec.Struct):
     note: str | None = None
     request: bytes = b""
     response: bytes = b""
+    forwards: list[NewMessage] = []  # made with it: what response steps pass on
 
 
 _EVENTS = {"QUEUED": "retry", "ERROR": "error", "DISCARDED": "discard"}

@@ -18,7 +18,7 @@ from engine.model import Meta
 from engine.store import crashpoints
 from engine.store.bodies import Kind
 from engine.store.deliveries import Delivered
-from engine.store.messages import NewMessage, add_part
+from engine.store.messages import add_part
 from engine.store.messages import raw as raw_of
 from engine.store.together import deliver_all
 from engine.store.tx import Q, Tx
@@ -57,20 +57,20 @@ def answered(tx: Tx, message_id: int, destination: str) -> Answered | None:
     return Answered(Meta(*meta), response, record or "", code or "", text or "", place or "", attempts, raw)
 
 
-def respond_all(tx: Tx, group: Sequence[tuple[Delivered, Sequence[NewMessage]]]) -> list[list[int] | None]:
+def respond_all(tx: Tx, group: Sequence[Delivered]) -> list[list[int] | None]:
     """The second C3 of several deliveries: the ids of the messages that each passes on; None (and no change) for
     one that is not PENDING any more."""
-    open_still = pending(tx, [(one.message_id, one.destination) for one, _ in group])
+    open_still = pending(tx, [(one.message_id, one.destination) for one in group])
     if crashpoints.ARMED:
         tx.marks.add("respond")
-    ending = [one for one, _ in group if (one.message_id, one.destination) in open_still]
+    ending = [one for one in group if (one.message_id, one.destination) in open_still]
     told = {
         (one.message_id, one.destination): ended
         for one, ended in zip(ending, deliver_all(tx, ending), strict=True)
     }
     return [
-        [add_part(tx, new) for new in forwards] if told.get((one.message_id, one.destination)) else None
-        for one, forwards in group
+        [add_part(tx, new) for new in one.forwards] if told.get((one.message_id, one.destination)) else None
+        for one in group
     ]
 
 

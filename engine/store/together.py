@@ -6,11 +6,13 @@ own (filtered, failed, to be tried again, answered late) takes the way one by on
 
 Guarantees: the rows, bodies, events and totals are those of the way one by one, and so is what is told: False for a
 message that is not RECEIVED any more, and for a delivery that is not open any more.
+What cannot be stored (`sparing`) does not keep the rest of its group from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import orjson
 
@@ -20,9 +22,42 @@ from engine.store.columns import write as write_columns
 from engine.store.deliveries import Delivered, deliver
 from engine.store.levels import settle
 from engine.store.messages import Routed, route
+from engine.store.sqlite import classify
 from engine.store.tx import Q, Tx
 
 SMALLEST = 3  # a smaller group is not worth it
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def sparing(
+    group: list[T], store: Callable[[Tx, list[T]], list[R]], refused: Callable[[T, Exception], T]
+) -> Callable[[Tx], list[tuple[T, R]]]:
+    """A work of the writer: each of the group as it was stored, with what `store` tells of it.
+
+    When it raises, so that the writer runs it again, they are stored one by one, and in the place of one that cannot
+    be stored comes what `refused` makes of it. A fault of the store itself is raised.
+    """
+    tried = False
+
+    def alone(tx: Tx, one: T) -> tuple[T, R]:
+        try:
+            with tx.attempt():
+                return one, store(tx, [one])[0]
+        except Exception as error:
+            if classify(error) is not None:
+                raise
+            instead = refused(one, error)
+        return instead, store(tx, [instead])[0]
+
+    def work(tx: Tx) -> list[tuple[T, R]]:
+        nonlocal tried
+        if tried:
+            return [alone(tx, one) for one in group]
+        tried = True
+        return list(zip(group, store(tx, group), strict=True))
+
+    return work
 
 
 def route_all(tx: Tx, group: Sequence[Routed]) -> list[bool]:

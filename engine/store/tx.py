@@ -89,8 +89,9 @@ class Tx:
         try:
             yield
         except BaseException:
-            self.db.execute("ROLLBACK TO attempt")
-            self.db.execute("RELEASE attempt")
+            if self.db.in_transaction:  # a full disk, for one, has ended it all
+                self.db.execute("ROLLBACK TO attempt")
+                self.db.execute("RELEASE attempt")
             self._counted = counted
             self._kinds.clear()
             raise

@@ -263,3 +263,22 @@ def test_bodies_stay_until_the_steps_ran(make, storage):
     desk.settle()
     assert ended(desk)["c1"][0] == "SENT" and len(passed_on(desk)) == 1
     assert deliveries.exchange(desk.engine.store.reader, 1, "out") == (None, None)
+
+
+def test_what_steps_made_and_cannot_be_stored_is_an_error_and_a_resend_runs_the_steps_again(make):
+    desk, destinations = make(PLAIN)
+    out = answers(desk, destinations)
+    refuse = "CREATE TRIGGER refuse BEFORE INSERT ON message WHEN NEW.parent_id = 1 BEGIN SELECT RAISE(ABORT, 'no'); END"
+    desk.engine.writer.run(lambda tx: tx.execute(refuse))
+    desk.send(("c1", "P1"), ("c2", "P2"), ("c3", "P1"))
+    assert ended(desk) == {
+        "c1": ("ERROR", "deliver.refused", "response", 1),
+        "c2": ("SENT", None, None, 1),
+        "c3": ("QUEUED", None, None, 0),
+    }
+    assert [one["of"] for _, one in passed_on(desk)] == ["c2"]
+    desk.engine.writer.run(lambda tx: tx.execute("DROP TRIGGER refuse"))
+    desk.act("resend", "c1")
+    assert ended(desk)["c1"] == ("SENT", None, None, 1) and out.sent == ["c1", "c2", "c3"]
+    assert [one["of"] for _, one in passed_on(desk)] == ["c2", "c1", "c3"]
+    assert desk.open() == {"adt": 0, "notes": 0}
