@@ -75,9 +75,11 @@ class JobRunner:
             return
         if self._singly.get(job.id):
             self._singly[job.id] -= 1
-        if done.changed:
-            self.changed(job.verb, done.changed)
-        self._later(job, len(done.ids))
+        try:
+            if done.changed:
+                self.changed(job.verb, done.changed)
+        finally:
+            self._later(job, len(done.ids))
 
     def _failed(self, job: jobs.Job, size: int, error: BaseException) -> None:
         code = getattr(error, "code", type(error).__name__)

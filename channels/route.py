@@ -46,7 +46,7 @@ LIVES = 2  # deaths of the process with this message at work
 DAMAGED = Rendered(
     MessageState.ERROR,
     code="store.corrupt",
-    text="the stored message is damaged (restore a backup, or let the sender send it again under a new MSH-10)",
+    text="the stored message is damaged or gone (restore a backup, or let the sender send it again under a new MSH-10)",
     place="route",
 )
 POISON = Rendered(

@@ -235,19 +235,21 @@ def add_part(tx: Tx, new: NewMessage) -> int:
 
 
 def unrouted(tx: Tx, channel: str, after_id: int = 0, limit: int = 500) -> list[Unrouted]:
-    """RECEIVED messages of a channel in order of receipt, with their bytes; without them when they are damaged."""
-    found = []
-    for row in tx.rows(Q["unrouted"], (channel, after_id, limit)):
-        message_id, received_at, control_id, kind, sender, peer, key, also, attempts, blob = row
-        try:
-            raw = tx.codec.open(message_id << 12, blob)[0]
-        except StoreError as error:
-            if error.code != "store.corrupt":
-                raise
-            raw = b""
-        keys = unpack_keys(key, also)
-        found.append(Unrouted(message_id, received_at, control_id, kind, sender, peer, keys, attempts, raw))
-    return found
+    """RECEIVED messages of a channel in order of receipt, with their bytes; see `unrouted_row`."""
+    return [unrouted_row(tx, row) for row in tx.rows(Q["unrouted"], (channel, after_id, limit))]
+
+
+def unrouted_row(tx: Tx, row: Sequence[Any]) -> Unrouted:
+    """A RECEIVED message; without bytes when these are damaged or gone."""
+    message_id, received_at, control_id, kind, sender, peer, key, also, attempts, blob = row
+    try:
+        raw = tx.codec.open(message_id << 12, blob)[0] if blob else b""
+    except StoreError as error:
+        if error.code != "store.corrupt":
+            raise
+        raw = b""
+    keys = unpack_keys(key, also)
+    return Unrouted(message_id, received_at, control_id, kind, sender, peer, keys, attempts, raw)
 
 
 def mark_attempt(tx: Tx, ids: Iterable[int]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import msgspec
 
 from engine.clock import Micros
-from engine.store.messages import Unrouted, unpack_keys
+from engine.store.messages import Unrouted, unpack_keys, unrouted_row
 from engine.store.tx import Q, Tx
 
 
@@ -62,14 +62,8 @@ def unfinished(tx: Tx, channel: str, destinations: Iterable[tuple[str, str]] | N
 
 def unrouted_of(tx: Tx, ids: Iterable[int]) -> list[tuple[str, Unrouted]]:
     """RECEIVED messages by id, each with its channel: what a replay made."""
-    found = []
-    for row in tx.rows(Q["unrouted_of"], (json.dumps(list(ids)),)):
-        channel, message_id, received_at, control_id, kind, sender, peer, key, also, attempts, blob = row
-        raw = tx.codec.open(message_id << 12, blob)[0]
-        keys = unpack_keys(key, also)
-        item = Unrouted(message_id, received_at, control_id, kind, sender, peer, keys, attempts, raw)
-        found.append((channel, item))
-    return found
+    rows = tx.rows(Q["unrouted_of"], (json.dumps(list(ids)),))
+    return [(channel, unrouted_row(tx, row)) for *row, channel in rows]
 
 
 def keys_of(tx: Tx, ids: Iterable[int]) -> dict[int, tuple[str, tuple[int, ...]]]:

@@ -11,7 +11,7 @@ import channels.wiring
 import engine.store.standing
 from engine.errors import StepTimeout
 from engine.security.keyring import open_keyring
-from engine.store import messages
+from engine.store import causes, messages, search
 from engine.store.store import open_store
 
 JOINED = """
@@ -105,18 +105,66 @@ def test_a_store_that_cannot_be_read_stops_neither_routing_nor_delivering(make, 
     assert sorted(out.asked()) == ["a1", "b1", "c1"]
 
 
-def test_a_damaged_message_is_an_error_and_others_are_routed(make):
+def spoiled(desk):
+    """Message errors: (control id, replay of, code), and they are counted and grouped as errors are."""
+    reader = desk.engine.store.reader
+    found = desk.rows(
+        "SELECT control_id, parent_id, error_code FROM message WHERE state = 'ERROR' ORDER BY id"
+    )
+    assert [(group.code, group.count) for group in causes.error_groups(reader)] == [
+        ("store.corrupt", len(found))
+    ]
+    assert search.backlog(reader)["adt"] == {"ERROR": len(found)}
+    assert desk.rows("SELECT value FROM counter WHERE name = 'error'") == [(len(found),)]
+    return found
+
+
+@pytest.mark.parametrize("spoil", ["UPDATE body SET data = x'00'", "DELETE FROM body"])
+def test_a_message_without_its_bytes_is_an_error_and_others_are_routed(make, spoil):
     desk, out = make()
     desk.channel("pause")
     desk.send(("a1", "A"), ("b1", "B"), ("a2", "A"))
     damaged = desk.id_of("a1") * 4096
-    desk.engine.writer.run(lambda tx: tx.execute("UPDATE body SET data = x'00' WHERE id = ?", (damaged,)))
+    desk.engine.writer.run(lambda tx: tx.execute(f"{spoil} WHERE id = ?", (damaged,)))
     desk.settle()
     desk.crash()
     desk.advance(1)
     assert desk.states() == {"a1": "ERROR", "b1": "SENT", "a2": "SENT"}
-    assert desk.rows("SELECT error_code FROM message WHERE state = 'ERROR'") == [("store.corrupt",)]
-    assert out.effects == ["b1", "a2"]
+    assert spoiled(desk) == [("a1", None, "store.corrupt")]
+    assert out.effects == ["b1", "a2"] and desk.open() == {"adt": 0}
+
+
+@pytest.mark.parametrize("spoil", ["UPDATE body SET data = x'00'", "DELETE FROM body"])
+def test_one_replay_without_its_bytes_is_an_error_and_its_group_is_replayed(make, spoil):
+    desk, out = make()
+    desk.send(("a1", "A"), ("b1", "B"), ("c1", "C"))
+    damaged = (desk.id_of("c1") + 2) * 4096  # the second replay
+    trigger = f"AFTER INSERT ON body WHEN NEW.id = {damaged} BEGIN {spoil} WHERE id = NEW.id; END"
+    desk.engine.writer.run(lambda tx: tx.execute(f"CREATE TRIGGER spoil {trigger}"))
+    job = desk.act("replay", "a1", "b1", "c1")
+    assert (job.state, job.changed) == ("done", 3)
+    assert spoiled(desk) == [("b1", desk.id_of("b1"), "store.corrupt")]
+    assert out.effects == ["a1", "b1", "c1", "a1", "c1"] and desk.open() == {"adt": 0}
+
+
+def test_an_outcome_that_cannot_be_stored_is_an_error_and_the_others_of_its_batch_end(make):
+    """A destination with a defect: an answer of it is text, no bytes."""
+    desk, out = make()
+    out.reply = lambda delivery: "text" if delivery.payload == b"b1" else b"bytes"
+    desk.send(("a1", "A"), ("b1", "B"), ("b2", "B"), ("c1", "C"))
+    assert desk.states() == {"a1": "SENT", "b1": "ERROR", "b2": "QUEUED", "c1": "SENT"}
+    assert desk.rows("SELECT error_code, error_place, error_text FROM delivery WHERE state = 'ERROR'") == [
+        (
+            "deliver.refused",
+            "deliver",
+            "it ended as SENT, and what is told of that cannot be stored (TypeError)",
+        )
+    ]
+    assert desk.open() == {"adt": 1}
+    out.reply = lambda delivery: b"bytes"
+    desk.act("resend", "b1")
+    assert set(desk.states().values()) == {"SENT"} and desk.open() == {"adt": 0}
+    assert out.effects == ["a1", "b1", "c1", "b1", "b2"]
 
 
 def test_an_interruption_between_two_messages_loses_none(make, monkeypatch):

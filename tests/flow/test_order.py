@@ -380,23 +380,3 @@ def test_what_cannot_be_stored_is_an_error_in_its_place(make):
         ("3", "route.refused")
     ]
     assert desk.rows("SELECT sum(value) FROM counter WHERE name = 'transformed'") == [(99,)]
-
-
-def test_an_outcome_that_cannot_be_stored_is_an_error_and_the_others_of_its_batch_end(make):
-    """A destination with a defect: an answer of it is text, no bytes."""
-    desk, out = make()
-    out.reply = lambda delivery: "text" if delivery.payload == b"b1" else b"bytes"
-    desk.send(("a1", "A"), ("b1", "B"), ("b2", "B"), ("c1", "C"))
-    assert desk.states() == {"a1": "SENT", "b1": "ERROR", "b2": "QUEUED", "c1": "SENT"}
-    assert desk.rows("SELECT error_code, error_place, error_text FROM delivery WHERE state = 'ERROR'") == [
-        (
-            "deliver.refused",
-            "deliver",
-            "it ended as SENT, and what is told of that cannot be stored (TypeError)",
-        )
-    ]
-    assert desk.open() == {"adt": 1}
-    out.reply = lambda delivery: b"bytes"
-    desk.act("resend", "b1")
-    assert set(desk.states().values()) == {"SENT"} and desk.open() == {"adt": 0}
-    assert out.effects == ["a1", "b1", "c1", "b1", "b2"]

@@ -268,8 +268,8 @@ def test_bodies_stay_until_the_steps_ran(make, storage):
 def test_what_steps_made_and_cannot_be_stored_is_an_error_and_a_resend_runs_the_steps_again(make):
     desk, destinations = make(PLAIN)
     out = answers(desk, destinations)
-    refuse = "CREATE TRIGGER refuse BEFORE INSERT ON message WHEN NEW.parent_id = 1 BEGIN SELECT RAISE(ABORT, 'no'); END"
-    desk.engine.writer.run(lambda tx: tx.execute(refuse))
+    refuse = "BEFORE INSERT ON message WHEN NEW.parent_id = 1 BEGIN SELECT RAISE(ABORT, 'no'); END"
+    desk.engine.writer.run(lambda tx: tx.execute(f"CREATE TRIGGER refuse {refuse}"))
     desk.send(("c1", "P1"), ("c2", "P2"), ("c3", "P1"))
     assert ended(desk) == {
         "c1": ("ERROR", "deliver.refused", "response", 1),

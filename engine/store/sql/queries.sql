@@ -39,7 +39,7 @@ INSERT INTO delivery (message_id, destination, channel, slot, state, next_at) VA
 -- unrouted: what C2 has not seen yet, in order of receipt
 SELECT m.id, m.received_at, m.control_id, m.type, m.sender, m.peer, m.ordering_key, m.also_keys, m.attempts,
     b.data
-  FROM message AS m JOIN body AS b ON b.id = m.id * 4096
+  FROM message AS m LEFT JOIN body AS b ON b.id = m.id * 4096
   WHERE m.channel = ? AND m.state = 'RECEIVED' AND m.id > ? ORDER BY m.id LIMIT ?;
 
 -- mark_attempt: the engine found this message unrouted at its start
@@ -95,9 +95,9 @@ SELECT count(*) FROM message WHERE channel = ? AND state = 'RECEIVED';
 SELECT count(*) FROM delivery WHERE channel = ? AND destination = ? AND state IN ('QUEUED', 'PENDING');
 
 -- unrouted_of: RECEIVED messages by id, with their bytes
-SELECT m.channel, m.id, m.received_at, m.control_id, m.type, m.sender, m.peer, m.ordering_key, m.also_keys,
-    m.attempts, b.data
-  FROM message AS m JOIN body AS b ON b.id = m.id * 4096
+SELECT m.id, m.received_at, m.control_id, m.type, m.sender, m.peer, m.ordering_key, m.also_keys, m.attempts,
+    b.data, m.channel
+  FROM message AS m LEFT JOIN body AS b ON b.id = m.id * 4096
   WHERE m.id IN (SELECT value FROM json_each(?)) AND m.state = 'RECEIVED' ORDER BY m.id;
 
 -- keys_of: channel and ordering keys of messages
