@@ -10,6 +10,7 @@ things are rare, as the worst for a search is what hardly ever occurs: a quiet c
 | type ADT^A40                    | 1 in 100,000                  |
 | FILTERED                        | 1 in 50,000                   |
 | message in ERROR                | 1 in 5,000                    |
+| delivery to `archive`           | 1 in 100,000                  |
 | delivery in ERROR               | 1 in 4,000                    |
 | delivery DISCARDED              | 1 in 30,000                   |
 | column ward (plain)             | 12 values                     |
@@ -74,6 +75,9 @@ def _group(tx: Any, keyring: Keyring, first: int, end: int) -> None:
             payload = b'[{"op":"upsert","model":"res.partner","key":"patient/%d"}]' % (number % PATIENTS)
             one.deliveries = [messages.NewDelivery("odoo", payload)]
             done = Delivered(got.id, "odoo", "SENT", at, record=f"res.partner,{number % PATIENTS}")
+            if number % 100_000 == 11:
+                one.deliveries.append(messages.NewDelivery("archive", payload))
+                sent.append(Delivered(got.id, "archive", "SENT", at))
             if number % 4_000 == 1:
                 done.state, done.record, done.error_code = "ERROR", None, "odoo.validation"
             elif number % 30_000 == 2:

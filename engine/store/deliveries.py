@@ -57,6 +57,8 @@ def deliver(tx: Tx, done: Delivered) -> bool:
     slot, channel = changed[0]
     if done.request or done.response:
         tx.put(done.message_id, Kind.EXCHANGE, done.request, slot=slot, channel=channel, second=done.response)
+    if state == "SENT":
+        tx.outcome(state, done.destination, (done.message_id >> 11,))
     kind = _EVENTS.get(state)
     tx.count(channel, "retry" if state == "QUEUED" else state.lower(), done.destination)
     if kind is not None:

@@ -88,6 +88,8 @@ def _insert(tx: Tx, news: Sequence[NewMessage]) -> list[Received]:
         tx.count(channel, "received", by=count)
         if state != "RECEIVED":
             tx.count(channel, state.lower(), by=count)
+        if state == "TRANSFORMED":
+            tx.outcome(state, channel, range(first >> 11, (last >> 11) + 1))
     if tx.levels:
         for new, received in zip(news, done, strict=True):
             if new.state != "RECEIVED":

@@ -161,6 +161,8 @@ def receive(
     tx.count(new.channel, "received")
     if state != "RECEIVED":
         tx.count(new.channel, state.lower())
+    if state == "TRANSFORMED":
+        tx.outcome(state, new.channel, (message_id >> 11,))
     if state == "ERROR":
         tx.event("error", message_id=message_id, detail=error[0] or "", at=new.received_at)
     elif state != "RECEIVED":
@@ -212,11 +214,14 @@ def route(tx: Tx, done: Routed) -> bool:
         )
         tx.put(done.id, Kind.PAYLOAD, delivery.payload, slot=slot, channel=channel)
         tx.count(channel, "queued", delivery.destination)
+        tx.outcome("QUEUED", delivery.destination, (done.id >> 11,))
     if done.columns:
         write_columns(tx, done.id, done.columns)
     if done.ack is not None:
         tx.put(done.id, Kind.ACK, done.ack, channel=channel)
     tx.count(channel, done.state.lower())
+    if done.state == "TRANSFORMED":
+        tx.outcome("TRANSFORMED", channel, (done.id >> 11,))
     if done.state == "ERROR":
         tx.event("error", message_id=done.id, detail=done.error_code or "", at=done.at)
     elif not done.deliveries:

@@ -14,8 +14,7 @@ import msgspec
 import orjson
 
 from engine.clock import Micros
-from engine.store import search
-from engine.store.search import BLIND
+from engine.store.stretches import BLIND, everywhere
 from engine.store.tx import Tx
 
 MOST = 10_000  # the newest messages of a patient
@@ -61,7 +60,7 @@ def messages_of(tx: Tx, patient: Patient, channels: Sequence[str] | None = None)
         values = [orjson.dumps(list(channels)).decode()]
     found = tx.rows(
         f"SELECT id FROM message WHERE {BLIND.format('mrn')}{within} ORDER BY id DESC LIMIT ?",
-        (*search.everywhere(tx), patient.mrn, *values, MOST),
+        (*everywhere(tx), patient.mrn, *values, MOST),
     )
     if patient.key:
         found += tx.rows(

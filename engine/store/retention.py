@@ -121,6 +121,7 @@ def prune(tx: Tx, rule: Rule, ids: Sequence[int], rows: int = ROWS) -> Pruned:
             break
     if changed and rule.what == "messages" and ids[0] >> 11 != ids[done - 1] >> 11:
         tx.execute(Q["prune_kinds"])
+        tx.execute(Q["prune_outcomes"])
     if changed:
         tx.count(rule.channel, "content_pruned" if rule.what == "content" else "pruned", by=changed)
     return Pruned(done, changed, rows - left)

@@ -7,7 +7,7 @@ Refuses: filters it does not know (TypeError at the call).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,26 +15,16 @@ import orjson
 
 from engine.clock import Micros
 from engine.states import DeliveryState
+from engine.store import stretches
 from engine.store.bodies import Kind
 from engine.store.causes import DISMISSED, UNDISMISSED
 from engine.store.columns import plain_of, term
 from engine.store.messages import PART, ack_of
+from engine.store.stretches import BLIND, COLUMN, FIRST, LAST, WITHIN
 from engine.store.tx import Tx
 
-FIRST, LAST = object(), object()
-"""In the values of a condition: the first and the last stretch (2048 ids, see schema.sql) that is looked into."""
-_WITHIN = "{0} >= ? << 11 AND {0} < (? + 1) << 11"
-_STRETCHES = "WITH RECURSIVE stretch (n) AS (SELECT ? UNION ALL SELECT n + 1 FROM stretch WHERE n < ?)"
-BLIND = f"id IN ({_STRETCHES} SELECT m.id FROM stretch CROSS JOIN message AS m WHERE m.id >> 11 = n AND m.{{}} = ?)"
-_COLUMN = (
-    f"id IN ({_STRETCHES} SELECT c.message_id FROM stretch CROSS JOIN message_column AS c"
-    " WHERE c.message_id >> 11 = n AND {})"
-)
 MARGIN: Micros = 600_000_000
 """How far the clock may have been set back: within it, a time range is found whatever the order of ids."""
-RUNS = 64  # runs of stretches that are looked into one by one; more are not worth it
-NEAR = 4  # stretches that are looked into first; each further look takes in WIDER times as many
-WIDER = 4
 ROW = (
     "id, channel, state, received_at, routed_at, control_id, type, sender, parent_id, error_code,"
     f" flags & {DISMISSED} <> 0"
@@ -118,7 +108,7 @@ def find(
         where(BLIND.format("visit"), FIRST, LAST, tx.blind(visit))
     for name, wanted in (columns or {}).items():
         condition, given = term(tx, name, wanted)
-        where(_COLUMN.format(condition), FIRST, LAST, *given)
+        where(COLUMN.format(condition), FIRST, LAST, *given)
     if type is not None:
         where(
             "type = ?"
@@ -132,19 +122,24 @@ def find(
         where("id > ?" if oldest else "id < ?", after)
     if dismissed is not None:
         where(f"flags & {DISMISSED} = ?", DISMISSED * dismissed)
-    delivery = _delivery_term(destination, delivery_state, error_code, error_place, cause)
+    few = state in ("RECEIVED", "ERROR") or any(
+        one is not None for one in (ids, control_id, mrn, visit, columns, parent_id)
+    )
+    delivery = _delivery_term(few, destination, delivery_state, error_code, error_place, cause)
     if delivery is not None:
         where(*delivery)
     by_kind = None
     if ids is None and control_id is None and parent_id is None:
-        by_kind = _stretches_of(tx, channel, channels, type)
+        names = [channel] if channel is not None else channels
+        asked = stretches.kinds(names, type) + stretches.outcomes(names, state, destination, delivery_state)
+        by_kind = stretches.runs_of(tx, asked)
     if by_kind is not None and FIRST not in values:
-        where(_WITHIN.format("id"), FIRST, LAST)
+        where(WITHIN.format("id"), FIRST, LAST)
     condition = " AND ".join(terms) or "1"
     order = "ASC" if oldest else "DESC"
     sql = f"SELECT {ROW} FROM message WHERE {condition} ORDER BY id {order} LIMIT ?"
     rows: list[Any] = []
-    for first, last in _looks(tx, values, by_kind, after, oldest, limit):
+    for first, last in stretches.looks(tx, values, by_kind, after, oldest, limit):
         inside = [first if one is FIRST else last if one is LAST else one for one in values]
         rows += tx.rows(sql, (*inside, limit - len(rows)))
         if len(rows) >= limit:
@@ -167,7 +162,7 @@ def _state_term(state: str) -> tuple[Any, ...]:
     if state == "FILTERED":  # perhaps not rare: by stretches
         return (
             "id IN (SELECT id FROM message INDEXED BY message_filtered"
-            f" WHERE state = 'FILTERED' AND {_WITHIN.format('id')})",
+            f" WHERE state = 'FILTERED' AND {WITHIN.format('id')})",
             FIRST,
             LAST,
         )
@@ -188,77 +183,13 @@ def _near_id(tx: Tx, at: Micros, side: str) -> int:
     return rows[0][0] if rows else 1 << 62
 
 
-def _stretches_of(
-    tx: Tx, channel: str | None, channels: Sequence[str] | None, type: str | None
-) -> list[tuple[int, int]] | None:
-    """Runs of stretches that hold messages of these channels and this type, the oldest first; None: look everywhere."""
-    names = [channel] if channel is not None else channels
-    if names is None and type is None:
-        return None
-    terms, values = ["1"], []
-    if names is not None:
-        terms.append("channel IN (SELECT value FROM json_each(?))")
-        values.append(orjson.dumps(list(names)).decode())
-    if type is not None:
-        terms.append("type = ?" if "^" in type else "(type = ? OR type >= ? || '^' AND type < ? || '_')")
-        values += [type] * (1 if "^" in type else 3)
-    found = tx.rows(
-        f"SELECT DISTINCT stretch FROM message_kind WHERE {' AND '.join(terms)} ORDER BY stretch", values
-    )
-    runs: list[tuple[int, int]] = []
-    for (number,) in found:
-        if runs and runs[-1][1] == number - 1:
-            runs[-1] = runs[-1][0], number
-        else:
-            runs.append((number, number))
-    return runs if len(runs) <= RUNS or len(found) * 8 < everywhere(tx)[1] else None
-
-
-def _looks(
-    tx: Tx,
-    values: list[Any],
-    by_kind: list[tuple[int, int]] | None,
-    after: int | None,
-    oldest: bool,
-    limit: int,
-) -> Iterator[tuple[int, int]]:
-    """The stretches to look into, one look after the other: near ones first, as a page is soon full of them.
-
-    One look where nothing is found by stretches, or everything is wanted.
-    """
-    if FIRST not in values:
-        yield 0, 0
-        return
-    lowest, highest = everywhere(tx)
-    if after is not None and oldest:
-        lowest = max(lowest, after >> 11)
-    elif after is not None:
-        highest = min(highest, after >> 11)
-    if by_kind is not None:
-        runs = [(max(first, lowest), min(last, highest)) for first, last in by_kind]
-        yield from [run for run in (runs if oldest else reversed(runs)) if run[0] <= run[1]]
-        return
-    size = NEAR if limit <= 1000 else highest - lowest + 1
-    while lowest <= highest:
-        if oldest:
-            yield lowest, min(lowest + size - 1, highest)
-            lowest += size
-        else:
-            yield max(highest - size + 1, lowest), highest
-            highest -= size
-        size *= WIDER
-
-
-def everywhere(tx: Tx) -> tuple[int, int]:
-    """The first and the last stretch that there is."""
-    ((first, last),) = tx.rows(  # both in one SELECT of message would read the whole index
-        "SELECT coalesce((SELECT min(id) FROM message), 0) >> 11, coalesce((SELECT max(id) FROM message), 0) >> 11"
-    )
-    return first, last
-
-
 def _delivery_term(
-    destination: str | None, state: str | None, code: str | None, place: str | None, cause: str | None
+    few: bool,
+    destination: str | None,
+    state: str | None,
+    code: str | None,
+    place: str | None,
+    cause: str | None,
 ) -> tuple[Any, ...] | None:
     error = [
         (term, value)
@@ -281,13 +212,20 @@ def _delivery_term(
         terms.append("state = 'ERROR'")
     if not terms:
         return None
-    if not error and state in (None, "SENT"):  # nearly all: each message that is met is asked
+    if not error and state in (None, "SENT"):  # perhaps nearly all: of few messages each is asked
+        if few:
+            return (
+                f"EXISTS (SELECT 1 FROM delivery WHERE message_id = message.id AND {' AND '.join(terms)})",
+                *values,
+            )
         return (
-            f"EXISTS (SELECT 1 FROM delivery WHERE message_id = message.id AND {' AND '.join(terms)})",
+            f"id IN (SELECT message_id FROM delivery WHERE {WITHIN.format('message_id')} AND {' AND '.join(terms)})",
+            FIRST,
+            LAST,
             *values,
         )
     if state == "DISCARDED":
-        terms.append(_WITHIN.format("message_id"))
+        terms.append(WITHIN.format("message_id"))
         values += [FIRST, LAST]
     selected = f"SELECT message_id FROM delivery WHERE {' AND '.join(terms)}"
     if destination is None and state is None:

@@ -93,10 +93,13 @@ def _route(
         ids.setdefault(channel, []).append(message_id)
     for channel, found in ids.items():
         tx.count(channel, "transformed", by=len(found))
+        stretches = {message_id >> 11 for message_id in found}
+        tx.outcome("TRANSFORMED", channel, stretches)
         for slot, destination in enumerate(destinations, 1):
             values = (destination, channel, slot, orjson.dumps(found).decode())
             tx.execute(Q["insert_deliveries"], values)
             tx.count(channel, "queued", destination, by=len(found))
+            tx.outcome("QUEUED", destination, stretches)
     assert len(destinations) <= MAX_SLOT
     seal = tx.codec.seal
     bodies = []
@@ -157,6 +160,8 @@ def _deliver(
     tx.executemany(Q["put_body"], bodies)
     for channel, count in counted.items():
         tx.count(channel, state.lower(), destination, by=count)
+    if ended:
+        tx.outcome(state, destination, {message_id >> 11 for message_id in found})
     if tx.levels and ended:
         for message_id, (_, channel) in found.items():
             settle(tx, message_id, channel)

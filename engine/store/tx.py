@@ -6,7 +6,7 @@ A Tx is the same for the writer's transaction and for a reader; only the writer 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from engine.store.bodies import PACKED, Codec, Kind, body_id, pack
 from engine.store.sqlite import load_queries
 
 Q = load_queries()
-KINDS = 4096  # channel, type and stretch that are remembered as written
+KINDS = 4096  # kinds and outcomes of stretches that are remembered as written
 
 
 def clean(text: str | None) -> str | None:
@@ -40,7 +40,7 @@ class Tx:
         self.levels: dict[str, str] = {}  # channel -> storage level, where it is not `full` (writers only)
         self.marks: set[str] = set()  # crash points that this transaction passes; filled only when armed
         self._counted: dict[tuple[str, str, str], int] = {}
-        self._kinds: set[tuple[str, str, int]] = set()  # what `kind` has written
+        self._kinds: set[tuple[str, str, str, int]] = set()  # what `kind` and `outcome` have written
 
     def rows(self, sql: str, values: Any = ()) -> list[Any]:
         """All rows at once: a SELECT is never left open."""
@@ -62,9 +62,18 @@ class Tx:
 
     def kind(self, channel: str, type: str, message_id: int) -> None:
         """Note that the stretch of this new message has one of this channel and type; written once a stretch."""
-        key = (channel, type, message_id >> 11)
+        self._once("add_kind", channel, type, message_id >> 11)
+
+    def outcome(self, state: str, name: str, stretches: Iterable[int]) -> None:
+        """Note that these stretches have messages of the channel `name` that are TRANSFORMED, or deliveries to the
+        destination `name` (QUEUED: made, SENT: arrived); written once a stretch."""
+        for stretch in stretches:
+            self._once("add_outcome", state, name, stretch)
+
+    def _once(self, query: str, kind: str, name: str, stretch: int) -> None:
+        key = (query, kind, name, stretch)
         if key not in self._kinds:
-            self.db.execute(Q["add_kind"], (channel, clean(type), message_id >> 11))
+            self.db.execute(Q[query], (kind, clean(name), stretch))
             if len(self._kinds) >= KINDS:
                 self._kinds.clear()
             self._kinds.add(key)

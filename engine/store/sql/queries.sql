@@ -5,6 +5,9 @@ INSERT INTO counter (channel, destination, name, value) VALUES (?, ?, ?, ?)
 -- add_kind: which channels and types a stretch of messages has
 INSERT OR IGNORE INTO message_kind (channel, type, stretch) VALUES (?, ?, ?);
 
+-- add_outcome: which states and destinations a stretch of messages has
+INSERT OR IGNORE INTO message_outcome (state, name, stretch) VALUES (?, ?, ?);
+
 -- add_event: append-only log of the exceptional
 INSERT INTO event (at, message_id, destination, kind, actor, detail) VALUES (?, ?, ?, ?, ?, ?);
 
@@ -144,6 +147,9 @@ DELETE FROM delivery WHERE message_id = ?1 AND destination IN (
 
 -- prune_kinds: of stretches that are gone
 DELETE FROM message_kind WHERE stretch < coalesce((SELECT min(id) >> 11 FROM message), 0);
+
+-- prune_outcomes: of stretches that are gone
+DELETE FROM message_outcome WHERE stretch < coalesce((SELECT min(id) >> 11 FROM message), 0);
 
 -- prune_columns: of a message
 DELETE FROM message_column WHERE message_id = ?1 AND name IN (

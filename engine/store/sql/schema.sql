@@ -72,6 +72,14 @@ CREATE TABLE message_kind (
   PRIMARY KEY (channel, type, stretch)
 ) WITHOUT ROWID;
 
+-- Which stretches have messages that went through, and deliveries, by destination: as message_kind.
+CREATE TABLE message_outcome (
+  state TEXT NOT NULL,                   -- TRANSFORMED; of deliveries QUEUED (there is one) and SENT
+  name TEXT NOT NULL,                    -- channel; of deliveries the destination
+  stretch INTEGER NOT NULL,
+  PRIMARY KEY (state, name, stretch)
+) WITHOUT ROWID;
+
 -- Values of searchable columns: text where the channel says `plain`, else a blind index.
 -- By stretches, as message_mrn.
 CREATE TABLE message_column (
