@@ -23,7 +23,7 @@ from engine.errors import ConfigError, HL7Error
 from engine.model import Incoming, Meta
 from engine.spec.channel import ChannelSpec
 from engine.store.noted import note, noted
-from engine.store.snapshots import heard
+from engine.store.snapshots import Held, heard
 
 log = structlog.get_logger()
 
@@ -71,6 +71,10 @@ class Channel:
     def heard(self, reference: str, version: str) -> str:
         """What was heard of a FHIR resource, also by messages that wait for their steps."""
         return heard(self.reader, self.name, reference, version)
+
+    def held(self) -> Held:
+        """The FHIR resources that it was told of and not of their deletion."""
+        return Held(self.reader, self.name)
 
     def noted(self) -> str:
         """What the listener noted last."""

@@ -29,6 +29,9 @@ class Receiver(Protocol):
     def heard(self, reference: str, version: str) -> str:
         """What the channel heard of a FHIR resource: `same` (that version), `deleted`, `other`, or nothing."""
 
+    def held(self) -> Any:
+        """The FHIR resources that the channel was told of: engine.fhirserver.absent.Held."""
+
     def noted(self) -> str:
         """What a listener of this channel noted last; "" for nothing."""
 

@@ -17,7 +17,7 @@ from engine.spec.component import BuildContext, Settings, component
 from engine.spec.meaning import ConnectionName
 from engine.spec.retention import Age
 from listeners.base import Receiver
-from listeners.reconcile import Reader, our_searches, server_of
+from listeners.reconcile import DELETIONS, Reader, our_searches, server_of
 
 
 @component(
@@ -41,6 +41,7 @@ class FhirPoll(Settings):
         description="How far before the last change that was found the next look begins: for changes that the server"
         " showed late.",
     )  # fmt: skip
+    deletions: Age = DELETIONS
     begin: Literal["now", "all"] = Field(
         default="now",
         description="Where the first look begins.",
@@ -85,7 +86,7 @@ class PollListener:
         chosen = self._settings
         return Reader(
             self._server, chosen.resources, self._context,
-            every=chosen.every, overlap=chosen.overlap, begin=chosen.begin,
+            every=chosen.every, overlap=chosen.overlap, begin=chosen.begin, deletions=chosen.deletions,
         )  # fmt: skip
 
     def start(self, receiver: Receiver) -> Any:

@@ -30,9 +30,10 @@ from engine.fhirserver.written import OWN, Written
 from engine.model import Carried
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.meaning import ConnectionName
+from engine.spec.retention import Age
 from listeners.base import Receiver
 from listeners.http_server import Arrival, HttpServer, HttpSettings, Request
-from listeners.reconcile import Reader, our_searches, server_of
+from listeners.reconcile import DELETIONS, Reader, our_searches, server_of
 from listeners.subscribe import Subscribe
 
 ANSWER = orjson.dumps({"resourceType": "Bundle", "type": "transaction-response"})
@@ -90,6 +91,7 @@ class FhirSubscription(HttpSettings):
         " Default: the criteria of `subscribe`.",
         examples=[["Patient?", "Appointment?"]],
     )
+    deletions: Age = DELETIONS
     reliable_counter: bool = Field(
         default=False, description="The server's event numbers never begin again: they name its events."
     )
@@ -189,7 +191,7 @@ class FhirListener(HttpServer):
         self._reader: Reader | None = None
         self._gaps: Gaps | None = None
         if settings.searches and server is not None and context.reactor is not None:
-            self._reader = Reader(server, settings.searches, context)
+            self._reader = Reader(server, settings.searches, context, deletions=settings.deletions)
             self._gaps = Gaps(
                 server.client(context.reactor), channel=context.channel, reactor=context.reactor,
                 hand=self._reader.hand, foreign=self._foreign, missed=self._missed,

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pydantic import Field
 from twisted.internet.defer import Deferred
 
 from engine.errors import ConfigError
@@ -21,6 +22,12 @@ from engine.model import Incoming
 from engine.spec.component import BuildContext
 from listeners.base import Receiver
 
+DELETIONS = Field(
+    default=3600, ge=60,
+    description="How often what was deleted is looked for by comparing ids, on a server that shows no history of a"
+    " type.",
+    examples=["1h"],
+)  # fmt: skip
 _SEARCH = re.compile(r"[A-Z][A-Za-z]+(\?[\x21-\x7e]*)?")
 
 
@@ -43,19 +50,19 @@ class Read(Incoming):
 
 
 class Reader:
-    """A reconciler and the channel that it reads for. `every`, `overlap`: seconds."""
+    """A reconciler and the channel that it reads for. `every`, `overlap`, `deletions`: seconds."""
 
     def __init__(
         self, server: FhirConnection, searches: Sequence[str], context: BuildContext, *,
-        every: float = 300, overlap: float = 300, begin: str = "now",
+        deletions: float, every: float = 300, overlap: float = 300, begin: str = "now",
     ) -> None:  # fmt: skip
         self._form = context.format or Fhir()
         client = server.client(context.reactor)
         self._peer = f"fhir {client.base.host}"
         self._receiver: Receiver
         self.reconciler = Reconciler(
-            client, searches, every=every, overlap=overlap, begin=begin, channel=context.channel,
-            reactor=context.reactor, hand=self.hand, written=server.written,
+            client, searches, every=every, overlap=overlap, begin=begin, deletions=deletions,
+            channel=context.channel, reactor=context.reactor, hand=self.hand, written=server.written,
         )  # fmt: skip
 
     def start(self, receiver: Receiver) -> None:

@@ -141,6 +141,11 @@ class FhirError(DeliveryError):
         """It may go well later without anybody doing anything."""
         return self.result in (Result.RETRY, Result.UNKNOWN)
 
+    @property
+    def general(self) -> bool:
+        """Any other request would meet it as well: the server is away, or does not know us."""
+        return self.waits or (self.result == Result.CONFIG and self.status != 403)
+
 
 def of_lost(found: Lost, reads: bool) -> FhirError:
     """The error of a request without an answer; one that only `reads` has certainly changed nothing."""

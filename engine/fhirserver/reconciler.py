@@ -3,6 +3,7 @@
     at the start, every so often, and when somebody asks (`look`), for each search:
     Type?…&_lastUpdated=ge(watermark - overlap)   what is there     -> those that the channel has not heard of
     Type/_history?_since=(watermark - overlap)    what was deleted  -> notes, which are read again when they are routed
+    without a history of a type                   engine.fhirserver.absent
 
 Guarantees: a watermark is the server's own time (`meta.lastUpdated` of what it gave), so no clock of ours decides;
 it moves, and is kept, only after everything of all pages was stored; a search of several pages is done again until it
@@ -15,7 +16,7 @@ asked again at growing pauses; a search that it refuses does not keep the others
 | the first round                              | `begin`: `now` takes the server's time, `all` reads everything   |
 | killed before the watermark is kept          | read again; what was stored is known (control id, snapshot)      |
 | the store takes nothing (AR 207)             | the round ends, the watermark stays, asked again                 |
-| no history of a type (4xx, 501)              | told in `status`; deletions are found no more                    |
+| no history of a type (4xx, 501)              | its deletions are found by comparing ids: told in `status`       |
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from engine.fhir.moment import NEVER, moment, said, updated
 from engine.fhir.notification import note, relative
+from engine.fhirserver.absent import Absent, Held
 from engine.fhirserver.client import FhirClient
 from engine.fhirserver.errors import FhirError
-from engine.fhirserver.rounds import Rounds, growing
+from engine.fhirserver.rounds import Refused, Rounds, growing
 from engine.fhirserver.written import Written
 from engine.formats.base import name
 from engine.states import Result
@@ -57,12 +59,11 @@ class Known(Protocol):
     def note(self, text: str, *, kept: bool) -> None:
         """Note it."""
 
+    def held(self) -> Held:
+        """The resources that the channel was told of."""
+
     def heard(self, reference: str, version: str) -> str:
         """What the channel heard of a resource: `same` version, `deleted`, `other`, or nothing at all."""
-
-
-class Refused(Exception):
-    """The store takes nothing now."""
 
 
 class Reconciler:
@@ -70,7 +71,7 @@ class Reconciler:
 
     def __init__(
         self, client: FhirClient, searches: Sequence[str], *, every: float, overlap: float, begin: str,
-        channel: str, reactor: Any, hand: Hand, written: Written,
+        deletions: float, channel: str, reactor: Any, hand: Hand, written: Written,
     ) -> None:  # fmt: skip
         self._client = client
         self._searches = [one.rstrip("?") for one in searches]
@@ -81,11 +82,13 @@ class Reconciler:
         self._written = written
         self._known: Known
         self._marks: dict[str, datetime] = {}
-        self._without: set[str] = set()  # types without a history
+        self._absent = Absent(
+            client, self._searches, every=deletions, channel=channel, reactor=reactor, hand=hand
+        )
         self._rounds = Rounds(reactor, self._round, self._ended)
         self._looked = -1.0  # seconds of the reactor: when the last round that ended well began
         self.rounds = self.found = 0
-        self.why = ""
+        self._why = ""
 
     # What others use --------------------------------------------------------------------------------------
 
@@ -94,15 +97,22 @@ class Reconciler:
         if not self._rounds.running:
             self._known, self._marks = known, _marks(known.noted())
             self._rounds.start()
+            self._absent.start(known.held())
 
     def stop(self) -> None:
         """Begin nothing more."""
         self._rounds.stop()
+        self._absent.stop()
 
     def look(self, why: str) -> None:
         """Something may have changed. A server that is down is asked at its pauses all the same."""
         if not self._rounds.failures and self._rounds.soon(0):
             _log.info("fhir.changes", channel=self._channel, why=why)
+
+    @property
+    def why(self) -> str:
+        """What somebody should know; empty while all is well."""
+        return self._why or self._absent.why
 
     def status(self) -> dict[str, Any]:
         """For the status page."""
@@ -110,7 +120,7 @@ class Reconciler:
             "rounds": self.rounds,
             "found": self.found,
             "watermarks": {search: said(at) for search, at in self._marks.items()},
-            "deletions_not_found": sorted(self._without),
+            "compared": self._absent.status(),
         }
 
     # One round --------------------------------------------------------------------------------------------
@@ -121,7 +131,7 @@ class Reconciler:
             try:
                 await self._read(search)
             except FhirError as error:
-                if error.waits or error.status == 0:
+                if error.general:
                     raise
                 refused = error
         if refused is not None:
@@ -130,7 +140,7 @@ class Reconciler:
 
     def _ended(self, error: BaseException | None, failures: int) -> float:
         if error is None:
-            self.why = ""
+            self._why = ""
             self.rounds += 1
             return self._every
         why = f"the changes of the FHIR server cannot be read ({type(error).__name__})"
@@ -138,9 +148,9 @@ class Reconciler:
             why = "the engine takes no messages now"
         if isinstance(error, FhirError):
             why = f"{error.code}: {error.what}; {error.todo}"
-        if why != self.why:
+        if why != self._why:
             _log.warning("fhir.reconcile", channel=self._channel, why=why)
-        self.why = why
+        self._why = why
         held = isinstance(error, FhirError) and error.result == Result.CONFIG
         wait = LONGEST if held else growing(FIRST, failures, LONGEST)
         return max(wait, getattr(error, "retry_after", 0.0))
@@ -206,7 +216,7 @@ class Reconciler:
 
     async def _deletions(self, kind: str, mark: datetime) -> None:
         """What was deleted since, as far as the channel ever heard of it; of each resource the last entry counts."""
-        if kind in self._without:
+        if kind in self._absent.kinds:
             return
         seen: set[str] = set()
         asked = {"_since": self._since(mark), "_count": COUNT}
@@ -224,9 +234,9 @@ class Reconciler:
                         waiting.append((note(reference, "deleted"), at and f"{reference}/deleted/{at}"))
                 await self._store(waiting)
         except FhirError as error:
-            if error.waits or error.status in (0, 401):
+            if error.general:
                 raise
-            self._without.add(kind)
+            self._absent.add(kind)
             _log.warning("fhir.no_history", channel=self._channel, type=kind)
 
     async def _store(self, messages: list[tuple[bytes, str]]) -> None:

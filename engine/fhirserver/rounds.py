@@ -15,6 +15,10 @@ from twisted.python.failure import Failure
 Pause = Callable[[BaseException | None, int], float]
 
 
+class Refused(Exception):
+    """The store takes nothing now."""
+
+
 def growing(first: float, failures: int, longest: float) -> float:
     """Seconds to wait after so many failures in a row."""
     return min(first * 2.0 ** min(failures - 1, 30), longest)

@@ -80,6 +80,42 @@ def heard(tx: Tx, channel: str, reference: str, version: str) -> str:
     return "other" if found is not None else ""
 
 
+class Held:
+    """The resources that one channel was told of and not of their deletion, by digest: `engine.fhirserver.absent`."""
+
+    def __init__(self, tx: Tx, channel: str) -> None:
+        self._tx = tx
+        self._channel = channel
+
+    def key(self, reference: str) -> bytes:
+        """The digest of `Patient/1`."""
+        return _digest(self._tx, self._channel, reference)
+
+    def after(self, key: bytes, limit: int = 500) -> list[bytes]:
+        """The next digests behind this one, in order."""
+        rows = self._tx.rows(
+            "SELECT digest FROM snapshot WHERE channel = ? AND digest > ? AND NOT deleted ORDER BY digest LIMIT ?",
+            (self._channel, key, limit),
+        )
+        return [row[0] for row in rows]
+
+    def name(self, key: bytes) -> tuple[str, str]:
+        """Reference and version; empty where neither the resource is kept nor the message that told it."""
+        row = self._tx.execute(
+            "SELECT s.version, s.data, m.control_id FROM snapshot AS s LEFT JOIN message AS m ON m.id = s.message_id"
+            " WHERE s.digest = ? AND NOT s.deleted",
+            (key,),
+        ).fetchone()
+        if row is None:
+            return "", ""
+        version, blob, control_id = row
+        reference = (control_id or "").partition("/_history/")[0]
+        if self.key(reference) != key and blob is not None:
+            told = msgspec.json.decode(self._tx.codec.open(place(key), blob)[0])
+            reference = f"{told['resourceType']}/{told['id']}"
+        return (reference, version) if self.key(reference) == key else ("", "")
+
+
 def place(digest: bytes) -> int:
     """What the blob of a row is bound to."""
     return int.from_bytes(digest[:8], "big") >> 1 << 1

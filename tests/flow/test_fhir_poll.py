@@ -88,14 +88,6 @@ def test_a_deletion_is_found_and_so_is_what_was_made_anew(desk_of):
     assert len(desk.rows("SELECT id FROM message")) == 4  # found once
 
 
-def test_a_server_without_histories_is_told(desk_of):
-    desk = desk_of(POLL % ", begin: all", lambda server: patients(server, "1"))
-    desk.server.type_history = False
-    desk.server.remove("Patient", "1")
-    desk.advance(61)
-    assert desk.engine.channels["hook"].status()["listener"]["deletions_not_found"] == ["Patient"]
-
-
 def test_pages_that_shift_while_they_are_read_hide_nothing(desk_of):
     desk = desk_of(POLL % ", begin: all", lambda server: patients(server, *map(str, range(30))))
     desk.server.page = 7
