@@ -1,7 +1,7 @@
 """C1 for a group of messages at once: what `messages.receive` does for each, in a few statements.
 
-A statement a message costs more than its rows do, so messages that are all new go in with multi-row INSERTs of a
-fixed width (the statements stay prepared). Everything that needs a look of its own takes the way one by one: a
+A statement a message costs more than its rows do, so messages that are all new go in with one multi-row INSERT
+(one for each width, which stays prepared). Everything that needs a look of its own takes the way one by one: a
 control id that was seen before or twice in the group, bytes that were not framed, errors.
 """
 
@@ -17,7 +17,7 @@ from engine.store.levels import settle
 from engine.store.messages import DEFAULT_WINDOW, NewMessage, Received, pack_keys, receive
 from engine.store.tx import Q, Tx, clean
 
-WIDTHS = (64, 16, 4, 1)  # rows in one statement
+WIDEST = 32  # rows in one statement: every width is a statement of its own
 SMALLEST = 2  # a smaller group is not worth it
 _COLUMNS = 17
 
@@ -29,11 +29,8 @@ def receive_all(tx: Tx, news: Sequence[NewMessage], *, window: Micros = DEFAULT_
     if crashpoints.ARMED:
         tx.marks.add("c1")
     done: list[Received] = []
-    start, left = 0, len(news)
-    for width in WIDTHS:
-        while left >= width:
-            done += _insert(tx, news[start : start + width])
-            start, left = start + width, left - width
+    for start in range(0, len(news), WIDEST):
+        done += _insert(tx, news[start : start + WIDEST])
     return done
 
 

@@ -85,5 +85,5 @@ def test_a_group_of_new_messages_takes_few_statements(tmp_path):
 
     results = store.writer.call(work)
     assert [result.id for result in results] == list(range(1, 33))
-    assert len([one for one in seen if one.startswith("INSERT")]) == 4 + 1, "and the kinds of a new stretch"
+    assert len([one for one in seen if one.startswith("INSERT")]) == 2 + 1, "and the kinds of a new stretch"
     store.close()
