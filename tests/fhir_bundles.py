@@ -1,5 +1,6 @@
 """Transactions and batches of the FHIR server of the tests, as FHIR R4 wants them: a transaction is done as a whole or
-not at all, its entries refer to each other by `fullUrl`; each entry of a batch has an answer of its own."""
+not at all, its entries refer to each other by `fullUrl`; each entry of a batch has an answer of its own. A server that
+is not `whole` answers each entry of a transaction for itself, as Medplum does for a project without transactions."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ def process(server: Any, bundle: dict[str, Any], failure: type[Exception]) -> di
             range(len(entries)), key=lambda one: ORDER.index(entries[one]["request"]["method"])
         ):
             entry = entries[place]
-            answers[place] = _one(server, entry)
+            answers[place] = _one(server, entry) if server.whole else _alone(server, entry, failure)
             found = answers[place].get("resource")
             if found and entry.get("fullUrl", "").startswith("urn:uuid:"):
                 names[entry["fullUrl"]] = f"{found['resourceType']}/{found['id']}"
@@ -56,8 +57,8 @@ def _alone(server: Any, entry: dict[str, Any], failure: type[Exception]) -> dict
     try:
         return _one(server, entry)
     except failure as failed:
-        issue = [{"severity": "error", "code": failed.code}]  # type: ignore[attr-defined]
-        status = str(failed.status)  # type: ignore[attr-defined]
+        status, code, place = str(failed.status), failed.code, failed.place  # type: ignore[attr-defined]
+        issue = [{"severity": "error", "code": code, "expression": [place]}]
         return {
             "response": {"status": status, "outcome": {"resourceType": "OperationOutcome", "issue": issue}}
         }

@@ -43,6 +43,7 @@ class FhirServer:
         self.page = 50
         self.type_history = True
         self.conditional = True
+        self.whole = True  # transactions are done as a whole or not at all
         self.operations: dict[str, Any] = {}  # "$status" -> function(id, query)
         self.client: tuple[str, Any] | None = None  # client id and public key: logins are asked for
         self.tokens: dict[str, datetime] = {}

@@ -14,6 +14,8 @@ over; all resources of one message are written, or none. Refuses (FhirError): se
 | somebody made it in between (If-None-Exist gives 200)    | read by the id that is told, and joined: an index  |
 |                                                          | may not have it yet                                |
 | no answer to the transaction                             | UNKNOWN: done again, and what is there is found    |
+| an entry is refused, the others are not (a server that   | the error of that entry; done again, what is there |
+| does a transaction as a batch)                           | is found                                           |
 """
 
 from __future__ import annotations
@@ -69,13 +71,13 @@ class FhirWriter:
                 answer = await self._client.transaction(
                     {"resourceType": "Bundle", "type": "transaction", "entry": list(sending.values())}
                 )
+                told, raced = self._answered(sending, answer.data)
             except FhirError as error:
                 if error.code not in ("fhir.precondition", "fhir.conflict"):
                     raise
                 if attempt == TRIES and error.issue == "multiple-matches":
                     raise
                 continue
-            told, raced = self._answered(sending, answer.data)
             ids |= raced
             if not raced:
                 return [_wrote(entries, there, told, sending) for entries in messages]
@@ -142,20 +144,27 @@ class FhirWriter:
     def _answered(
         self, sending: Mapping[str, Resource], bundle: Resource
     ) -> tuple[dict[str, str], dict[str, str]]:
-        """The version of each entry that was written, and `Type/id` of each that somebody else had made before."""
+        """The version of each entry that was written, and `Type/id` of each that somebody else had made before.
+        Raises FhirError for the first that was refused."""
         entries = bundle.get("entry")
         if not isinstance(entries, list) or len(entries) != len(sending):
             raise _odd("the FHIR server does not answer each entry of a transaction", Result.UNKNOWN)
         told: dict[str, str] = {}
         raced: dict[str, str] = {}
+        refused: list[FhirError] = []
         for (key, sent), entry in zip(sending.items(), entries, strict=True):
-            response = entry.get("response") or {}
-            if sent["request"]["method"] == "POST" and str(response.get("status", "")).startswith("200"):
+            status = _status(entry)
+            if not 200 <= status < 300:
+                refused.append(_refusal(entry, reads=False))
+                continue
+            if sent["request"]["method"] == "POST" and status == 200:
                 own = _version(sent, entry).partition("/_history/")[0]
                 raced[key] = own if is_id(own.partition("/")[2]) else ""
                 continue
             told[key] = _version(sent, entry)
             self._written.add(told[key], _before(sent))
+        if refused:
+            raise refused[0]
         return told, raced
 
 
@@ -211,13 +220,8 @@ def _both(known: Entry, entry: Entry) -> Entry:
 
 def _matches(entry: Any) -> list[Resource]:
     """The resources that one search of a batch found."""
-    response = entry.get("response") or {}
-    status = str(response.get("status", ""))[:3]
-    if not status.startswith("2"):
-        outcome = response.get("outcome") or entry.get("resource") or {}
-        raise of_answer(
-            Answer(int(status) if status.isdecimal() else 500, {}, orjson.dumps(outcome)), reads=True
-        )
+    if not 200 <= _status(entry) < 300:
+        raise _refusal(entry, reads=True)
     found = entry.get("resource") or {}
     if found.get("resourceType") != "Bundle":  # read by its id
         return [found] if isinstance(found.get("id"), str) else []
@@ -227,6 +231,17 @@ def _matches(entry: Any) -> list[Resource]:
         for one in resources
         if isinstance(one.get("id"), str) and one["resourceType"] != "OperationOutcome"
     ]
+
+
+def _status(entry: Any) -> int:
+    """What an entry of an answer says became of it; one that does not say so failed."""
+    status = str((entry.get("response") or {}).get("status", ""))[:3]
+    return int(status) if status.isdecimal() else 500
+
+
+def _refusal(entry: Any, reads: bool) -> FhirError:
+    outcome = (entry.get("response") or {}).get("outcome") or entry.get("resource") or {}
+    return of_answer(Answer(_status(entry), {}, orjson.dumps(outcome)), reads)
 
 
 def _pointed(value: Any, names: Mapping[str, str]) -> Any:
