@@ -25,7 +25,7 @@ import msgspec
 from engine.errors import FormatError, StepError
 from engine.fhir.notification import note, noted
 from engine.fhir.resource import Fhir
-from engine.fhirserver.reading import LAST, ResourceLookup
+from engine.fhirserver.reading import GONE, LAST, ResourceLookup
 from engine.fhirserver.written import OWN, Written
 from engine.model import Meta
 
@@ -97,7 +97,7 @@ class Notes:
                 "the server told that something changed, and not what", code="fhir.unread",
                 todo="write `catch_up` of the listener, or let its Subscription send ids or full resources",
             )  # fmt: skip
-        content = self.now(reference)
+        content = self.now(reference, sure=told == "deleted")
         if content is None:
             if told == "deleted":
                 return None
@@ -108,9 +108,12 @@ class Notes:
         again = "was told to be deleted and is there" if told == "deleted" else "is read"
         return Read(content, f"{reference} {again}; it follows")
 
-    def now(self, reference: str) -> bytes | None:
-        """The resource as the server has it; None when it is not there. Raises Wanted, StepError."""
+    def now(self, reference: str, *, sure: bool = False) -> bytes | None:
+        """The resource as the server has it; None when it is not there. `sure`: it was told to be deleted, and a cache
+        of the server may show it still. Raises Wanted, StepError."""
         found = self.lookup.ask((reference,))
+        if sure and found is not None and self.lookup.ask((reference, GONE)):
+            return None
         return found if found is None or isinstance(found, bytes) else self.form.dump(found)
 
     def own(self, content: bytes, channel: str) -> bool:

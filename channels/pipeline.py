@@ -100,7 +100,7 @@ class Pipeline:
     @property
     def empty(self) -> bool:
         """Nothing is done with a message: it is received, stored and acknowledged."""
-        return not (self.filters or self.transformers or self.routes or self.columns)
+        return not (self.filters or self.transformers or self.routes or self.columns or self.states)
 
     def meta(self, raw: bytes, at: Micros = 0, peer: str = "") -> Meta:
         """What is known of a message that is not stored. Raises HL7Error when it cannot be read."""

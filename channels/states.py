@@ -74,7 +74,7 @@ class States:
             meta.channel, told.reference
         )
         notes = pipeline.notes
-        if told.deleted and notes is not None and notes.now(told.reference) is not None:
+        if told.deleted and notes is not None and notes.now(told.reference, sure=True) is not None:
             return pipeline.run(raw, meta)  # it is there: that follows
         again = known is not None and self._related(known.message_id, meta.id)
         if known is not None:
@@ -118,7 +118,7 @@ class States:
             return (late, b"") if _earlier(told, known) or told.version == known.version != "" else None
         if not known.deleted and told.version.isdigit() and known.version.isdigit():
             return late, b""
-        found = notes.now(told.reference)
+        found = notes.now(told.reference, sure=known.deleted)
         if found is None:
             return late, b"" if known.deleted else note(told.reference, "deleted")
         version = _version(found)

@@ -44,6 +44,7 @@ class FhirServer:
         self.type_history = True
         self.conditional = True
         self.whole = True  # transactions are done as a whole or not at all
+        self.cached: set[str] = set()  # `Type/id` that a read shows as it was before its deletion
         self.operations: dict[str, Any] = {}  # "$status" -> function(id, query)
         self.client: tuple[str, Any] | None = None  # client id and public key: logins are asked for
         self.tokens: dict[str, datetime] = {}
@@ -174,6 +175,8 @@ class FhirServer:
         if not history:
             raise Failed(404, "not-found")
         resource = history[-1]["resource"]
+        if resource is None and f"{kind}/{parts[1]}" in self.cached:
+            resource = history[-2]["resource"]
         if resource is None:
             raise Failed(410, "deleted")
         if method == "PATCH":

@@ -3,11 +3,12 @@
     every `every` seconds, of the types without a history:
     Type?…&_elements=id       page by page            -> there
     what the channel holds    - there                 -> Type?_id=1,2,3,… asks for those again
-    GET Type/id               404 or 410              -> a note, which is read again when it is routed
+    GET Type/id               404 or 410, or the last entry of its history is the deletion
+                                                      -> a note, which is read again when it is routed
 
-Guarantees: nothing is taken for deleted because it was not listed, only because a direct read says that it is not
-there; a listing that fails, or ends before its last page, changes nothing; neither does a server that has none of what
-the channel holds (FEW or more): it was emptied, or is another. Refuses nothing.
+Guarantees: nothing is taken for deleted because it was not listed, only because a direct read or its history says that
+it is not there; a listing that fails, or ends before its last page, changes nothing; neither does a server that has
+none of what the channel holds (FEW or more): it was emptied, or is another. Refuses nothing.
 
 Memory: some 70 bytes a resource that the server lists, while it lists them.
 """
@@ -27,6 +28,7 @@ from engine.fhir.notification import note
 from engine.fhirserver.base import is_id
 from engine.fhirserver.client import FhirClient
 from engine.fhirserver.errors import FhirError
+from engine.fhirserver.reading import ended
 from engine.fhirserver.rounds import Refused, Rounds, growing
 
 _log = structlog.get_logger()
@@ -190,15 +192,18 @@ class Absent:
             raise Refused
         try:
             await self._client.read(kind, id_)
+            if not await ended(self._client, kind, id_):
+                return
         except FhirError as error:
             if error.general:
                 raise
-            if error.absent:
-                reference = f"{kind}/{id_}"
-                after = f"{reference}/deleted/after-{version or 'the-last'}"
-                if not await self._hand(note(reference, "deleted"), after):
-                    raise Refused from None
-                self.found += 1
+            if not error.absent:
+                return
+        reference = f"{kind}/{id_}"
+        after = f"{reference}/deleted/after-{version or 'the-last'}"
+        if not await self._hand(note(reference, "deleted"), after):
+            raise Refused
+        self.found += 1
 
 
 def _short(key: bytes) -> int:

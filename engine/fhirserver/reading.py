@@ -13,6 +13,8 @@ never disappear.
 | 401, token refused, not a FHIR server, TLS          | LookupDown, held: people must mend it        |
 | 403 and everything else                             | the error: this message is ERROR             |
 | of a history (the last version of what was deleted) | None for every refusal: it may keep none     |
+| of a history that ends with a deletion              | True of `GONE`, else None: a server may read |
+|                                                     | from a cache what is gone (Medplum)          |
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from engine.states import Result
 
 PATIENCE = 6  # rounds of requests for a resource on which the server itself fails
 LAST = "last"  # of a key: the last version of what was deleted
+GONE = "gone"  # of a key: whether its history ends with a deletion, though it can be read
 _GATEWAY = frozenset({0, 408, 429, 502, 503, 504})
 
 
@@ -78,29 +81,19 @@ class ResourceLookup(Lookup):
     async def _one(self, key: Key) -> Any:
         try:
             kind, id_, _ = resource(key[0])
-            return await (self._last(kind, id_) if LAST in key else self._read(kind, id_))
+            if LAST in key:
+                return await self._last(kind, id_)
+            if GONE in key:
+                return await ended(self.client, kind, id_) or None
+            return (await self.client.read(kind, id_)).raw
         except FhirError as error:
             if error.absent:
                 return None
             return self._judge(key, error)
 
-    async def _read(self, kind: str, id_: str) -> bytes:
-        return (await self.client.read(kind, id_)).raw
-
     async def _last(self, kind: str, id_: str) -> Any:
         """The newest version in the history of what was deleted; None where the server shows none."""
-        try:
-            history = await self.client.operation(f"{kind}/{id_}/_history", {"_count": 5})
-        except FhirError as error:
-            if error.result == Result.PERMANENT or error.status == 403:
-                return None
-            raise
-        entries = history.data.get("entry")
-        found = (
-            (one.get("resource") for one in entries if isinstance(one, dict))
-            if isinstance(entries, list)
-            else ()
-        )
+        found = [entry.get("resource") for entry in await _history(self.client, kind, id_, 5)]
         of_it = (one for one in found if isinstance(one, dict) and one.get("id") == id_)
         return next((one for one in of_it if one.get("resourceType") == kind), None)
 
@@ -115,6 +108,28 @@ class ResourceLookup(Lookup):
         down = LookupDown(error.what, code=error.code, todo=error.todo)
         down.held = held
         return down
+
+
+async def ended(client: FhirClient, kind: str, id_: str) -> bool:
+    """Whether the history of a resource ends with its deletion. Raises FhirError."""
+    for newest in (await _history(client, kind, id_, 1))[:1]:
+        told = [newest.get(part) for part in ("request", "response")]
+        request, response = (one if isinstance(one, dict) else {} for one in told)
+        gone = request.get("method") == "DELETE" or str(response.get("status", "")).startswith("410")
+        return gone and not newest.get("resource")
+    return False
+
+
+async def _history(client: FhirClient, kind: str, id_: str, count: int) -> list[dict[str, Any]]:
+    """The newest entries of the history of a resource; none where the server shows none."""
+    try:
+        history = await client.operation(f"{kind}/{id_}/_history", {"_count": count})
+    except FhirError as error:
+        if error.result == Result.PERMANENT or error.status == 403:
+            return []
+        raise
+    entries = history.data.get("entry")
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
 async def _never(keys: list[Key]) -> dict[Key, Any]:

@@ -103,6 +103,14 @@ def test_what_is_listed_no_more_and_cannot_be_read_was_deleted(desk_of, small_pa
     assert gone(desk).count("Patient/p6") == 2
 
 
+def test_a_cache_that_still_shows_it_keeps_nothing(desk_of):
+    desk = desk_of(patients=12)
+    desk.server.remove("Patient", "p3")
+    desk.server.cached.add("Patient/p3")
+    desk.advance(601)
+    assert gone(desk) == ["Patient/p3"]
+
+
 def test_what_matches_the_search_no_more_is_still_there(desk_of, small_pages):
     desk = desk_of(patients=1, appointments=10)
     for number in range(5):

@@ -175,6 +175,24 @@ def test_a_deletion_is_believed_when_the_server_says_so_itself(desk):
     assert [row[:2] for row in rows(desk)][2:] == [("Patient.deleted", "TRANSFORMED")]
 
 
+def test_a_deletion_is_true_that_a_cache_of_the_server_does_not_show(desk):
+    """What is read while it is deleted, Medplum shows for a day; its history tells the deletion."""
+    found = patient(desk, "1")
+    post(desk, json.dumps(found).encode(), path="/fhir/hook")
+    desk.server.remove("Patient", "1")
+    desk.server.cached.add("Patient/1")
+    deleted(desk, "Patient/1")
+    done = [("Patient", "TRANSFORMED"), ("Patient.deleted", "TRANSFORMED")]
+    assert [row[:2] for row in rows(desk)] == done
+    late = {**found, "meta": {"versionId": "late", "lastUpdated": "2026-01-01T00:00:00Z"}}
+    for one in ({**found, "language": "en"}, late):  # retries that come behind it
+        post(desk, json.dumps(one).encode(), path="/fhir/hook")
+    assert [row[:2] for row in rows(desk)] == [*done, ("Patient", "FILTERED"), ("Patient", "FILTERED")]
+    again = patient(desk, "1", active=True)
+    deleted(desk, "Patient/1", "t-2")
+    assert versions(desk)[-1] == f"Patient/1/_history/{again['meta']['versionId']}"
+
+
 @pytest.mark.parametrize("read", [False, True])
 def test_a_deletion_never_meets_what_was_made_anew_behind_it(desk, read):
     """The server says that it is gone; it is made anew and told of before the deletion is routed."""

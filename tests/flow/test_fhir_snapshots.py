@@ -188,3 +188,11 @@ def test_states_are_put_under_a_new_key_and_checked(desk_of):
     assert desk.out.effects == ["appointment.booked", "appointment.rescheduled"]
     writing.execute("UPDATE snapshot SET data = CAST(data || x'00' AS BLOB)")
     assert any("state of a resource" in wrong for wrong in check(writing))
+
+
+def test_a_channel_without_destinations_takes_each_version_once(tmp_path):
+    desk = FhirDesk(tmp_path, BELIEVING.replace("{out: {scripted: {name: out}}}", "{}"))
+    again = {**appointment(1), "description": "as another notification shows it"}
+    tell(desk, appointment(1), again, appointment(2))
+    assert [state for state, _ in outcome(desk)] == ["TRANSFORMED", "FILTERED", "TRANSFORMED"]
+    desk.stop()
