@@ -1,10 +1,12 @@
 """What people at the console cost the engine: ACK rate and latency with and without them, in interleaved pairs.
 
-Run: python -m bench.console [--messages 20000] [--stored 100000] [--clients 20] [--pairs 3]
-Both runs of a pair have the same engine, the same stored messages and the same traffic. In the disturbed one the
-console serves `--clients` browsers that watch the dashboard (server-sent events), one that searches text in content
-all the time, one that searches by control id, and a bulk replay of stored messages. The last line is JSON;
-`rate_ratio` and `p99_ratio` are the medians of disturbed / undisturbed. Run it alone: other work spoils both.
+Run: python -m bench.console [--messages 20000] [--stored 100000] [--clients 20] [--pairs 3] [--only WHAT] [--store DIR]
+One engine on one store, so both runs of a pair have the same messages behind them. `--store` keeps it: filled with
+`--stored` messages (10000000 takes a while) the first time, and used again the next. In the disturbed run the console
+serves `--clients` browsers that watch the dashboard (server-sent events; `watch`), one that searches text in content
+all the time and one that searches by control id (`search`), and a bulk replay of stored messages (`replay`); `--only`
+chooses among these. The last line is JSON; `rate_ratio` and `p99_ratio` are the medians of disturbed / undisturbed,
+`cpu` seconds of the processor a minute. Run it alone: other work spoils both.
 """
 
 from __future__ import annotations
@@ -15,20 +17,25 @@ import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from bench.processes import HOST, BenchError, Server, engine, engine_data, free_port, load, running
+from bench.processes import CHANNEL, HOST, BenchError, Server, engine, free_port, load, running
+from bench.search_store import fill
+from engine import clock
 from engine.security.keyring import open_keyring
 from engine.security.roles import Grant, Role
 from engine.store import users
+from engine.store.sqlite import DATABASE
 from engine.store.store import open_store
 
 CONNECTIONS = 8
-FIRST = 50_000_000  # number of the first measured message, away from the stored ones
+REPLAYED = 50_000  # messages, the oldest; the replay is cancelled when the run is over
+WHAT = ("watch", "search", "replay")
 PATIENCE = 60.0  # seconds that the console may take to answer for the first time
 
 
@@ -38,7 +45,8 @@ def token(data: Path) -> str:
     try:
 
         def work(tx: Any) -> str:
-            users.add(tx, "bench", None, [Grant(Role.ADMIN)], reveal=True)
+            if users.get(tx, "bench") is None:
+                users.add(tx, "bench", None, [Grant(Role.ADMIN)], reveal=True)
             until = tx.now() + 3_600_000_000
             return users.add_token(tx, "bench", "bench", [Grant(Role.ADMIN)], until, reveal=True)[0]
 
@@ -50,14 +58,15 @@ def token(data: Path) -> str:
 class People:
     """Everybody at the console, until `stop`."""
 
-    def __init__(self, url: str, secret: str, clients: int) -> None:
+    def __init__(self, url: str, secret: str, clients: int, what: Sequence[str]) -> None:
         self.url = url
         self.headers = {"Authorization": f"Bearer {secret}"}
         self.ended = threading.Event()
         self.seen = 0  # dashboards that were sent
         self.searches: list[float] = []  # seconds by control id
         self.scans = 0  # searches of text in content
-        work = [self._watch] * clients + [self._scan, self._search]
+        self.job = 0
+        work = [self._watch] * clients * ("watch" in what) + [self._scan, self._search] * ("search" in what)
         self.threads = [threading.Thread(target=self._while, args=(one,), daemon=True) for one in work]
 
     def start(self) -> People:
@@ -72,14 +81,21 @@ class People:
         for thread in self.threads:
             thread.join(15)
 
-    def replay(self) -> None:
-        """Begin the bulk replay of everything that is stored."""
-        answer = httpx.post(
-            f"{self.url}/api/v1/messages/acts", headers=self.headers, timeout=60,
-            json={"verb": "replay", "query": {"state": "TRANSFORMED"}, "force": True},
-        )  # fmt: skip
-        if answer.status_code != 202:
-            raise BenchError(f"the replay was not begun: {answer.text[:500]}", code="bench.console")
+    def replay(self, since: str, until: str) -> None:
+        """Begin the bulk replay of what was received then."""
+        query = {"channel": "bench", "state": "TRANSFORMED", "since": since, "until": until}
+        self.job = self._asked("messages/acts", verb="replay", query=query, force=True)["job"]["id"]
+
+    def cancel(self) -> None:
+        """End the replay where it is; it may be over."""
+        if self.job:
+            httpx.post(f"{self.url}/api/v1/jobs/{self.job}/cancel", headers=self.headers, timeout=60)
+
+    def _asked(self, path: str, **body: Any) -> Any:
+        answer = httpx.post(f"{self.url}/api/v1/{path}", headers=self.headers, timeout=60, json=body)
+        if answer.status_code >= 400:
+            raise BenchError(f"{path}: {answer.text[:500]}", code="bench.console")
+        return answer.json()
 
     def _while(self, work: Any) -> None:
         while not self.ended.is_set():
@@ -94,9 +110,7 @@ class People:
                     return
 
     def _find(self, **query: str) -> None:
-        httpx.post(
-            f"{self.url}/api/v1/messages/search", headers=self.headers, json=query, timeout=60
-        ).raise_for_status()
+        self._asked("messages/search", **query)
 
     def _scan(self) -> None:
         self._find(text="there is no such text")
@@ -125,46 +139,82 @@ def open_console(data: Path) -> tuple[Server, str]:
     raise server.failed("was not ready")
 
 
-def once(folder: Path, messages: int, stored: int, clients: int) -> dict[str, float]:
-    """One run; `clients` 0: nobody is at the console, and there is none."""
-    with ExitStack() as stack:
-        server = stack.enter_context(running(engine(folder)))
-        data = engine_data(folder)
-        load(server.port, CONNECTIONS, stored)
-        people = None
-        if clients:
-            console, url = open_console(data)
+class Bench:
+    """One engine on one store."""
+
+    def __init__(self, server: Server, data: Path, messages: int) -> None:
+        self.server, self.data, self.messages = server, data, messages
+        self.first = time.time_ns() // 1_000_000  # number of the next measured message: none was there before
+        store = open_store(data, open_keyring(data), mode="reader")
+        try:
+            ((begun, ended),) = store.reader.rows(
+                "SELECT min(received_at), max(received_at) FROM (SELECT received_at FROM message ORDER BY id LIMIT ?)",
+                (REPLAYED,),
+            )
+        finally:
+            store.close()
+        self.span = clock.iso(begun), clock.iso(ended)
+
+    def measured(self) -> dict[str, float]:
+        """The messages, now."""
+        cpu, begun = self.server.cpu(), time.monotonic()
+        found = load(self.server.port, CONNECTIONS, self.messages, first=self.first)
+        self.first += self.messages
+        minutes = (time.monotonic() - begun) / 60
+        return {
+            "per_s": found["rate"], "p99_ms": found["p99"], "rss_mb": self.server.memory("VmRSS"),
+            "cpu": (self.server.cpu() - cpu) / minutes, "minutes": minutes,
+        }  # fmt: skip
+
+    def disturbed(self, clients: int, what: Sequence[str]) -> dict[str, float]:
+        """The same with people at the console."""
+        with ExitStack() as stack:
+            console, url = open_console(self.data)
             stack.enter_context(running(console))
-            people = People(url, token(data), clients).start()
+            people = People(url, token(self.data), clients, what).start()
             stack.callback(people.stop)
-            people.replay()
+            if "replay" in what:
+                people.replay(*self.span)
             time.sleep(2)
-        found = load(server.port, CONNECTIONS, messages, first=FIRST)
-        figures = {"per_s": found["rate"], "p99_ms": found["p99"], "rss_mb": server.memory("VmRSS")}
-        if people is not None:
-            people.ended.set()
-            if not (people.seen and people.searches):
-                raise BenchError("nobody at the console saw anything", code="bench.console")
+            cpu, scans = console.cpu(), people.scans
+            figures = self.measured()
+            figures["console_cpu"] = (console.cpu() - cpu) / figures["minutes"]
             figures |= {
-                "dashboards": people.seen, "scans": people.scans,
-                "search_ms": statistics.median(people.searches) * 1000, "console_mb": console.memory(),
+                "dashboards": people.seen, "scans": people.scans - scans, "console_mb": console.memory()
             }  # fmt: skip
-        return figures
+            people.cancel()
+            people.ended.set()
+            if ("watch" in what and not people.seen) or ("search" in what and not people.searches):
+                raise BenchError("nobody at the console saw anything", code="bench.console")
+            if people.searches:
+                figures["search_ms"] = statistics.median(people.searches) * 1000
+            return figures
 
 
-def run(folder: Path, messages: int, stored: int, clients: int, pairs: int) -> dict[str, Any]:
+def run(
+    folder: Path, messages: int, stored: int, clients: int, pairs: int, what: Sequence[str] = WHAT,
+    store: Path | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Pairs of runs, the order changing from one to the next."""
+    data = store or folder / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    if not (data / DATABASE).exists():
+        keyring = open_keyring(data)
+        opened = open_store(data, keyring)
+        fill(opened, keyring, stored, lambda line: None)
+        opened.close()
     figures: dict[bool, list[dict[str, float]]] = {False: [], True: []}
-    for pair in range(pairs):
-        for disturbed in (False, True) if pair % 2 == 0 else (True, False):
-            place = folder / f"{pair}-{disturbed}"
-            place.mkdir()
-            figures[disturbed].append(once(place, messages, stored, clients if disturbed else 0))
+    with running(engine(folder, config=CHANNEL, data=data)) as server:
+        bench = Bench(server, data, messages)
+        for pair in range(pairs):
+            for disturbed in (False, True) if pair % 2 == 0 else (True, False):
+                figures[disturbed].append(bench.disturbed(clients, what) if disturbed else bench.measured())
     both = list(zip(figures[False], figures[True], strict=True))
     return {
         "messages": messages,
         "stored": stored,
         "clients": clients,
+        "what": list(what),
         "undisturbed": figures[False],
         "disturbed": figures[True],
         "rate_ratio": round(statistics.median(after["per_s"] / before["per_s"] for before, after in both), 3),
@@ -183,9 +233,14 @@ def main() -> None:
     parser.add_argument("--stored", type=int, default=100_000)
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--only", choices=WHAT, action="append", help="what disturbs; by default all of it")
+    parser.add_argument("--store", type=Path, help="the folder of a store that is kept")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="isthmus-bench-") as folder:
-        found = run(Path(folder), options.messages, options.stored, options.clients, options.pairs)
+        found = run(
+            Path(folder), options.messages, options.stored, options.clients, options.pairs, options.only or WHAT,
+            options.store,
+        )  # fmt: skip
     print(json.dumps(found))
 
 

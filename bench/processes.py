@@ -146,12 +146,13 @@ channels:
 """
 
 
-def engine(folder: Path, odoo: int = 0, config: str = "") -> Server:
-    """The engine as it is shipped, on a data folder of its own: ACK only, or the whole way to `odoo`'s port; with
-    `config` on that one, whose `{port}` and `{odoo}` are filled in."""
+def engine(folder: Path, odoo: int = 0, config: str = "", data: Path | None = None) -> Server:
+    """The engine as it is shipped, on a data folder of its own or on `data`: ACK only, or the whole way to `odoo`'s
+    port; with `config` on that one, whose `{port}` and `{odoo}` are filled in."""
     port = free_port()
-    data = folder / f"engine-{time.time_ns()}"
-    data.mkdir()
+    if data is None:
+        data = folder / f"engine-{time.time_ns()}"
+        data.mkdir()
     file = data / "channels.yaml"
     file.write_text((config or (PIPELINE if odoo else CHANNEL)).format(port=port, odoo=odoo))
     server = Server(

@@ -45,7 +45,7 @@ class Operator:
         self.backlogs = backlogs
         self.writer = writer
         self.reader = reader
-        self.jobs = JobRunner(writer, reader, clock, self._changed)
+        self.jobs = JobRunner(writer, reader, clock, self._changed, self._arrivals)
         self._busy = False
         self._recover = True  # commands that a dead engine had taken are taken again, once
         self._verbs: dict[str, Callable[[commands.Command], Any]] = {
@@ -97,6 +97,9 @@ class Operator:
         yield self.writer.run(lambda tx: commands.finish(tx, command.id, result, problem))
 
     # What a step of a job did ---------------------------------------------------------------------------
+
+    def _arrivals(self) -> int:
+        return sum(channel.intake.received for channel in self.channels.values())
 
     def _changed(self, verb: str, changed: list[Any]) -> None:
         """In the turn of the commit, as the intake does: a router takes messages by rising id."""

@@ -94,6 +94,8 @@ class Upkeep:
         self._levels: Mapping[str, str] | None = None
         self._counts: Counter[str] = Counter()  # of the run at work, or the last one
         self._at: Micros = 0  # its begin
+        self._sweeps = (0, 1)  # of it: how many are done, of how many
+        self._part = 0.0  # of it that is done
         self._reencrypting = False
         self._pressed = False  # the writer has been busy for PATIENCE
 
@@ -126,6 +128,7 @@ class Upkeep:
             "disk": self.disk.status(),
             "retention": {
                 "running": self._running is not None,
+                "part": self._part,
                 "at": iso(self._at) if self._at else None,
                 "counts": dict(self._counts),
             },
@@ -172,7 +175,7 @@ class Upkeep:
 
     @inlineCallbacks
     def _run(self) -> Any:
-        self._at, self._counts = self._now(), Counter()
+        self._at, self._counts, self._part = self._now(), Counter(), 0.0
         if self._at - self._whole >= WHOLE_EVERY:
             self._seen.clear()
             self._whole = self._at
@@ -199,8 +202,10 @@ class Upkeep:
     def _retain(self) -> Any:
         reader = self._reader = yield self._in_thread(self._store.open_reader)
         try:
-            for name, channel in list(self._channels.items()):
-                yield self._retain_one(reader, name, channel.spec.options)
+            kept = [(name, channel.spec.options) for name, channel in self._channels.items()]
+            self._sweeps = 0, sum(len(retention.rules(name, options, self._at)) for name, options in kept)
+            for name, options in kept:
+                yield self._retain_one(reader, name, options)
         finally:
             self._reader = None
             reader.db.close()
@@ -212,6 +217,7 @@ class Upkeep:
             yield self._give_up(name, before)
         for rule in retention.rules(name, options, self._at):
             yield self._sweep(reader, rule, (name, rule.what))
+            self._sweeps = self._sweeps[0] + 1, self._sweeps[1]
         if options.retention.max_size is not None:
             sizes = self._sizes.setdefault(name, retention.Sizes(name))
             floor = yield self._in_thread(sizes.floor, reader, options.retention.max_size)
@@ -224,10 +230,10 @@ class Upkeep:
         """Find what is due, a window of the table at a time, and prune it batch by batch."""
         windows = retention.walk(reader, rule, self._seen.get(key, 0) if key else 0)
         while not self._stopping:
-            found: tuple[int, list[int]] | None = yield self._in_thread(next, windows, None)
-            if found is None:
+            window: retention.Window | None = yield self._in_thread(next, windows, None)
+            if window is None:
                 return
-            upto, ids = found
+            ids = window.ids
             while ids:
                 rows = yield self._turn()
                 if not rows:
@@ -236,7 +242,8 @@ class Upkeep:
                 ids = ids[done.done :]
                 self._counts[f"{rule.channel}.{rule.what}"] += done.messages
             if key:
-                self._seen[key] = upto
+                self._seen[key] = window.upto
+                self._part = (self._sweeps[0] + window.part) / self._sweeps[1]
 
     @inlineCallbacks
     def _give_up(self, name: str, before: Micros) -> Any:

@@ -26,6 +26,7 @@ from engine.store.tx import Tx
 
 T = TypeVar("T")
 COMMAND_WAIT = 10.0  # seconds
+RELOAD_WAIT = 90.0  # seconds: the engine waits up to a minute for deliveries on their way
 CHANNEL_ACTS = ("start", "stop", "pause", "resume")
 
 
@@ -76,6 +77,17 @@ class Desk:
         if not known:
             raise Refused(404, "channel.unknown", "there is no such channel")
         return self.command("channel", {"name": name, "act": act}, f"channel.{act}", name)
+
+    def reload(self, name: str = "", note: str = "") -> dict[str, Any]:
+        """Let the engine take up the files as they are, and make channel `name` anew: what changed, or why not."""
+        if not self.identity.may(Role.ANALYST):
+            raise Refused(403, "forbidden", "this needs the role analyst on all channels")
+        with self.stores.reading() as tx:
+            if not commands.beating(commands.engine_status(tx), tx.now()):
+                raise Refused(
+                    409, "engine.absent", "no engine is running on this store", "start it with `isthmus run`"
+                )
+        return self.command("reload", {"name": name, "note": note}, "config.reload", name, wait=RELOAD_WAIT)
 
     def command(
         self,

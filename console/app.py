@@ -25,11 +25,12 @@ from console.api import channels, configuration, editing, exporting, messages, p
 from console.exporting import Exports
 from console.guard import Guard
 from console.oidc import Provider, SignOn
-from console.overview import EVERY, Sampler
+from console.overview import EVERY
 from console.problems import problem, status_of
 from console.repeated import Repeated
 from console.stores import Stores
 from console.throttle import Throttle
+from console.watching import Watch
 from console.workbench import Workbench
 from engine.errors import IsthmusError
 
@@ -53,7 +54,7 @@ def make_app(data_dir: Path, config: Path, providers: Mapping[str, Provider] | N
         title="Isthmus", version="1", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json",
         lifespan=_lifespan,
     )  # fmt: skip
-    app.state.stores, app.state.sampler, app.state.config = stores, Sampler(), config
+    app.state.stores, app.state.watch, app.state.config = stores, Watch(stores), config
     app.state.throttle, app.state.exports = Throttle(), Exports()
     app.state.workbench, app.state.sign_on = Workbench(config, data_dir), SignOn(providers or {})
     for router in API:
@@ -83,8 +84,7 @@ async def _sample(app: FastAPI) -> None:
     """Rates need samples also while nobody looks."""
 
     def look() -> None:
-        with app.state.stores.reading() as tx:
-            app.state.sampler.look(tx)
+        app.state.watch.look(EVERY / 2)
         app.state.workbench.tidy()
 
     while True:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from console.acting import Desk
+from console.acting import RELOAD_WAIT, Desk
 from console.preview import Foreseen, effect
 from console.problems import Refused
 from console.rights import on_channel
@@ -23,7 +23,6 @@ from engine.security.roles import Role
 from engine.store import commands, search, versions
 from engine.store.messages import raw
 
-PATIENCE = 90.0  # seconds: the engine waits up to a minute for deliveries on their way
 Edits = dict[str, str | None]
 
 
@@ -167,13 +166,15 @@ class Workshop:
         if not running:
             return self._alone(done, why)
         taken = self.desk.command(
-            "reload", {"name": "", "note": why}, "config.reload", done["version"], wait=PATIENCE
+            "reload", {"name": "", "note": why}, "config.reload", done["version"], wait=RELOAD_WAIT
         )
         if taken["taken"]:
             return Outcome(True, taken["version"], done["etag"], done["changed"], taken["changes"], [])
         back = self.bench.ask("restore", files=done["before"], seen=done["etag"])
         self.desk.audited(f"{action}.undone", done["version"], lambda tx: None, "the engine did not take it")
-        self.desk.command("reload", {"name": "", "note": ""}, "config.reload", back["version"], wait=PATIENCE)
+        self.desk.command(
+            "reload", {"name": "", "note": ""}, "config.reload", back["version"], wait=RELOAD_WAIT
+        )
         return Outcome(False, taken["version"], back["etag"], [], {}, taken["problems"])
 
     def _alone(self, done: dict[str, Any], why: str) -> Outcome:

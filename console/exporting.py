@@ -74,6 +74,11 @@ class Exports:
             raise Refused(404, "export.unknown", "there is no such export", "ask for it again")
         return known
 
+    def running(self, actor: str) -> list[Export]:
+        """Somebody's that are being fetched, the oldest first."""
+        with self._lock:
+            return [one for one, _ in self._known.values() if one.actor == actor and one.state == "running"]
+
     def fetch(self, desk: Desk, name: str) -> tuple[Export, Iterator[bytes]]:
         """The file, once."""
         export, query = self.get(desk, name)

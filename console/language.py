@@ -64,8 +64,15 @@ def ngettext(one: str, many: str, count: int) -> str:
     return gettext(one if single else many)
 
 
-ACTS = ("start", "stop", "pause", "resume")
-"""What one does to a channel, on its buttons."""
+ACTS = ("start", "stop", "pause", "resume", "reload", "cancel", "replay", "resend", "discard")
+"""What one does to a channel, a job or messages, on buttons and in headings."""
+
+
+OUTCOMES = (
+    "created", "changed", "untouched", "archived", "merged", "called", "added", "removed", "passed", "filtered",
+    "unchanged", "error",
+)  # fmt: skip
+"""What becomes of a record, a segment, or a message in a step."""
 
 
 def N_(text: str) -> str:

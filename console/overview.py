@@ -1,7 +1,7 @@
 """What the dashboard shows: every channel with its state, counts, rates, queue age, latency and destinations.
 
 Guarantees: read from the store and from the engine's last heartbeat only, in one snapshot, a few statements however
-many messages there are; sampled once for all who look. Rates are of the last hour, a point every `EVERY` seconds.
+many messages there are, and fewer while nothing happens. Rates are of the last hour, a point every `EVERY` seconds.
 """
 
 from __future__ import annotations
@@ -20,9 +20,22 @@ from engine.store.tx import Tx
 EVERY = 5.0  # seconds between samples
 KEPT = 720  # samples: one hour
 RECENT = 1000  # newest messages that latencies are taken from
+FEW = 100  # of a channel that has none among them
 RISING = 6  # samples that must not fall for a queue to be called growing
 GROWING = 50  # and be more than this in the end
 SILENT = 3600.0  # seconds; a channel that had traffic and has none for so long is called silent
+COUNTED = {
+    "received": "received",
+    "filtered": "filtered",
+    "queued": "queued",
+    "sent": "sent",
+    "errors": "error",
+}
+"""What people see counted -> the name of its counters."""
+STOPPED = {"state": "stopped", "why": "", "listener": {}, "destinations": []}
+"""How a channel is while no engine runs."""
+Recent = tuple[Micros | None, list[int]]
+"""When the newest message of a channel came, and how long the newest took until all was delivered, in ms."""
 
 
 class DestinationView(msgspec.Struct):
@@ -38,7 +51,11 @@ class DestinationView(msgspec.Struct):
 
 
 class ChannelView(msgspec.Struct):
-    """One channel, times in microseconds since the epoch, ages and latencies in milliseconds."""
+    """One channel, times in microseconds since the epoch, ages and latencies in milliseconds.
+
+    `queued` and `errors` are what is so now, the other counts are of the whole life of the store; `since_start` and
+    `ever` have all five, since the engine started and of the whole life.
+    """
 
     name: str
     description: str
@@ -53,16 +70,17 @@ class ChannelView(msgspec.Struct):
     queued: int
     sent: int
     errors: int
-    last_at: Micros | None
-    silent: bool
     growing: bool
-    queue_age: int | None
-    ack_p50: int | None
-    ack_p99: int | None
-    rate: float
-    rates: list[float]
     destinations: list[DestinationView]
     since_start: dict[str, int]
+    ever: dict[str, int]
+    last_at: Micros | None = None
+    silent: bool = False
+    queue_age: int | None = None
+    ack_p50: int | None = None
+    ack_p99: int | None = None
+    rate: float = 0.0
+    rates: list[float] = []
 
 
 class Overview(msgspec.Struct):
@@ -94,43 +112,44 @@ class Sampler:
         self._lock = threading.Lock()
         self._samples: deque[tuple[Micros, dict[str, dict[str, int]]]] = deque(maxlen=KEPT)
         self._queues: dict[str, deque[int]] = {}
-        self._epoch: int | None = None
-        self._at_start: dict[str, dict[str, int]] = {}
+        self._counted: Any = None  # what was counted at the last look
+        self._recent: dict[str, Recent] = {}
 
     def look(self, tx: Tx) -> Overview:
         """The overview now; adds a sample when it is time."""
         now = tx.now()
         engine = commands.engine_status(tx)
         totals, waiting = search.counts(tx), search.backlog(tx)
-        with self._lock:
-            self._sample(now, totals, waiting, engine)
-            samples = list(self._samples)
         running = commands.beating(engine, now) and engine is not None and commands.alive(engine["pid"])
         status = (engine or {}).get("status") or {}
-        live = status.get("channels", {}) if running else {}
-        recent = _recent(tx)
-        views = [
-            self._channel(
-                name,
-                now,
-                live.get(name, {}),
-                totals.get(name, {}),
-                waiting.get(name, {}),
-                samples,
-                recent,
-                tx,
+        live = status.get("channels", {})
+        with self._lock:
+            self._sample(now, totals, waiting)
+            samples = list(self._samples)
+            if (totals, waiting) != self._counted:
+                self._recent = _recent(tx, {*live, *totals}, self._recent)
+                self._counted = totals, waiting
+            recent = self._recent
+        begun, at_start = (engine or {}).get("started_at"), status.get("totals_at_start", {})
+        views = []
+        for name in sorted({*live, *totals, *waiting}):
+            told = live.get(name, {}) if running else {**live.get(name, {}), **STOPPED}
+            view = self._channel(
+                name, told, totals.get(name, {}), waiting.get(name, {}), at_start.get(name, {})
             )
-            for name in sorted({*live, *totals, *waiting})
-        ]
+            view.rates = _rates(samples, name)
+            view.rate = view.rates[-1] if view.rates else 0.0
+            view.last_at, latencies = recent.get(name, (None, []))
+            view.ack_p50, view.ack_p99 = _percentile(latencies, 0.5), _percentile(latencies, 0.99)
+            view.silent = _silent(told, view, begun or now, now)
+            view.queue_age = _queue_age(tx, name, waiting.get(name, {}), now) if view.queued else None
+            views.append(view)
         return Overview(
-            now, running, (engine or {}).get("pid", 0), (engine or {}).get("started_at"),
+            now, running, (engine or {}).get("pid", 0), begun,
             status.get("store", {}) if running else {}, views, jobs.unfinished(tx),
         )  # fmt: skip
 
-    def _sample(self, now: Micros, totals: Any, waiting: Any, engine: Any) -> None:
-        epoch = engine["epoch"] if engine else None
-        if epoch != self._epoch:
-            self._epoch, self._at_start = epoch, totals
+    def _sample(self, now: Micros, totals: Any, waiting: Any) -> None:
         if self._samples and now - self._samples[-1][0] < EVERY * 900_000:
             return
         self._samples.append((now, totals))
@@ -140,33 +159,44 @@ class Sampler:
             )
 
     def _channel(
-        self, name: str, now: Micros, live: dict[str, Any], totals: dict[str, int], waiting: dict[str, int],
-        samples: Any, recent: dict[str, Any], tx: Tx,
+        self, name: str, live: dict[str, Any], totals: dict[str, int], waiting: dict[str, int],
+        at_start: dict[str, int],
     ) -> ChannelView:  # fmt: skip
         queued = _sum(waiting, "QUEUED") + waiting.get("RECEIVED", 0)
-        rates = _rates(samples, name)
-        last_at, latencies = recent.get(name, (None, []))
         queue = list(self._queues.get(name, ()))
         rising = len(queue) >= RISING and all(after >= before for before, after in pairwise(queue))
-        growing = rising and queue[-1] > max(queue[0], GROWING)
-        begun = self._at_start.get(name, {})
-        listener = live.get("listener") or {}
+        ever = {what: _sum(totals, counter) for what, counter in COUNTED.items()}
         return ChannelView(
-            name, live.get("description", ""), live.get("tags", []), live.get("group", ""),
-            live.get("state", "stopped"),
-            live.get("why", ""), live.get("address", ""), int(listener.get("connections", 0) or 0),
-            totals.get("received", 0), totals.get("filtered", 0), queued, _sum(totals, "sent"), _sum(waiting, "ERROR"),
-            last_at, _silent(live, last_at, now), growing, _queue_age(tx, name, now) if queued else None,
-            _percentile(latencies, 0.5), _percentile(latencies, 0.99), rates[-1] if rates else 0.0, rates,
-            [_destination(item, totals, waiting) for item in live.get("destinations", [])],
-            {key: value - begun.get(key, 0) for key, value in totals.items()},
-        )  # fmt: skip
+            name=name,
+            description=live.get("description", ""),
+            tags=live.get("tags", []),
+            group=live.get("group", ""),
+            state=live.get("state", "stopped"),
+            why=live.get("why", ""),
+            address=live.get("address", ""),
+            connections=int((live.get("listener") or {}).get("connections", 0) or 0),
+            received=ever["received"],
+            filtered=ever["filtered"],
+            queued=queued,
+            sent=ever["sent"],
+            errors=_sum(waiting, "ERROR"),
+            growing=rising and queue[-1] > max(queue[0], GROWING),
+            destinations=[_destination(item, totals, waiting) for item in live.get("destinations", [])],
+            since_start={what: ever[what] - _sum(at_start, counter) for what, counter in COUNTED.items()},
+            ever=ever,
+        )
 
 
-def _silent(live: dict[str, Any], last_at: Micros | None, now: Micros) -> bool:
-    """Whether nothing came for longer than the channel says; one that is stopped is not silent."""
+def _silent(live: dict[str, Any], view: ChannelView, started_at: Micros, now: Micros) -> bool:
+    """Whether nothing came for longer than the channel says; one that is stopped is not silent.
+
+    Where no message is kept any more, nothing came since the engine started.
+    """
     after = float(live.get("silent_after", SILENT))
-    return bool(last_at and after and live.get("state") == "started" and now - last_at > after * 1_000_000)
+    last = view.last_at
+    if last is None and view.received and not view.since_start["received"]:
+        last = started_at
+    return bool(last and after and view.state == "started" and now - last > after * 1_000_000)
 
 
 def _destination(item: dict[str, Any], totals: dict[str, int], waiting: dict[str, int]) -> DestinationView:
@@ -177,32 +207,51 @@ def _destination(item: dict[str, Any], totals: dict[str, int], waiting: dict[str
     )  # fmt: skip
 
 
-def _recent(tx: Tx) -> dict[str, tuple[Micros, list[int]]]:
-    """Channel -> time of its newest message and how long the newest took until all was delivered, in ms."""
+_TOOK = (
+    "SELECT m.channel, m.received_at, m.routed_at, (SELECT max(finished_at) FROM delivery WHERE message_id = m.id)"
+    " FROM (SELECT id, channel, received_at, routed_at FROM message {} ORDER BY id DESC LIMIT ?) AS m"
+)
+
+
+def _recent(tx: Tx, channels: set[str], before: dict[str, Recent]) -> dict[str, Recent]:
+    """By channel; what is not kept any more stays as it was found before."""
+    found = _took(tx.rows(_TOOK.format(""), (RECENT,)))
+    for name in channels - set(found):  # the newest stretch of 2048 ids that holds any of this channel
+        stretch = tx.rows("SELECT max(stretch) FROM message_kind WHERE channel = ?", (name,))[0][0]
+        if stretch is not None:
+            where = "WHERE channel = ? AND id >= ? << 11 AND id < (? + 1) << 11"
+            found |= _took(tx.rows(_TOOK.format(where), (name, stretch, stretch, FEW)))
+    return before | found
+
+
+def _took(rows: list[Any]) -> dict[str, Recent]:
     found: dict[str, tuple[Micros, list[int]]] = {}
-    for channel, received, routed, finished in tx.rows(
-        "SELECT m.channel, m.received_at, m.routed_at, (SELECT max(finished_at) FROM delivery WHERE message_id = m.id)"
-        " FROM (SELECT id, channel, received_at, routed_at FROM message ORDER BY id DESC LIMIT ?) AS m",
-        (RECENT,),
-    ):
+    for channel, received, routed, finished in rows:
         last, latencies = found.setdefault(channel, (received, []))
         done = finished or routed
         if done:
             latencies.append(max(0, done - received) // 1000)
         found[channel] = (max(last, received), latencies)
-    return found
+    return dict(found)
 
 
-def _queue_age(tx: Tx, channel: str, now: Micros) -> int | None:
+def _queue_age(tx: Tx, channel: str, waiting: dict[str, int], now: Micros) -> int | None:
     """How long the oldest message of a channel waits, in milliseconds."""
-    rows = tx.rows(
-        "SELECT min(received_at) FROM message WHERE id IN ("
-        " SELECT min(id) FROM message WHERE channel = ?1 AND state = 'RECEIVED' UNION ALL"
-        " SELECT min(message_id) FROM delivery WHERE channel = ?1 AND state IN ('QUEUED', 'PENDING'))",
-        (channel,),
-    )
-    oldest = rows[0][0]
-    return None if oldest is None else max(0, now - oldest) // 1000
+    oldest = [tx.rows("SELECT min(id) FROM message WHERE channel = ? AND state = 'RECEIVED'", (channel,))]
+    for name in waiting:
+        if name.startswith("QUEUED/"):
+            oldest.append(
+                tx.rows(
+                    "SELECT min(message_id) FROM delivery"
+                    " WHERE channel = ? AND destination = ? AND state IN ('QUEUED', 'PENDING')",
+                    (channel, name.removeprefix("QUEUED/")),
+                )
+            )
+    ids = [number for ((number,),) in oldest if number is not None]
+    if not ids:
+        return None
+    ((at,),) = tx.rows("SELECT received_at FROM message WHERE id = ?", (min(ids),))
+    return max(0, now - int(at)) // 1000
 
 
 def _rates(samples: Any, channel: str) -> list[float]:

@@ -28,7 +28,7 @@ from channels.wiring import Wiring, order_groups
 from engine import clock, systemd
 from engine.security.keyring import open_keyring
 from engine.spec.channel import Configuration
-from engine.store import commands
+from engine.store import commands, search
 from engine.store.store import Store, open_store
 from engine.store.training import Trainer
 
@@ -64,6 +64,7 @@ class Engine:
         self.keyring = open_keyring(data_dir)
         self.store: Store = open_store(data_dir, self.keyring, mode="engine", reactor=reactor, now=now)
         self.writer = self.store.writer
+        self._totals_at_start = search.counts(self.store.reader)
         self.guard = Guard()
         self.wiring = Wiring(self.store, self.keyring, reactor, now, self.rng, self.guard)
         self.channels, self.backlogs = self.wiring.channels, self.wiring.backlogs
@@ -147,6 +148,7 @@ class Engine:
         return {
             "pid": os.getpid(),
             **self.reloader.status(),
+            "totals_at_start": self._totals_at_start,
             "store": {"state": self.writer.state, "backlog": self.writer.backlog, **self.upkeep.status()},
             "channels": {name: channel.status() for name, channel in self.channels.items()},
         }

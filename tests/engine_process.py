@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.cli.run import command as run_verb
@@ -46,6 +46,22 @@ def until(what, patience: float = PATIENCE, every: float = 0.02):
     while not (found := what()):
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(every)
+    return found
+
+
+def process_fields(process: Path) -> list[str]:
+    """State, parent and more, of a folder in /proc."""
+    return (process / "stat").read_text().rpartition(")")[2].split()
+
+
+def children(parent: int, data: Path) -> dict[str, int]:
+    """Process ids of `engine` and `console` on a data folder that `run` or `demo` keeps running."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (process / "cmdline").read_text().split("\0")
+            if process_fields(process)[1] == str(parent) and str(data) in words:
+                found["console" if "console" in words else "engine"] = int(process.name)
     return found
 
 

@@ -9,8 +9,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from console.api.answers import answer, desk_of, stores_of
-from console.overview import Overview, chosen
+from console.overview import Overview
 from console.rights import Operator, Viewer, on_channel
+from console.watching import Watch
 from engine.security.roles import Identity, Role
 from engine.store import commands, jobs, search
 
@@ -18,23 +19,10 @@ router = APIRouter(tags=["channels"])
 Name = Annotated[str, Path(max_length=200)]
 
 
-def overview_for(request: Request, identity: Identity, tag: str = "") -> Overview:
-    """The overview, as far as they may see it; of channels with a tag."""
-    with stores_of(request).reading() as tx:
-        found: Overview = request.app.state.sampler.look(tx)
-    allowed = [channel for channel in found.channels if identity.may(Role.VIEWER, channel.name)]
-    tags = sorted({one for channel in allowed for one in channel.tags})
-    return Overview(
-        found.at,
-        found.running,
-        found.pid,
-        found.started_at,
-        found.store,
-        chosen(allowed, tag),
-        found.jobs,
-        tags,
-        tag,
-    )
+def overview_for(request: Request, identity: Identity, tag: str = "", oldest: float = 0.0) -> Overview:
+    """The overview, as far as they may see it; of channels with a tag; at most `oldest` seconds old."""
+    watch: Watch = request.app.state.watch
+    return watch.seen_by(identity, tag, oldest)
 
 
 @router.get("/channels", summary="Every channel with its state, counts, rates and destinations")

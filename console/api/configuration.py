@@ -13,11 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from console.api.answers import answer, desk_of
-from console.configuring import PATIENCE, Outcome, Sample, Workshop
+from console.configuring import Outcome, Sample, Workshop
 from console.problems import Refused
 from console.rights import Analyst
-from engine.security.roles import Role
-from engine.store import commands
 
 router = APIRouter(prefix="/configuration", tags=["configuration"])
 Name = Annotated[str, Field(min_length=1, max_length=300)]
@@ -176,16 +174,7 @@ def deploy(request: Request, identity: Analyst, deployment: Deployment, if_match
 @router.post("/reload", summary="Let the engine take up the files as they are")
 def reload(request: Request, identity: Analyst, asked: Reload) -> Response:
     """What changed, or why it is not taken; needs the role analyst on all channels."""
-    if not identity.may(Role.ANALYST):
-        raise Refused(403, "forbidden", "this needs the role analyst on all channels")
-    desk = desk_of(request)
-    with desk.stores.reading() as tx:
-        if not commands.beating(commands.engine_status(tx), tx.now()):
-            raise Refused(
-                409, "engine.absent", "no engine is running on this store", "start it with `isthmus run`"
-            )
-    args = {"name": asked.name, "note": asked.note}
-    return answer(desk.command("reload", args, "config.reload", asked.name, wait=PATIENCE))
+    return answer(desk_of(request).reload(asked.name, asked.note))
 
 
 @router.get("/history", summary="The configurations that ran, newest first")

@@ -52,6 +52,32 @@ document.body.addEventListener("htmx:afterSettle", () => {
 document.body.addEventListener("htmx:configRequest", (event) => {
   event.detail.headers["X-CSRF-Token"] = document.querySelector("meta[name=csrf]").content;
 });
+// What was refused is told, and that what is live is not so any more.
+const told = document.getElementById("told"), lost = document.getElementById("lost");
+function tell(text) {
+  told.textContent = text;
+  told.hidden = !text;
+}
+function answered({ target: xhr }) {
+  if (xhr.status && xhr.status < 400) return;
+  let said = {};
+  try {
+    said = JSON.parse(xhr.responseText);
+  } catch {
+    // a proxy's own words: its status is all that is told
+  }
+  const answer = said.detail || (xhr.status ? `${xhr.status} ${xhr.statusText}` : told.dataset.absent);
+  const text = [answer, said.todo].filter(Boolean).join(": ");
+  tell(text[0].toUpperCase() + text.slice(1));
+}
+document.body.addEventListener("htmx:beforeRequest", ({ detail: { xhr, requestConfig } }) => {
+  if (requestConfig.verb !== "get") tell("");
+  // of the request itself: what htmx says of one whose button went away meanwhile is not heard here
+  for (const end of ["load", "error"]) xhr.addEventListener(end, answered);
+});
+document.body.addEventListener("htmx:sseError", () => (lost.hidden = false));
+document.body.addEventListener("htmx:sseOpen", () => (lost.hidden = true));
+
 document.body.addEventListener("htmx:load", (event) => localTimes(event.detail.elt.parentElement || document));
 localTimes(document);
 

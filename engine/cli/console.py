@@ -17,6 +17,7 @@ from engine.cli.run import logging_to_stderr
 from engine.errors import IsthmusError, StoreError, UserError
 
 LISTEN = "127.0.0.1:8580"
+NICE = 5  # the console is on the engine's machine: who searches waits before who sends
 PATIENCE = 30.0  # seconds that a console waits for the engine to make or migrate the store
 log = structlog.get_logger()
 
@@ -60,6 +61,7 @@ def command(
     from console.oidc import read_providers
 
     logging_to_stderr("info")
+    os.nice(NICE)
     host, port = address(listen)
     if (tls_certificate is None) != (tls_key is None):
         raise click.UsageError("--tls-certificate and --tls-key go together")

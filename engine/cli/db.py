@@ -155,7 +155,7 @@ def _due(tx: Tx, options: dict[str, Any]) -> Counter[str]:
     """What would go, by channel and kind: messages."""
     now, counts = clock.now(), Counter[str]()
     for rule in _rules(tx, options, now):
-        counts[f"{rule.channel}.{rule.what}"] += sum(len(ids) for _, ids in retention.walk(tx, rule))
+        counts[f"{rule.channel}.{rule.what}"] += sum(len(window.ids) for window in retention.walk(tx, rule))
     for name, one in options.items():
         before = retention.errors_before(one, now)
         counts[f"{name}.errors"] += retention.given_up_by(tx, name, before) if before else 0
@@ -178,8 +178,8 @@ def _prune(store: Store, options: dict[str, Any]) -> Counter[str]:
         while before and (given_up := writer.call(partial(retention.give_up, channel=name, before=before))):
             counts[f"{name}.errors"] += len(given_up)
     for rule in _rules(store.reader, options, now):
-        for _, found in retention.walk(store.reader, rule):
-            ids = found
+        for window in retention.walk(store.reader, rule):
+            ids = window.ids
             while ids:
                 done = writer.call(partial(retention.prune, rule=rule, ids=ids))
                 ids = ids[done.done :]

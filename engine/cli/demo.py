@@ -61,8 +61,8 @@ def command(
 
     reactor = steady()
     engine = Engine(configuration, data, reactor)
-    found = (configuration.folder / "samples").glob("*")
-    samples = sorted(file for file in found if file.suffix in (".hl7", ".json"))
+    folder = configuration.folder / "samples"
+    samples, broken = _messages(folder), _messages(folder / "broken")
     if not samples:
         raise click.UsageError(f"there are no samples in {configuration.folder / 'samples'}")
 
@@ -81,6 +81,9 @@ def command(
         if once:
             stop(0 if well else 1)
             return
+        if broken:
+            console.print("\nBroken on purpose, to be mended and replayed in the console:", style="bold")
+            yield send(engine, broken, reactor)
         for name, channel in engine.channels.items():
             console.print(f"{name} listens on {channel.status()['address']}")
         console.print(
@@ -88,6 +91,10 @@ def command(
         )
 
     sys.exit(serve(engine, reactor, show))
+
+
+def _messages(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("*") if file.suffix in (".hl7", ".json"))
 
 
 @inlineCallbacks

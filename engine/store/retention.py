@@ -11,7 +11,7 @@ Refuses nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -40,6 +40,14 @@ class Rule(msgspec.Struct, frozen=True):
     ack_before: Micros = 0  # content: the ACK goes too, when received before
     texts: bool = True  # content: texts of errors are kept
     until: int | None = None  # no message above this id
+
+
+class Window(NamedTuple):
+    """A stretch of the table: seen up to the id `upto`, which is this `part` of the way (0 to 1); ids that are due."""
+
+    upto: int
+    part: float
+    ids: list[int]
 
 
 class Pruned(msgspec.Struct):
@@ -81,20 +89,20 @@ def content_rule(
     return Rule(channel, "content", before, errors_before(options, now), ack_before, texts, until)
 
 
-def walk(tx: Tx, rule: Rule, after: int = 0) -> Iterator[tuple[int, list[int]]]:
-    """Ids that are due, oldest first, a window of the table at a time: (seen up to this id, ids)."""
+def walk(tx: Tx, rule: Rule, after: int = 0) -> Iterator[Window]:
+    """Ids that are due, oldest first, a window of the table at a time."""
     end = rule.until
     if end is None:
         last = tx.execute(Q["last_before"], (rule.before,)).fetchone()
         end = last[0] if last else 0
     first = tx.execute("SELECT min(id) FROM message").fetchone()[0] or 1
-    at = max(after, first - 1)
+    begin = at = max(after, first - 1)
     while at < end:
         upto = min(at + WINDOW, end)
         values = (at, upto, rule.channel, rule.before, rule.errors_before, rule.what == "messages")
         found = [row[0] for row in tx.rows(Q["due"], values)]
         at = upto
-        yield upto, found
+        yield Window(upto, (upto - begin) / (end - begin), found)
 
 
 def prune(tx: Tx, rule: Rule, ids: Sequence[int], rows: int = ROWS) -> Pruned:

@@ -7,6 +7,7 @@ ISTHMUS_CHROMIUM names the program, ISTHMUS_SCREENSHOTS a folder for the picture
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -74,10 +75,11 @@ def signed_in(chromium, demo):
 
 @pytest.fixture
 def open_page(chromium, demo, signed_in):
-    """Opens a page as the admin; a complaint of the browser fails the test, but for a status that is `refused`."""
+    """Opens a page as the admin; a complaint of the browser fails the test, but for a status that is `refused`, or of
+    a console that is `absent`."""
     contexts, wrong = [], []
 
-    def opened(path="/", state=signed_in, refused=0, **settings):
+    def opened(path="/", state=signed_in, refused=0, absent=False, **settings):
         context = chromium.new_context(
             storage_state=state, base_url=demo.url, viewport=settings.pop("viewport", {"width": 1360, "height": 800}),
             **settings,
@@ -87,7 +89,10 @@ def open_page(chromium, demo, signed_in):
         page.set_default_timeout(15_000)
 
         def complained(told):
-            if told.type in ("error", "warning") and f"status of {refused}" not in told.text:
+            expected = re.search(rf"status of {refused}\b|Status Error Code {refused}\b", told.text) or (
+                absent and re.search("ERR_|^Event$", told.text)
+            )
+            if told.type in ("error", "warning") and not expected:
                 wrong.append(told.text)
 
         page.on("console", complained)

@@ -6,31 +6,38 @@ import re
 import shutil
 from pathlib import Path
 
-from engine_process import ROOT, Client, Process, until
+from engine_process import ROOT, Client, Process, children, free_ports, until
 
 PASSWORD = "a long sentence to type"
 
 
 class Demo(Process):
-    """`demo` on a copy of the shipped configuration whose table of sexes refuses unknown codes."""
+    """`demo` on a copy of the shipped configuration whose table of sexes refuses unknown codes; with the messages that
+    are broken on purpose or, as other tests make their own, without."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, broken: bool = False) -> None:
         self.config, self.data = folder / "config", folder / "data"
-        shutil.copytree(ROOT / "config", self.config)
-        channels = self.config / "channels.yaml"
+        shutil.copytree(
+            ROOT / "config", self.config, ignore=None if broken else shutil.ignore_patterns("broken")
+        )
+        self.channels = channels = self.config / "channels.yaml"
         channels.write_text(
             channels.read_text().replace("sex.yaml, otherwise: keep", "sex.yaml, otherwise: error")
         )
         table = self.config / "tables/sex.yaml"
         table.write_text(table.read_text().replace("W: F\n", "M: M\nF: F\n"))
-        arguments = ["-c", str(channels), "-d", str(self.data), "--console", "127.0.0.1:0"]
-        super().__init__(
-            ["demo", *arguments], folder / "demo.log", {"ADT_PORT": "0", "SIU_PORT": "0", "FHIR_PORT": "0"}
-        )
+        *ports, console = map(str, free_ports(4))  # the same after a restart
+        arguments = ["-c", str(channels), "-d", str(self.data), "--console", f"127.0.0.1:{console}"]
+        names = ("ADT_PORT", "SIU_PORT", "FHIR_PORT")
+        super().__init__(["demo", *arguments], folder / "demo.log", dict(zip(names, ports, strict=True)))
         self.spawn()
         self.setup = self.told(r"(http://[^\s]+/setup\?token=\S+)")
         self.url = self.setup.partition("/setup")[0]
         self.port = int(self.told(r"adt listens on 127\.0\.0\.1:(\d+)"))
+
+    def process(self, name: str) -> int:
+        """The process id of the `engine` or the `console`, once it runs."""
+        return until(lambda: children(self.child.pid, self.data).get(name))
 
     def told(self, pattern: str) -> str:
         """What it printed."""

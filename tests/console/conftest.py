@@ -7,14 +7,22 @@ from console.app import make_app
 from engine.security import passwords
 from engine.security.keyring import open_keyring
 from engine.security.roles import Grant, Role
+from engine.store import commands, users
 from engine.store import messages as stored
-from engine.store import users
 from engine.store.store import open_store
 
 RAW = (
     b"MSH|^~\\&|EHR|RGH|ISTHMUS|CLINIC|20260302||ADT^A01^ADT_A01|%s|P|2.5.1\r"
     b"PID|1||%s^^^RGH^MR||%s^Nora||19840917|F\r"
 )
+
+
+CHANNELS = {
+    "adt": {"state": "started", "group": "Registration", "tags": ["ehr"]},
+    "lab": {"state": "started", "group": "Laboratory", "tags": ["night", "<b>"], "silent_after": 60},
+    "lab2": {"state": "started", "group": "Laboratory", "tags": ["night"], "silent_after": 0},
+    "free": {"state": "started"},
+}
 
 
 @pytest.fixture
@@ -95,3 +103,20 @@ def browser(app, people):
         return found
 
     return signed_in
+
+
+@pytest.fixture
+def beat(store):
+    """The engine tells of its channels, and what is `told` beside."""
+
+    def now(told=None, **changes):
+        channels = {name: {**status, **changes.get(name, {})} for name, status in CHANNELS.items()}
+        epoch = store.epoch
+        store.writer.call(
+            lambda tx: commands.heartbeat(
+                tx, epoch, {"store": {"state": "open"}, "channels": channels, **(told or {})}
+            )
+        )
+
+    now()
+    return now

@@ -4,33 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 
-import pytest
-
 from console.overview import GROWING, Sampler
 from engine.security.roles import Grant, Identity, Role, resolved
-from engine.store import commands, users
-
-CHANNELS = {
-    "adt": {"state": "started", "group": "Registration", "tags": ["ehr"]},
-    "lab": {"state": "started", "group": "Laboratory", "tags": ["night", "<b>"], "silent_after": 60},
-    "lab2": {"state": "started", "group": "Laboratory", "tags": ["night"], "silent_after": 0},
-    "free": {"state": "started"},
-}
-
-
-@pytest.fixture
-def beat(store):
-    """The engine tells of its channels."""
-
-    def now(**changes):
-        channels = {name: {**status, **changes.get(name, {})} for name, status in CHANNELS.items()}
-        epoch = store.epoch
-        store.writer.call(
-            lambda tx: commands.heartbeat(tx, epoch, {"store": {"state": "open"}, "channels": channels})
-        )
-
-    now()
-    return now
+from engine.store import users
 
 
 def test_channels_stand_under_their_groups_and_are_chosen_by_tag(beat, browser):

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from engine_process import EMPTY, Client, Process, adt, free_ports, until, verdict
+from engine_process import EMPTY, Client, Process, adt, children, free_ports, process_fields, until, verdict
 
 
 class Both(Process):
@@ -46,28 +46,16 @@ class Both(Process):
         return None
 
     def children(self):
-        """Process ids by what they are."""
-        found = {}
-        for process in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                words = (process / "cmdline").read_text().split("\0")
-                if fields(process)[1] == str(self.child.pid) and str(self.data) in words:
-                    found["console" if "console" in words else "engine"] = int(process.name)
-        return found
+        return children(self.child.pid, self.data)
 
     def send(self, number):
         with Client(self.port) as client:
             return verdict(client.send(adt(number)))[0]
 
 
-def fields(process):
-    """State, parent and more, of a folder in /proc."""
-    return (process / "stat").read_text().rpartition(")")[2].split()
-
-
 def alive(number):
     with suppress(OSError):
-        return fields(Path("/proc") / str(number))[0] != "Z"
+        return process_fields(Path("/proc") / str(number))[0] != "Z"
     return False
 
 
