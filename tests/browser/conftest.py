@@ -86,7 +86,7 @@ def open_page(chromium, demo, signed_in):
         )  # fmt: skip
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)
 
         def complained(told):
             expected = re.search(rf"status of {refused}\b|Status Error Code {refused}\b", told.text) or (

@@ -129,14 +129,24 @@ def test_a_bulk_replay_shows_how_far_it_is_and_is_paused_and_cancelled(open_page
 
 
 def test_older_data_goes_over_newer_only_on_purpose(open_page, demo, picture):
-    demo.send("STALE1", "770905")
-    demo.send("STALE2", "770905")
-    page = open_page("/messages?control_id=STALE1")
+    demo.send("STALE1", "770905", sex="M")
+    demo.send("STALE2", "770905", sex="F")
+    page = open_page("/messages?control_id=STALE2")
     until(lambda: (page.reload(), page.locator("tbody .state.sent").count())[1], every=0.3)
+    page.goto("/messages?control_id=STALE1")
     page.locator("tbody input[type=checkbox]").first.check()
     page.get_by_role("button", name="Replay").first.click()
     page.get_by_text("Older data would be put over newer").wait_for()
-    picture(page, "replay-stale")
+    preview = page.locator("#preview")
+    preview.get_by_text("changed").wait_for(timeout=SLOW)
+    preview.get_by_role("button", name="Show the values").click()
+    row = preview.get_by_role("row", name=re.compile("comment"))
+    row.get_by_text("Sex: male").wait_for(timeout=SLOW)
+    assert [re.search("Sex: (\\w+)", cell)[1] for cell in row.get_by_role("cell").all_inner_texts()] == [
+        "female",
+        "male",
+    ]
+    picture(page, "replay-stale", full_page=True)
     page.get_by_role("button", name="Replay", exact=True).click()
     assert page.get_by_text("Older data would be put over newer").count(), "not without the tick"
     page.get_by_label("Put older data over newer on purpose").check()

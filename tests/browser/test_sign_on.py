@@ -42,7 +42,7 @@ def url(tmp_path):
 def test_one_signs_in_at_the_provider_and_is_here(chromium, url, picture):
     found, setup = url
     page = chromium.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     page.goto(setup)
     page.get_by_label("Password (12 characters or more)").fill("a long sentence to type")
     page.get_by_label("The password again").fill("a long sentence to type")
