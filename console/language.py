@@ -69,7 +69,7 @@ ACTS = ("start", "stop", "pause", "resume", "reload", "cancel", "replay", "resen
 
 
 OUTCOMES = (
-    "created", "changed", "untouched", "archived", "merged", "called", "added", "removed", "passed", "filtered",
+    "created", "changed", "untouched", "archived", "merged", "called", "added", "removed", "same", "passed", "filtered",
     "unchanged", "error",
 )  # fmt: skip
 """What becomes of a record, a segment, or a message in a step."""
