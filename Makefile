@@ -28,10 +28,11 @@ check: .venv/installed-dev
 	$(BIN)/python run_engine.py schema --check
 	$(BIN)/python run_engine.py schema --events --check
 
-# The picture of the console in README, taken by the browser tests of the running demo.
+# The pictures of the console in README, taken by the browser tests of the running demo.
 screenshots: .venv/installed-dev console/static/console.css
 	ISTHMUS_SCREENSHOTS=build/screenshots $(BIN)/python -m pytest tests/browser
 	cp build/screenshots/dashboard-paused.png docs/console.png
+	cp build/screenshots/replay-stale.png docs/replay.png
 
 bench: .venv/installed-dev
 	$(BIN)/python -m bench

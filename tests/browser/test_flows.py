@@ -33,7 +33,7 @@ def test_the_dashboard_changes_by_itself(open_page, demo, picture):
     page.get_by_role("button", name="pause adt").click()
     page.get_by_role("button", name="resume adt").wait_for()
     page.locator(".spark polyline").first.wait_for()  # two samples are there
-    picture(page, "dashboard-paused", clip={"x": 0, "y": 0, "width": 1360, "height": 430})
+    picture(page, "dashboard-paused", clip={"x": 0, "y": 0, "width": 1360, "height": 470})
     page.get_by_role("button", name="resume adt").click()
     page.get_by_role("button", name="pause adt").wait_for()
     assert page.evaluate("window.stillHere")
