@@ -16,8 +16,8 @@ from channels.pipeline import Pipeline, Route, Step
 from channels.recording import Message, Notes, plain
 from engine.model import Scope
 from engine.spec.lookups import Wanted
-from engine.spec.retention import age_text
 from engine.spec.template import Made, Template
+from engine.spec.units import age_text
 
 
 @dataclass

@@ -39,6 +39,7 @@ from engine.hl7.peek import peek
 from engine.model import Delivery, Outcome, Scope
 from engine.security.tls import ClientTls, Tls, client
 from engine.spec.component import BuildContext, Settings, component
+from engine.spec.units import Duration
 from engine.states import Result
 
 TRANSIENT: Final = frozenset({"206", "207"})  # HL7 table 0357: record locked, internal error
@@ -53,8 +54,8 @@ class Mllp(Settings):
     host: str = Field(min_length=1, description="Host name or address.", examples=["lab.example"])
     port: int = Field(ge=1, le=65535, description="TCP port.", examples=[2576])
     tls: ClientTls | None = Field(default=None, description="TLS; `{}` for the CAs of the system.")
-    timeout: float = Field(default=30, gt=0, description="Seconds to wait for an acknowledgement.")
-    connect_timeout: float = Field(default=10, gt=0, description="Seconds to wait for a connection.")
+    timeout: Duration = Field(default=30, gt=0, description="Time to wait for an acknowledgement.")
+    connect_timeout: Duration = Field(default=10, gt=0, description="Time to wait for a connection.")
     in_flight: int = Field(
         default=1, ge=1, le=1000, description="Messages sent before the first is acknowledged; 1 keeps order."
     )

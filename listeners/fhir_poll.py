@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.meaning import ConnectionName
-from engine.spec.retention import Age
+from engine.spec.units import Age
 from listeners.base import Receiver
 from listeners.reconcile import DELETIONS, Reader, our_searches, server_of
 

@@ -30,7 +30,7 @@ from engine.fhirserver.written import OWN, Written
 from engine.model import Carried
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.meaning import ConnectionName
-from engine.spec.retention import Age
+from engine.spec.units import Age
 from listeners.base import Receiver
 from listeners.http_server import Arrival, HttpServer, HttpSettings, Request
 from listeners.reconcile import DELETIONS, Reader, our_searches, server_of

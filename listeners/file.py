@@ -34,6 +34,7 @@ from engine.formats.base import worst
 from engine.hl7.format import Hl7v2
 from engine.model import Incoming
 from engine.spec.component import BuildContext, Settings, component
+from engine.spec.units import Duration
 from listeners.base import Receiver
 
 GOOD = ("AA", "CA")
@@ -54,11 +55,11 @@ class File(Settings):
     )
     error: Path = Field(default=Path("error"), description="Where files go that were refused.")
     delete: bool = Field(default=False, description="Delete files that are stored, instead of moving them.")
-    every: float = Field(default=2, gt=0, description="Seconds between two looks.")
-    stable: float = Field(
+    every: Duration = Field(default=2, gt=0, description="Time between two looks.")
+    stable: Duration = Field(
         default=2,
         ge=0,
-        description="Seconds that size and time of a file must stay the same before it is taken.",
+        description="Time that size and time of a file must stay the same before it is taken.",
     )
     order: Literal["name", "time"] = Field(default="name", description="Which file comes first.")
     max_size: int = Field(default=64 << 20, ge=1024, description="Bytes in one file, at most.")

@@ -26,6 +26,7 @@ from engine.hl7.format import Hl7v2
 from engine.model import Incoming
 from engine.security.tls import client_name
 from engine.spec.component import BuildContext
+from engine.spec.units import Duration
 from listeners.base import Receiver
 from listeners.ports import Port, PortSettings, address
 from listeners.rate import Rate
@@ -52,9 +53,7 @@ class HttpSettings(PortSettings):
         description="Requests a second from one address, at most; more are answered 429 with Retry-After.",
         examples=[50],
     )
-    idle_timeout: float = Field(
-        default=60, gt=0, description="Seconds of silence before a connection is closed."
-    )
+    idle_timeout: Duration = Field(default=60, gt=0, description="Silence before a connection is closed.")
 
     @field_validator("token")
     @classmethod

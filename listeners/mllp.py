@@ -19,6 +19,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from engine.hl7.mllp import MAX_SIZE
 from engine.spec.component import BuildContext, component
+from engine.spec.units import Duration
 from listeners.base import Receiver
 from listeners.mllp_connection import LISTENER, Connection
 from listeners.ports import Port, PortSettings, address
@@ -38,15 +39,15 @@ class Mllp(PortSettings):
         ge=1,
         description="Messages of one connection that wait for an answer before reading stops.",
     )
-    frame_timeout: float = Field(
+    frame_timeout: Duration = Field(
         default=60,
         gt=0,
-        description="Seconds of silence inside a message, or in a TLS handshake, before closing.",
+        description="Silence inside a message, or in a TLS handshake, before closing.",
     )
-    idle_timeout: float = Field(
+    idle_timeout: Duration = Field(
         default=0,
         ge=0,
-        description="Seconds without a byte and without an answer due, before closing; 0: never.",
+        description="Time without a byte and without an answer due, before closing; 0: never.",
     )
 
     def build(self, context: BuildContext) -> MllpListener:

@@ -18,7 +18,7 @@ from engine.errors import ConfigError
 from engine.fhir.subscription import Payload, Wanted
 from engine.fhirserver.connection import FhirConnection, is_local
 from engine.spec.component import Settings
-from engine.spec.retention import Age
+from engine.spec.units import Age
 from listeners.reconcile import searches
 
 

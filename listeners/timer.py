@@ -38,8 +38,8 @@ from engine.model import Incoming, Meta, Scope
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.expressions import compile_text
 from engine.spec.meaning import Value
-from engine.spec.retention import Age, age_text
 from engine.spec.template import compile_value
+from engine.spec.units import Age, age_text
 from listeners.base import Receiver
 
 SECOND = 1_000_000

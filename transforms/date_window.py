@@ -20,7 +20,7 @@ from engine.model import Filter, Scope
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.fields import check_paths
 from engine.spec.meaning import HL7Path
-from engine.spec.retention import seconds
+from engine.spec.units import seconds
 from engine.spec.values import as_text, is_present
 
 Outcome = Literal["pass", "stop", "error"]

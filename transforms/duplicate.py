@@ -18,7 +18,7 @@ from engine.model import CLEAR, Filter, Once, Scope
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.fields import check_paths
 from engine.spec.meaning import HL7Path
-from engine.spec.retention import Age
+from engine.spec.units import Age
 from engine.spec.values import as_text, is_absent
 
 

@@ -21,8 +21,8 @@ from engine.spec.expressions import RESERVED
 from engine.spec.fields import check_paths
 from engine.spec.lookups import Key, Lookup
 from engine.spec.meaning import ConnectionName, HL7Path, TableName, Value, Variable
-from engine.spec.retention import Age
 from engine.spec.template import compile_value
+from engine.spec.units import Age
 from engine.spec.values import as_text, is_absent, is_present
 
 OF = {"odoo": ("model", "domain", "fields", "order"), "sql": ("query",), "http": ("resource", "pointer")}

@@ -30,6 +30,7 @@ from engine.fhirserver.base import Base
 from engine.fhirserver.client import FhirClient
 from engine.fhirserver.written import Written
 from engine.security.tls import ClientTls, client
+from engine.spec.units import Duration
 from engine.webclient import Policy, WebClient
 
 LIMIT = 64 << 20
@@ -57,7 +58,7 @@ class FhirConnection(BaseModel):
         description="How the server knows us: `none`, `basic`, `bearer` or `smart_backend`.",
         examples=[{"smart_backend": {"client_id": "isthmus", "key": "!secret smart_key"}}],
     )
-    timeout: float = Field(default=30, gt=0, description="Seconds to wait for an answer.")
+    timeout: Duration = Field(default=30, gt=0, description="Time to wait for an answer.")
     connections: int = Field(default=4, ge=1, le=64, description="Requests at the same time, at most.")
     tries: int = Field(
         default=4, ge=1, le=20, description="How often a request that can do no harm twice is sent, at most."

@@ -27,6 +27,7 @@ from engine.errors import IsthmusError
 from engine.formats.json import compile as pointer
 from engine.formats.tree import MISSING, find
 from engine.spec.lookups import Fetch, Key, LookupDown
+from engine.spec.units import Duration
 from engine.webclient import Lost, WebClient
 
 LIMIT = 1 << 20
@@ -43,7 +44,7 @@ class HttpConnection(BaseModel):
         description="Its address; `resource` of a lookup follows.", examples=["https://terms.example"]
     )
     token: SecretStr | None = Field(default=None, description="Sent as `Authorization: Bearer …`.")
-    timeout: float = Field(default=10, gt=0, description="Seconds to wait for an answer.")
+    timeout: Duration = Field(default=10, gt=0, description="Time to wait for an answer.")
     connections: int = Field(default=4, ge=1, le=64, description="Requests at the same time, at most.")
 
     @field_validator("url")

@@ -20,6 +20,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from engine.errors import ConfigError, IsthmusError
 from engine.spec.lookups import Fetch, Key, LookupDown
+from engine.spec.units import Duration
 
 
 class SqlConnection(BaseModel):
@@ -32,7 +33,7 @@ class SqlConnection(BaseModel):
         description="`sqlite:///wards.db` (an absolute path has a fourth slash), or `postgresql://user:password@host/db`.",
         examples=["sqlite:///wards.db"],
     )
-    timeout: float = Field(default=10, gt=0, description="Seconds to wait for a connection or a lock.")
+    timeout: Duration = Field(default=10, gt=0, description="Time to wait for a connection or a lock.")
 
     @field_validator("url")
     @classmethod

@@ -22,6 +22,7 @@ from engine.odoo.index import XidIndex
 from engine.odoo.lookup import check, search
 from engine.odoo.transport import HttpTransport, SandboxTransport, Transport
 from engine.spec.lookups import Fetch, Key
+from engine.spec.units import Duration
 from engine.states import Result
 
 SANDBOX = "sandbox:"
@@ -49,8 +50,8 @@ class OdooConnection(BaseModel):
     protocol: Literal["auto", "json2", "jsonrpc"] = Field(
         default="auto", description="`auto`: JSON-2 from Odoo 19 on, JSON-RPC before."
     )
-    timeout: float = Field(
-        default=100.0, gt=0, description="Seconds to wait for an answer; below Odoo's limit_time_real (120)."
+    timeout: Duration = Field(
+        default=100.0, gt=0, description="Time to wait for an answer; below Odoo's limit_time_real (120)."
     )
     connections: int = Field(
         default=2, ge=1, description="Calls at the same time, at most; fewer than Odoo has workers."

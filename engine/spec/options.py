@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from engine.spec.meaning import HL7Path, MessageTypeName
 from engine.spec.retention import Retention, Storage
+from engine.spec.units import Age, Duration
 
 OnError = Literal["hold_key", "hold_lane", "skip"]
 AckLevel = Literal["stored", "routed", "delivered"]
@@ -27,9 +28,7 @@ class _Options(BaseModel):
 class Duplicates(_Options):
     """What happens to a message whose sender and MSH-10 were seen before."""
 
-    window: int = Field(
-        default=7 * 86400, ge=0, description="How long a control id is remembered, in seconds."
-    )
+    window: Age = Field(default=7 * 86400, description="How long a control id is remembered.")
     other_bytes: Literal["accept", "reject"] = Field(
         default="accept",
         description="The same control id with other content: accept and flag it, or reject it (AR with ERR).",
@@ -39,9 +38,9 @@ class Duplicates(_Options):
 class Retry(_Options):
     """Waiting times between attempts: exponential, with jitter, kept in the store."""
 
-    initial: float = Field(default=1.0, gt=0, description="First wait, in seconds.")
+    initial: Duration = Field(default=1.0, gt=0, description="First wait.")
     factor: float = Field(default=2.0, ge=1, description="Each wait is this much longer than the one before.")
-    max: float = Field(default=300.0, gt=0, description="Longest wait, in seconds.")
+    max: Duration = Field(default=300.0, gt=0, description="Longest wait.")
     jitter: float = Field(default=0.2, ge=0, le=1, description="Random part of a wait, as a share of it.")
     attempts: int = Field(default=0, ge=0, description="Give up (ERROR) after so many attempts; 0: never.")
 
@@ -102,10 +101,10 @@ class ChannelOptions(_Options):
         description="Words that channels share: the console filters by them, and rights are given on `tag:NAME`.",
         examples=[["lab", "night"]],
     )
-    silent_after: float = Field(
+    silent_after: Duration = Field(
         default=3600.0,
         ge=0,
-        description="Seconds without a message until a channel that had some is shown as silent; 0: never.",
+        description="Time without a message until a channel that had some is shown as silent; 0: never.",
     )
     enabled: bool = Field(default=True, description="Whether `run` starts it.")
     ordering_key: HL7Path = Field(
@@ -125,8 +124,8 @@ class ChannelOptions(_Options):
         description="When the ACK goes out; also per message type, with `otherwise`.",
         json_schema_extra={"meanings": ACKS},
     )
-    ack_deadline: float = Field(
-        default=30.0, gt=0, description="Seconds until a routed or delivered ACK falls back to an honest AE."
+    ack_deadline: Duration = Field(
+        default=30.0, gt=0, description="Time until a routed or delivered ACK falls back to an honest AE."
     )
     ack_mode: Literal["original", "enhanced"] = Field(
         default="original",

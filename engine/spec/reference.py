@@ -6,8 +6,8 @@ Guarantees: what is printed here is what validation accepts; nothing is written 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any, get_args, get_origin
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -15,7 +15,9 @@ from pydantic_core import PydanticUndefined
 
 from engine.spec.component import Component, Kind, registry
 from engine.spec.options import Backlog, ChannelOptions, DestinationOptions, Duplicates, Retry
+from engine.spec.units import DURATION, SIZE, age_text
 
+UNITS = ((DURATION, "duration"), (SIZE, "size"))
 KINDS: tuple[tuple[Kind, str], ...] = (
     ("format", "Formats"),
     ("listener", "Listeners"),
@@ -36,7 +38,8 @@ HEAD = """# Reference
 
 Made from the components' own declarations by `isthmus docs`; do not edit. A component is its type as the single key,
 with its settings below it; a channel has one format (HL7 v2 when it names none), one listener and any number of
-filters, transformers and destinations.
+filters, transformers and destinations. A duration is `90s`, `15m`, `24h` or `30d`, also `0.5s`, and a bare number is
+seconds; a size is `500MB`, `50GB` or `1GiB`, and a bare number is bytes.
 """
 
 
@@ -76,9 +79,7 @@ def table(model: type[BaseModel], prefix: str = "") -> str:
 
 def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
-        default = (
-            "required" if field.is_required() else f"`{_plain(field.get_default(call_default_factory=True))}`"
-        )
+        default = "required" if field.is_required() else f"`{_default(field)}`"
         examples = ", ".join(f"`{_plain(example)}`" for example in field.examples or ())
         meaning = (field.description or "") + (f" For example {examples}." if examples else "")
         yield f"| `{prefix}{name}` | {_type(field)} | {default} | {meaning.replace('|', chr(92) + '|')} |"
@@ -94,6 +95,12 @@ def _inner(field: FieldInfo) -> type[BaseModel] | None:
     return None
 
 
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True)
+    is_age = _type(field).startswith("duration") and isinstance(value, (int, float))
+    return age_text(value) if is_age else _plain(value)
+
+
 def _plain(value: Any) -> str:
     if value is PydanticUndefined:
         return ""
@@ -103,7 +110,11 @@ def _plain(value: Any) -> str:
 
 
 def _type(field: FieldInfo) -> str:
-    return _name(field.annotation).replace("|", "\\|")
+    return (_unit(field.metadata) or _name(field.annotation)).replace("|", "\\|")
+
+
+def _unit(metadata: Iterable[Any]) -> str:
+    return next((name for unit, name in UNITS if unit in metadata), "")
 
 
 def _name(annotation: Any) -> str:
@@ -118,6 +129,8 @@ def _name(annotation: Any) -> str:
         return known.get(name, "text")
     if origin is list:
         return f"list of {_name(args[0])}"
+    if origin is Annotated and (unit := _unit(args[1:])):
+        return unit
     if origin is dict:
         return "mapping"
     if str(origin) == "typing.Literal":

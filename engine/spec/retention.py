@@ -1,71 +1,20 @@
 """How long a channel keeps what, how much of it, and how much disk the engine leaves free.
 
-Guarantees: ages are seconds, sizes bytes, however they are written (`90s`, `15m`, `24h`, `30d`; `512MiB`,
-`50GB`). Refuses: an age or size without a unit it knows, and retention that would forget a control id while
-a sender may still repeat it.
+Guarantees: ages are seconds, sizes bytes, however they are written (engine.spec.units). Refuses: an age or size
+without a unit it knows, and retention that would forget a control id while a sender may still repeat it.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-SIZES = {"": 1, "B": 1} | {
-    f"{prefix}{unit}": base**power
-    for unit, base in (("B", 1000), ("iB", 1024))
-    for power, prefix in enumerate("KMGT", 1)
-}
-
-
-def seconds(value: Any) -> int:
-    """`30d` as seconds; a bare number is seconds. ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    found = re.fullmatch(r"(\d{1,9})\s*([smhd])", value.strip()) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError("not a duration: write a number and s, m, h or d, such as 90s, 15m, 24h, 30d")
-    return int(found[1]) * AGES[found[2]]
-
-
-def age_text(age: int) -> str:
-    """Seconds as `seconds` reads them, in the largest unit that gives a whole number."""
-    unit = next(unit for unit in reversed(AGES) if age % AGES[unit] == 0)
-    return f"{age // AGES[unit]}{unit}"
-
-
-def bytes_of(value: Any) -> int:
-    """`50GB` or `512MiB` as bytes; a bare number is bytes. ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    found = (
-        re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)\s*([A-Za-z]*)", value.strip())
-        if isinstance(value, str)
-        else None
-    )
-    if found is None or found[2] not in SIZES:
-        raise ValueError("not a size: write a number and a unit, such as 500MB, 50GB or 1GiB")
-    return int(float(found[1]) * SIZES[found[2]])
-
-
-Age = Annotated[
-    int,
-    BeforeValidator(seconds),
-    WithJsonSchema({"type": ["string", "integer"], "pattern": r"^\d+\s*[smhd]$", "examples": ["30d"]}),
-]
-Size = Annotated[
-    int,
-    BeforeValidator(bytes_of),
-    WithJsonSchema(
-        {"type": ["string", "integer"], "pattern": r"^[\d.]+\s*[KMGT]?i?B?$", "examples": ["50GB"]}
-    ),
-]
+from engine.spec.units import Age, Size, whole_seconds
 
 
 def _keep_or_age(value: Any) -> Any:
-    return value if value == "keep" else seconds(value)
+    return value if value == "keep" else whole_seconds(value)
 
 
 class _Options(BaseModel):
@@ -84,11 +33,7 @@ class Retention(_Options):
     max_size: Size | None = Field(
         default=None, gt=0, description="Bodies of the channel above this size go, the oldest finished first."
     )
-    errors: Annotated[
-        Literal["keep"] | int,
-        BeforeValidator(_keep_or_age),
-        WithJsonSchema({"type": ["string", "integer"], "pattern": r"^(keep|\d+\s*[smhd])$"}),
-    ] = Field(
+    errors: Annotated[Literal["keep"] | Age, BeforeValidator(_keep_or_age)] = Field(
         default="keep",
         description="`keep`: what is in ERROR stays until somebody decides. An age: deliveries in ERROR are"
         " discarded then, with an event each, and messages in ERROR count as finished.",

@@ -17,6 +17,7 @@ from engine.spec.component import Component, Kind, registry
 from engine.spec.options import ChannelOptions, DestinationOptions
 from engine.spec.retention import Disk
 from engine.spec.tables import TableSettings
+from engine.spec.units import DURATION
 
 Schema = dict[str, Any]
 REFERENCE = "https://json-schema.org/draft/2020-12/schema"
@@ -32,7 +33,10 @@ SECRET: Schema = {
         "env": {"type": "string", "description": "An environment variable."},
         "file": {"type": "string", "description": "A file, relative to this one."},
         "command": {"type": "array", "items": {"type": "string"}, "description": "A command that prints it."},
-        "timeout": {"type": "number", "description": "Seconds that the command may take."},
+        "timeout": {
+            **(DURATION.json_schema or {}),
+            "description": "How long the command may take, at most 60s.",
+        },
     },
     "additionalProperties": False,
 }

@@ -3,7 +3,7 @@
     api_key: !secret odoo_api_key                                 # variable ODOO_API_KEY, else a file of that name
     api_key: !secret {env: CLINIC_KEY}
     api_key: !secret {file: ../keys/clinic}                       # relative to the file that says so
-    api_key: !secret {command: [pass, show, clinic/odoo], timeout: 5}
+    api_key: !secret {command: [pass, show, clinic/odoo], timeout: 5s}
 
 A file of that name is looked for in $CREDENTIALS_DIRECTORY (systemd), $ISTHMUS_SECRETS and /run/secrets
 (Docker, Kubernetes). Guarantees: a secret is never shown: its `repr` is masked, `masked` hides it in data, an
@@ -19,6 +19,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from engine.spec.units import seconds
 
 FOLDERS = ("CREDENTIALS_DIRECTORY", "ISTHMUS_SECRETS")
 RUN_SECRETS = "/run/secrets"
@@ -120,11 +122,15 @@ class Secrets:
         """What a command prints, without the blanks around it; run once a load."""
         if not isinstance(command, list) or not command or not all(isinstance(c, str) for c in command):
             raise SecretError("form", "command must be a list of texts", "Write command: [pass, show, odoo].")
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout <= 60:
-            raise SecretError("form", "timeout must be a number of seconds, at most 60")
+        try:
+            longest = seconds(timeout)
+        except ValueError as error:
+            raise SecretError("form", f"timeout: {error}") from None
+        if not 0 < longest <= 60:
+            raise SecretError("form", "timeout must be above 0 and at most 60s")
         asked = (base, tuple(command))
         if asked not in self._outputs:
-            self._outputs[asked] = self._run(command, timeout, base)
+            self._outputs[asked] = self._run(command, longest, base)
         return self._outputs[asked]
 
     def _run(self, command: list[str], timeout: float, base: Path) -> Secret:

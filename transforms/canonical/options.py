@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from engine.errors import ConfigError
+from engine.spec.units import seconds
 
 KNOWN = (
     "default_authority",
@@ -71,9 +72,11 @@ def options(channel: Mapping[str, Any]) -> Options:
             todo="write an IANA name such as America/Chicago",
         ) from None
     duration = canonical.get("default_duration", 30)
+    if isinstance(duration, str):
+        duration = _minutes(duration)
     if not isinstance(duration, int) or isinstance(duration, bool) or not 0 < duration <= 1440:
         raise ConfigError(
-            "default_duration is a number of minutes from 1 to 1440",
+            "default_duration is 1m to 24h in whole minutes; a bare number is minutes",
             code="canonical.option",
             where="canonical.default_duration",
         )
@@ -101,3 +104,12 @@ def options(channel: Mapping[str, Any]) -> Options:
         default_duration=duration,
         **chosen,
     )
+
+
+def _minutes(text: str) -> int | None:
+    """`90m` or `1h` in minutes; None when it is not that."""
+    try:
+        found = seconds(text) / 60
+    except ValueError:
+        return None
+    return int(found) if found.is_integer() and not text.strip().isdigit() else None

@@ -54,7 +54,7 @@ def test_a_secret_from_a_command_runs_once_and_without_a_shell(written, tmp_path
             "did not end within 0.2 s",
         ),
         ("{command: pass show odoo}", "command must be a list of texts"),
-        ("{command: [x], timeout: -1}", "timeout must be a number of seconds, at most 60"),
+        ("{command: [x], timeout: -1}", "timeout: not a duration"),
         ("{env: NOPE}", "the variable NOPE is not set"),
         ("{file: nope}", "the file of the secret (nope) is not there"),
         ("{file: a, env: b}", "a secret is a name, or one of env, file and command"),
