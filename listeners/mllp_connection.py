@@ -1,8 +1,10 @@
 """One MLLP client of a listener: reading, the order of answers, writing, time-outs.
 
-Reading stops, per connection, for any of three reasons, and goes on when none is left: the channel asked for
+Reading stops, per connection, for any of four reasons, and goes on when none is left: the channel asked for
 it (LISTENER), `max_in_flight` messages wait for their answers (FLIGHT), the peer does not read its answers
-(ANSWERS). What is in hand then still goes to the channel: at most one read of the socket.
+(ANSWERS), frames of the last read are not handed over yet (FRAMES): a turn of the reactor takes TURN of them, so that
+nobody waits for a peer whose 64 KB are thousands of frames. What is in hand still goes to the channel: at most one
+read of the socket.
 
 | what happens                                   | then                                                    |
 |------------------------------------------------|---------------------------------------------------------|
@@ -34,7 +36,8 @@ from engine.security.tls import client_name
 if TYPE_CHECKING:
     from listeners.mllp import MllpListener
 
-LISTENER, FLIGHT, ANSWERS = 1, 2, 4  # why a connection does not read
+LISTENER, FLIGHT, ANSWERS, FRAMES = 1, 2, 4, 8  # why a connection does not read
+TURN = 256  # frames that are handed over in one turn of the reactor
 _WAITING: Final = object()
 _log = structlog.get_logger()
 
@@ -77,6 +80,7 @@ class Connection(Protocol):
         self.last = listener.reactor.seconds()  # when the last byte came
         self._listener = listener
         self._framer = Framer(listener.settings.max_size)
+        self._left: deque[Frame] = deque()  # taken apart, not handed over
         self._ready = listener.tls is None  # the handshake is done
         self._hold = 0
         self._lost = False
@@ -113,9 +117,17 @@ class Connection(Protocol):
             self._watch()
 
     def _take(self, frames: list[Frame]) -> None:
-        listener, due = self._listener, self.due
+        waiting = bool(self._left)
+        self._left += frames
+        if not waiting:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """The next frames go to the channel, those after them in the next turn."""
+        listener, due, left = self._listener, self.due, self._left
         try:
-            for found in frames:
+            for _ in range(min(TURN, len(left))):
+                found = left.popleft()
                 listener.frames += 1
                 listener.bad_frames += found.error is not None
                 arrival = Arrival(found, self)
@@ -123,11 +135,17 @@ class Connection(Protocol):
                 listener.receiver.receive(arrival)
         except BaseException:
             # What was not handed over was not acknowledged: the sender sends it again.
+            left.clear()
             self._closing = True
             self.abort()
             raise
         if len(due) >= listener.settings.max_in_flight:
             self.hold(FLIGHT)
+        if left:
+            self.hold(FRAMES)
+            listener.reactor.callLater(0, self._hand_over)
+        elif self._hold & FRAMES:
+            self.release(FRAMES)
 
     def answered(self, arrival: Arrival) -> None:
         """The channel answered one of this connection's messages."""
@@ -152,7 +170,7 @@ class Connection(Protocol):
             self._write(parts[0] if len(parts) == 1 else b"".join(parts))
         if self._hold & FLIGHT and len(due) <= self._listener.settings.max_in_flight // 2:
             self.release(FLIGHT)
-        if not due:
+        if not due and not self._left:
             if self._closing:
                 self.finish()
             elif self._listener.settings.idle_timeout:
@@ -254,7 +272,7 @@ class Connection(Protocol):
     def finish(self) -> None:
         """Read no more; close once all that is due is answered."""
         self._closing = True
-        if self.due:
+        if self.due or self._left:
             self.hold(LISTENER)
         elif not self._lost:
             transport = self.transport
@@ -270,7 +288,8 @@ class Connection(Protocol):
         self._timer = None
 
     def abort(self) -> None:
-        """Close now; answers that are due are dropped."""
+        """Close now; answers that are due are dropped, and what was not handed over is sent again."""
+        self._left.clear()
         if not self._lost:
             self.transport.abortConnection()
 

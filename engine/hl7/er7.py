@@ -205,7 +205,7 @@ class Message:
             if segment is None:
                 continue
             texts = segment.texts(compiled.field)
-            named = segment.named(compiled) if compiled.where is not None else texts
+            named = set(segment.named(compiled) if compiled.where is not None else texts)
             parts = "".join(f".{n}" for n in (compiled.component, compiled.sub) if n)
             found += [
                 f"{compiled.segment}[{number}]-{compiled.field}[{repetition}]{parts}"

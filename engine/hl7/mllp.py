@@ -28,12 +28,15 @@ VT is 0x0B, FS 0x1C, CR 0x0D.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from engine.errors import HL7Error
 
 VT: Final = b"\x0b"
 FS: Final = b"\x1c"
+CR: Final = b"\r"
 END: Final = b"\x1c\r"
 MAX_SIZE: Final = 16 * 1024 * 1024
 GRACE: Final = 0.5  # seconds of silence after which `expire` is due
@@ -41,7 +44,10 @@ KEPT: Final = 64 * 1024  # bytes kept of what is too large or not framed
 
 _BLANK: Final = b" \t\r\n\f"
 _IGNORED: Final = _BLANK + FS
-_VT, _CR = 0x0B, 0x0D
+_MARKS: Final = (VT, FS, END)
+_VT, _FS, _END = range(3)
+Fault = Callable[[], HL7Error]
+"""Makes the error of a frame."""
 
 
 def frame(data: bytes) -> bytes:
@@ -57,12 +63,20 @@ def frameable(data: bytes) -> bool:
 class Frame:
     """What stood in one frame. `error` says what was wrong with the framing; `complete`: its end was seen."""
 
-    __slots__ = ("complete", "error", "raw")
+    __slots__ = ("_error", "_fault", "complete", "raw")
 
-    def __init__(self, raw: bytes, error: HL7Error | None = None, complete: bool = True) -> None:
+    def __init__(self, raw: bytes, fault: Fault | None = None, complete: bool = True) -> None:
         self.raw = raw
-        self.error = error
         self.complete = complete
+        self._fault = fault
+        self._error: HL7Error | None = None
+
+    @property
+    def error(self) -> HL7Error | None:
+        """Made when it is asked for: hostile bytes hold tens of thousands of frames, and nobody need look at all."""
+        if self._error is None and self._fault is not None:
+            self._error = self._fault()
+        return self._error
 
     def __repr__(self) -> str:
         return f"<Frame {len(self.raw)} bytes {self.error.code if self.error else 'ok'}>"
@@ -71,7 +85,7 @@ class Frame:
 class Framer:
     """Takes one connection's bytes apart. `max_size` is in bytes, without the framing."""
 
-    __slots__ = ("_buffer", "_head", "_inside", "_kept", "_scan", "_skip_junk", "max_size")
+    __slots__ = ("_buffer", "_head", "_inside", "_kept", "_next", "_scan", "_skip_junk", "max_size")
 
     def __init__(self, max_size: int = MAX_SIZE) -> None:
         self.max_size = max_size
@@ -79,6 +93,7 @@ class Framer:
         self._inside = False
         self._buffer = bytearray()  # the open frame or the run of junk, from its first byte
         self._scan = 0  # bytes of the buffer before this hold neither an end nor a start
+        self._next: list[int] = []  # where the next of each of _MARKS is in the buffer, while a chunk is read
         self._head: bytes | None = None  # the open frame is too large: its beginning
         self._skip_junk = False  # this run of junk was reported already
 
@@ -103,10 +118,11 @@ class Framer:
         """The frames that end with `data`, in order."""
         if not self._buffer and not self._inside and data[:1] == VT and data.find(FS) == len(data) - 2:
             raw = data[1:-2]
-            if data[-1] == _CR and VT not in raw:  # the common case: one whole frame
+            if data[-1] == CR[0] and VT not in raw:  # the common case: one whole frame
                 self._skip_junk = False
                 return [self._ended(raw)]
         self._buffer += data
+        self._next = [-1] * len(_MARKS)
         frames: list[Frame] = []
         start = 0
         while True:
@@ -130,28 +146,37 @@ class Framer:
         """Nothing will come any more. The framer is as new afterwards."""
         if not self._inside or self.unsettled:
             return self.expire()
-        return [self._finish(len(self._buffer), _truncated())]
+        return [self._finish(len(self._buffer), _truncated)]
+
+    def _find(self, mark: int, scan: int) -> int:
+        """Where the next of a mark is, the end of the buffer when there is none.
+
+        What was found is remembered until it is passed: each stretch is looked through once, whatever it holds.
+        """
+        found = self._next[mark]
+        if found < scan:
+            found = self._buffer.find(_MARKS[mark], scan)
+            found = self._next[mark] = found if found >= 0 else len(self._buffer)
+        return found
 
     def _read_inside(self, start: int, frames: list[Frame]) -> int:
         """Read on in the open frame that begins at `start`; gives where the next begins, or -1."""
         buffer, scan = self._buffer, max(start, self._scan)
         size = len(buffer)
         while True:
-            fs = buffer.find(FS, scan)
-            limit = size if fs < 0 else fs
-            vt = buffer.find(VT, scan, limit)
-            if vt >= 0:
+            fs, vt = self._find(_FS, scan), self._find(_VT, scan)
+            if vt < fs:
                 if vt > start or self._head is not None:
-                    frames.append(self._cut(start, vt, _unclosed()))
+                    frames.append(self._cut(start, vt, _unclosed))
                 self._scan = vt + 1
                 return vt + 1
-            if fs < 0 or fs + 1 == size:
-                self._keep(start, limit)
+            if fs + 1 >= size:
+                self._keep(start, fs)
                 return -1
             follow = buffer[fs + 1]
-            if follow in (_CR, _VT):
+            if follow in (CR[0], VT[0]):
                 frames.append(self._cut(start, fs))
-                self._inside = follow == _VT
+                self._inside = follow == VT[0]
                 self._scan = fs + 2
                 return fs + 2
             scan = fs + 1
@@ -170,14 +195,13 @@ class Framer:
     def _read_outside(self, start: int, frames: list[Frame]) -> int:
         """Read on between frames; `start` is where a run of junk may begin."""
         buffer, scan = self._buffer, max(start, self._scan)
-        vt = buffer.find(VT, scan)
-        end = buffer.find(END, scan, vt if vt >= 0 else len(buffer))
-        stop = end if end >= 0 else vt
-        if stop >= 0:
+        vt, end = self._find(_VT, scan), self._find(_END, scan)
+        stop = min(vt, end)
+        if stop < len(buffer):
             frames += self._junk(stop, start)
             self._skip_junk = False
-            self._inside = end < 0
-            self._scan = stop + (2 if end >= 0 else 1)
+            self._inside = vt < end
+            self._scan = stop + (1 if self._inside else 2)
             return self._scan
         if start < len(buffer) and buffer[start] in _IGNORED:
             start = len(buffer) - len(buffer[start:].lstrip(_IGNORED))
@@ -193,20 +217,20 @@ class Framer:
     def _junk(self, stop: int, start: int) -> list[Frame]:
         """The frame for the run of junk in `start:stop`, unless there is none or it was reported."""
         raw = bytes(self._buffer[start : min(stop, start + KEPT)]).strip(_IGNORED)
-        return [Frame(raw, _unframed(), complete=False)] if raw and not self._skip_junk else []
+        return [Frame(raw, _unframed, complete=False)] if raw and not self._skip_junk else []
 
-    def _cut(self, start: int, stop: int, error: HL7Error | None = None) -> Frame:
-        """The frame in `start:stop` of the buffer; `error` when it is incomplete."""
+    def _cut(self, start: int, stop: int, fault: Fault | None = None) -> Frame:
+        """The frame in `start:stop` of the buffer; `fault` when it is incomplete."""
         head, self._head = self._head, None
         if head is None and stop - start > self.max_size:
             head = bytes(self._buffer[start : start + self._kept])
         if head is not None:
-            return Frame(head, _too_large(self.max_size), complete=error is None)
+            return Frame(head, partial(_too_large, self.max_size), complete=fault is None)
         raw = bytes(memoryview(self._buffer)[start:stop])
-        return self._ended(raw) if error is None else Frame(raw, error, complete=False)
+        return self._ended(raw) if fault is None else Frame(raw, fault, complete=False)
 
-    def _finish(self, stop: int, error: HL7Error | None = None) -> Frame:
-        found = self._cut(0, stop, error)
+    def _finish(self, stop: int, fault: Fault | None = None) -> Frame:
+        found = self._cut(0, stop, fault)
         self._reset()
         return found
 
@@ -217,9 +241,9 @@ class Framer:
 
     def _ended(self, raw: bytes) -> Frame:
         if len(raw) > self.max_size:
-            return Frame(raw[: self._kept], _too_large(self.max_size))
+            return Frame(raw[: self._kept], partial(_too_large, self.max_size))
         if not raw or raw.isspace():
-            return Frame(raw, _empty())
+            return Frame(raw, _empty)
         return Frame(raw)
 
 

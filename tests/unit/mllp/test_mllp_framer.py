@@ -188,17 +188,34 @@ def test_memory_goes_back_after_20_mb():
     assert sys.getsizeof(framer._buffer) < 100
 
 
+class Counting(bytearray):
+    """Counts the bytes that are searched: linear time, without a clock."""
+
+    searched = 0
+
+    def find(self, what, start=0, end=None):
+        found = super().find(what, start, len(self) if end is None else end)
+        Counting.searched += max(0, (len(self) if found < 0 else found + 1) - start)
+        return found
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"\x0ba" * 10_000, b"\x1c\r" * 10_000 + b"\x0b", b"\x0b" * 20_000 + b"\x1c", b"\x0b" + b"\x1cx" * 10_000,
+        b"a\x1c" * 10_000, b"\x0ba\x1c" * 7_000, b"x\x1c\r" * 7_000 + b"\x0b",
+    ],
+)  # fmt: skip
+def test_hostile_bytes_are_read_in_linear_time(wire):
+    framer = Framer()
+    framer._buffer = Counting()
+    Counting.searched = 0
+    framer.feed(wire)
+    assert len(wire) / 2 < Counting.searched < 5 * len(wire)
+
+
 def test_one_byte_at_a_time_is_linear():
-    """Counts the bytes that are searched, not the time."""
-
-    class Counting(bytearray):
-        searched = 0
-
-        def find(self, what, start=0, end=None):
-            end = len(self) if end is None else end
-            Counting.searched += max(0, end - start)
-            return super().find(what, start, end)
-
+    Counting.searched = 0
     framer = Framer()
     framer._buffer = Counting()
     wire = b"\x0b" + b"x" * 20_000 + b"\x1c\r"

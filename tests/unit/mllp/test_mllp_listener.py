@@ -6,6 +6,7 @@ from structlog.testing import capture_logs
 from twisted.internet.address import IPv4Address, IPv6Address
 
 from engine.hl7.mllp import frame
+from listeners.mllp_connection import TURN
 
 
 def test_message_and_answer():
@@ -62,6 +63,8 @@ def test_a_thousand_messages_in_one_segment_then_reading_stops_until_half_is_ans
     desk = Desk(max_in_flight=10)
     protocol, transport = desk.connect()
     protocol.dataReceived(b"".join(frame(b"%d" % number) for number in range(1000)))
+    assert len(desk.channel.got) == TURN and transport.producerState == "paused"
+    desk.turn()
     assert desk.channel.raws == [b"%d" % number for number in range(1000)]
     assert transport.producerState == "paused"
     for incoming in desk.channel.got[:994]:
@@ -72,6 +75,57 @@ def test_a_thousand_messages_in_one_segment_then_reading_stops_until_half_is_ans
     desk.turn()
     assert transport.producerState == "producing"
     assert transport.value() == frame(b"a") * 995
+
+
+def test_nobody_waits_for_a_peer_that_sends_thousands_of_frames_at_once():
+    desk = Desk(max_in_flight=100_000)
+    hostile, transport = desk.connect()
+    other, _ = desk.connect()
+    hostile.dataReceived(b"\x0ba" * 1000 + frame(b"last"))
+    other.dataReceived(frame(b"other"))
+    assert desk.channel.raws == [b"a"] * TURN + [b"other"]
+    assert transport.producerState == "paused", "nothing more is read before all is handed over"
+    desk.listener.pause()
+    desk.turn()
+    assert desk.channel.raws[-1] == b"last" and len(desk.channel.got) == 1002
+    assert transport.producerState == "paused"
+    desk.listener.resume()
+    assert transport.producerState == "producing"
+
+
+@pytest.mark.parametrize("how", ["half", "lost", "stopped"])
+def test_thousands_of_frames_and_the_end_of_the_connection(how):
+    """Who sends and goes away loses nothing, and is answered where that is possible."""
+    desk = Desk()
+    protocol, transport = desk.connect()
+    protocol.dataReceived(frame(b"1") * 1000 + b"\x0b2")
+    desk.channel.got[0].answer(b"a")
+    if how == "half":
+        protocol.readConnectionLost()
+    elif how == "lost":
+        desk.lose(protocol)
+    else:
+        desk.listener.stop()
+    desk.turn()
+    unfinished = [b"2"] if how != "stopped" else []
+    assert desk.channel.raws == [b"1"] * 1000 + unfinished
+    for incoming in desk.channel.got[1:]:
+        incoming.answer(b"a")
+    desk.turn()
+    sent = 0 if how == "lost" else 1000 + len(unfinished)
+    assert transport.value() == frame(b"a") * sent
+    assert transport.disconnecting == (how != "lost")
+
+
+def test_what_an_aborted_connection_did_not_hand_over_is_not_taken():
+    desk = Desk()
+    protocol, _ = desk.connect()
+    protocol.dataReceived(frame(b"1") * 1000)
+    desk.listener.stop()
+    desk.listener.close()
+    desk.lose(protocol)
+    desk.turn()
+    assert len(desk.channel.got) == TURN, "nothing of the rest was acknowledged: it will come again"
 
 
 def test_reading_goes_on_only_when_no_reason_is_left():
