@@ -16,7 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from engine.model import CLEAR, Filter, Once, Scope
 from engine.spec.component import BuildContext, Settings, component
-from engine.spec.fields import check_paths
+from engine.spec.fields import change_all, check_paths
 from engine.spec.meaning import HL7Path
 from engine.spec.units import Age
 from engine.spec.values import as_text, is_absent
@@ -80,8 +80,7 @@ class Duplicate(Settings):
                 return bytes(scope.msg)
             view = form.parse(bytes(scope.msg))
             for path in ignore:
-                for place in reversed(view.places(path)):
-                    view[place] = ""
+                change_all(view, path, lambda value: "")
             return bytes(view)
 
         def ask(scope: Scope) -> None:

@@ -7,28 +7,70 @@ MSH-2 names no separator for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from engine.errors import HL7Error
 from engine.hl7.delimiters import NEVER
 from engine.hl7.escapes import escape
 from engine.hl7.paths import Path
 from engine.hl7.segment import HEADERS, NULL, Segment
-from engine.model import CLEAR
+from engine.model import ABSENT, CLEAR
+
+SEPARATORS = "the separators of a message cannot be set"
 
 
 def write(segment: Segment, path: Path, value: str) -> None:
     """Write a value: escaped; CLEAR as `""`, ABSENT and empty text as nothing."""
+    write_encoded(segment, path, _escaped(segment, value))
+
+
+def change(segment: Segment, path: Path, new: Callable[[str], str]) -> bool:
+    """Write `new(value)` in the place of every value that `path` names, the last one first; True when any differs.
+
+    The field is taken apart and put together once, however many repetitions it has.
+    """
+    fields, texts = segment.fields, segment.texts(path.field)
+    named = set(segment.named(path)) if path.where is not None else None
+    changed = False
+    repetitions = list(texts)
+    for place in reversed(range(len(texts))):
+        text = texts[place]
+        if path.repetition not in (0, place + 1) or (named is not None and text not in named):
+            continue
+        value = segment.part(text, path.component, path.sub)
+        if value is ABSENT:
+            continue
+        wanted = new(value)
+        if wanted is value or (wanted == value and value is not CLEAR):
+            continue
+        written = _fitting(segment, path, _escaped(segment, wanted))
+        repetitions[place] = _replaced(segment, text, path, written)
+        changed = True
+    if not changed:
+        return False
+    if path.field <= 2 and fields[0] in HEADERS:
+        raise HL7Error(SEPARATORS, code="hl7.set", where=path.text)
+    fields[path.field] = _join(segment.wording.delimiters.repetition, repetitions, path)
+    segment.changed = segment.wording.changed = True
+    return True
+
+
+def _escaped(segment: Segment, value: str) -> str:
     wording = segment.wording
     if value is CLEAR:
-        text = NULL
-    elif value == NULL:  # a value of two quotes must not be read as CLEAR
-        text = f"{wording.delimiters.escape}X{NULL.encode(wording.codec).hex()}{wording.delimiters.escape}"
-    else:
-        text = escape(str(value), wording.delimiters)
-    write_encoded(segment, path, text)
+        return NULL
+    if value == NULL:  # a value of two quotes must not be read as CLEAR
+        return f"{wording.delimiters.escape}X{NULL.encode(wording.codec).hex()}{wording.delimiters.escape}"
+    return escape(str(value), wording.delimiters)
 
 
 def write_encoded(segment: Segment, path: Path, text: str) -> None:
     """Write `text`, delimiters and escapes as they are; it must fit the message's character set."""
+    if put(segment, path, _fitting(segment, path, text)):
+        segment.wording.changed = True
+
+
+def _fitting(segment: Segment, path: Path, text: str) -> str:
     wording = segment.wording
     try:
         text.encode(wording.codec)
@@ -39,8 +81,7 @@ def write_encoded(segment: Segment, path: Path, text: str) -> None:
             where=path.text,
             todo="set the channel's charset, or replace these characters first",
         ) from None
-    if put(segment, path, text):
-        wording.changed = True
+    return text
 
 
 def put(segment: Segment, path: Path, text: str) -> bool:
@@ -51,7 +92,7 @@ def put(segment: Segment, path: Path, text: str) -> bool:
     """
     fields = segment.fields
     if path.field <= 2 and fields[0] in HEADERS:
-        raise HL7Error("the separators of a message cannot be set", code="hl7.set", where=path.text)
+        raise HL7Error(SEPARATORS, code="hl7.set", where=path.text)
     old = fields[path.field] if path.field < len(fields) else ""
     partial = bool(path.component or path.repetition or path.where)
     if not partial and text in ("", NULL):

@@ -26,7 +26,7 @@ was set keep their text, not always their bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from engine.errors import HL7Error
@@ -213,6 +213,14 @@ class Message:
                 if text in named and compiled.repetition in (0, repetition)
             ]
         return found
+
+    def change(self, path: str, new: Callable[[str], str]) -> bool:
+        """Put `new(value)` in the place of every value that `path` names (`places`), the last one first."""
+        compiled = paths.compile(path)
+        segments = self.segments(compiled.segment)
+        if compiled.occurrence:
+            segments = segments[compiled.occurrence - 1 : compiled.occurrence]
+        return sum(edit.change(segment, compiled, new) for segment in reversed(segments)) > 0
 
     def split(self, path: str) -> list[bytes]:
         """One message for each group that begins with the segment `path` (`OBR`): what stands before the first,

@@ -17,6 +17,7 @@ from engine.model import ABSENT, CLEAR
 
 NULL = '""'
 HEADERS = ("MSH", "FHS", "BHS")
+MANY = 16  # repetitions
 NAME = re.compile(r"[A-Z][A-Z0-9]{2}\Z")
 
 
@@ -65,7 +66,7 @@ class Wording:
 class Segment:
     """One segment, read by relative paths: `seg["3.1"]`, `seg["3[2].1"]`, `seg[3]`."""
 
-    __slots__ = ("_fields", "_line", "changed", "index", "wording")
+    __slots__ = ("_apart", "_fields", "_line", "changed", "index", "wording")
 
     def __init__(self, wording: Wording, index: int, line: str) -> None:
         self.wording = wording
@@ -73,6 +74,7 @@ class Segment:
         self.changed = False
         self._line = line
         self._fields: list[str] | None = None
+        self._apart: tuple[str, list[str]] | None = None  # the last long field that was taken apart
 
     @property
     def name(self) -> str:
@@ -123,14 +125,19 @@ class Segment:
         return [Repetition(self, text) for text in self.texts(field)]
 
     def texts(self, field: int) -> list[str]:
-        """The repetitions of a field as in the message."""
+        """The repetitions of a field as in the message. Not to be changed."""
         fields = self.fields
         text = fields[field] if field < len(fields) else ""
         if not text:
             return []
         if text == NULL or (field <= 2 and fields[0] in HEADERS):
             return [text]
-        return text.split(self.wording.delimiters.repetition)
+        if self._apart is not None and self._apart[0] is text:
+            return self._apart[1]
+        texts = text.split(self.wording.delimiters.repetition)
+        if len(texts) > MANY:  # they are likely to be read one after the other
+            self._apart = text, texts
+        return texts
 
     def named(self, path: Path) -> list[str]:
         """The repetitions that a path names, as in the message."""

@@ -12,10 +12,11 @@ from typing import Any
 from pydantic import Field
 
 from engine.errors import StepError
+from engine.hl7.er7 import Message
 from engine.model import Scope, Transformer
 from engine.spec.component import BuildContext
 from engine.spec.meaning import HL7Path
-from engine.spec.values import is_present
+from engine.spec.values import is_absent, is_clear, is_present
 
 Paths = list[HL7Path]
 
@@ -32,24 +33,32 @@ def changing(paths: Iterable[str], change: Callable[[Any], Any], context: BuildC
     wanted = tuple(paths)
     check_paths(wanted, context)
 
+    def new(value: Any) -> Any:
+        return change(value) if is_present(value) else value
+
     def run(scope: Scope) -> None:
-        msg, changed = scope.msg, False
         for path in wanted:
-            for place in reversed(msg.places(path)):  # one that is removed moves those after it
-                value = msg[place]
-                if not is_present(value):
-                    continue
-                try:
-                    new = change(value)
-                except StepError as error:
-                    raise StepError(f"{path}: {error.what}", code=error.code, todo=error.todo) from None
-                if new != value:
-                    msg[place] = new
-                    changed = True
-        if changed:
-            scope.events = None
+            try:
+                if change_all(scope.msg, path, new):
+                    scope.events = None
+            except StepError as error:
+                raise StepError(f"{path}: {error.what}", code=error.code, todo=error.todo) from None
 
     return run
+
+
+def change_all(msg: Any, path: str, new: Callable[[Any], Any]) -> bool:
+    """Put `new(value)` in the place of every value at `path` that is not absent; True when any differs."""
+    if isinstance(msg, Message):
+        return msg.change(path, new)
+    changed = False
+    for place in reversed(msg.places(path)):  # one that is removed moves those after it
+        value = msg[place]
+        wanted = value if is_absent(value) else new(value)
+        if wanted is not value and (wanted != value or is_clear(value)):
+            msg[place] = wanted
+            changed = True
+    return changed
 
 
 def check_paths(paths: Iterable[str], context: BuildContext) -> None:
