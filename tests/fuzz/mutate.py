@@ -51,11 +51,22 @@ def seeds() -> list[bytes]:
 def message(rng: Random, most: int = KB64) -> bytes:
     """A sample message after some mutations."""
     raw = rng.choice(seeds())
+    if rng.random() < 0.001 and most == KB64:
+        at = rng.randrange(len(raw) + 1)
+        raw = raw[:at] + flood(rng, most - len(raw)) + raw[at:]
     if rng.random() < 0.3:
         raw = declare(rng, raw)
     for _ in range(rng.choice((0, 1, 1, 2, 3, 5, 8))):
         raw = mutated(rng, raw)
     return raw[:most]
+
+
+def flood(rng: Random, most: int = KB64) -> bytes:
+    """One thing over and over, as large as it may be: what takes more than linear time shows it here."""
+    piece = b"".join(rng.choice((*TOKENS, b"a", b"1")) for _ in range(rng.randrange(1, 4)))
+    if rng.random() < 0.3:
+        return b"~".join(b"%d" % number + piece for number in range(most // (len(piece) + 6)))
+    return piece * (most // len(piece))
 
 
 def declare(rng: Random, raw: bytes) -> bytes:

@@ -81,11 +81,13 @@ def _identifiers(read: Reader, segment: Any, field: int, older: tuple[int, int])
         item = read.identifier(parts)
         if item is not None:
             found.append(item)
+    values = {item.value for item in found}
     for place, type_ in zip(older, ("PT", ""), strict=True):
         for parts in read.all(segment, place):
             item = read.identifier(parts, "" if len(parts) > 4 and parts[4] else type_)
-            if item is not None and all(known.value != item.value for known in found):
+            if item is not None and item.value not in values:
                 found.append(item)
+                values.add(item.value)
     return found
 
 
@@ -129,7 +131,7 @@ def _account(read: Reader, pid: Any) -> Maybe[Identifier]:
 
 def _phones(read: Reader, pid: Any) -> Maybe[list[Phone]]:
     """PID-13, 14 and 40. `""` in one of them clears only when no number stands in the others."""
-    phones: list[Phone] = []
+    phones: dict[str, Phone] = {}
     cleared = False
     for field, use in ((13, "home"), (14, "work"), (40, "")):
         found = read.all(pid, field)
@@ -140,9 +142,9 @@ def _phones(read: Reader, pid: Any) -> Maybe[list[Phone]]:
             continue
         for parts in found:
             item = read.phone(parts, use)
-            if item is not None and all(known.value != item.value for known in phones):
-                phones.append(item)
-    return phones or (None if cleared else UNSET)
+            if item is not None:
+                phones.setdefault(item.value, item)
+    return list(phones.values()) or (None if cleared else UNSET)
 
 
 def _addresses(read: Reader, pid: Any, whole: bool) -> Maybe[list[Address]]:
