@@ -71,6 +71,15 @@ def check_stream(item: tuple[list[bytes], int]) -> None:
         assert frames_of([frame(whole)], max_size) == [(whole, "", True)]
 
 
+def check_once(item: tuple[list[bytes], int]) -> None:
+    """What one connection does with it."""
+    chunks, max_size = item
+    framer = Framer(max_size)
+    for chunk in chunks:
+        framer.feed(chunk)
+    framer.close()
+
+
 # View: (bytes, path, value, override). Lossless, never raises once it was made, what is set is read.
 
 PLACES = [
@@ -134,6 +143,21 @@ def check_view(item: tuple[bytes, str, str, str]) -> None:
     assert repr(view) and bytes(view) == raw
     assert [view[place] for place in PLACES] == everything, "reading changed something"
     set_and_read(view, path, chosen, override, texts)
+
+
+def check_reading(item: tuple[bytes, str, str, str]) -> None:
+    """What one step does with it: a path is read, and set in all its repetitions."""
+    raw, path, chosen, override = item
+    view = view_of(raw, override)
+    if view is None:
+        return
+    found = view.all(path)
+    assert view[path] is ABSENT or "[" in path or view[path] == found[0]
+    try:
+        view.change(path, lambda value: chosen)
+    except HL7Error as error:
+        assert error.code in ("hl7.set", "hl7.charset.encode"), error.code
+    assert bytes(view)
 
 
 def set_and_read(view: Message, path: str, chosen: str, override: str, texts: list[str]) -> None:
@@ -352,8 +376,10 @@ def check_batch(raw: bytes) -> None:
 
 
 TARGETS = [
-    Target("framer", make_stream, check_stream),
+    Target("framer", make_stream, check_stream, limit=0.3),  # it is read three times, and every error made
+    Target("framing", make_stream, check_once),
     Target("view", make_view, check_view, limit=0.2),  # read, changed, and read again
+    Target("reading", make_view, check_reading),
     Target("paths", make_path, check_path, warm_path),
     Target("charset", make_encoded, check_encoded),
     Target("escapes", make_escaped, check_escaped),
