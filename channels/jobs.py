@@ -3,7 +3,7 @@
 Guarantees: one step of a job at a time, the next when the last is durable, so no ACK waits behind more than one
 batch; what a step changed is in the lanes in the turn of its commit; at most `rate` messages a second; a job that
 is paused or cancelled by anybody takes no further step; a message that cannot be read fails alone. Who sends messages
-comes first: while more than `BUSY` a second arrive, a job without a rate takes a fifth of a batch `YIELD` apart.
+comes first: while more than `BUSY` a second arrive, a job without a rate takes very small steps, `YIELD` apart.
 
 | failure                        | what happens                                                              |
 |--------------------------------|---------------------------------------------------------------------------|
@@ -29,8 +29,9 @@ log = structlog.get_logger()
 EVERY = 0.2  # seconds between the steps of a job with a rate, when it allows more than one message in them
 PAUSE = 0.002  # seconds between the steps of a job without one: others get their turn
 BUSY = 200.0  # messages a second from outside
-YIELD = 0.05  # seconds between the steps of a job without a rate while so many come
-FIFTH = 5  # of a batch: 10 messages replayed, about 2 ms of work
+LOOK = 0.05  # seconds that they are counted in
+YIELD = 0.01  # seconds between the steps of a job without a rate while so many come
+SMALL = 50  # part of a batch then: one message replayed, which no ACK notices
 
 
 class JobRunner:
@@ -115,13 +116,13 @@ class JobRunner:
         """Whether many messages come from outside just now."""
         came, now = self._arrivals(), self.clock.seconds()
         before, then = self._seen
-        if now - then >= YIELD:
+        if now - then >= LOOK:
             self._busy = then > 0 and came - before > BUSY * (now - then)
             self._seen = came, now
 
 
 def portion(job: jobs.Job, busy: bool = False) -> int:
     """Messages in one step of a job."""
-    largest = jobs.BATCH[job.verb] // (FIFTH if busy else 1)
+    largest = jobs.BATCH[job.verb] // (SMALL if busy else 1)
     rate = job.args.get("rate")
     return max(1, min(largest, int(rate * EVERY))) if rate else largest
