@@ -30,7 +30,7 @@ from bench.search_store import fill
 from engine import clock
 from engine.security.keyring import open_keyring
 from engine.security.roles import Grant, Role
-from engine.store import users
+from engine.store import tokens, users
 from engine.store.sqlite import DATABASE
 from engine.store.store import open_store
 
@@ -50,7 +50,7 @@ def token(data: Path) -> str:
             if users.get(tx, USER) is None:
                 users.add(tx, USER, None, [Grant(Role.ADMIN)], reveal=True)
             until = tx.now() + 3_600_000_000
-            return users.add_token(tx, USER, "bench", [Grant(Role.ADMIN)], until, reveal=True)[0]
+            return tokens.add(tx, USER, "bench", [Grant(Role.ADMIN)], until, reveal=True)[0]
 
         return store.writer.call(work)
     finally:

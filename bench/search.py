@@ -24,7 +24,7 @@ import orjson
 from bench.search_store import PATIENTS, START, STEP, fill
 from engine.security.keyring import open_keyring
 from engine.security.roles import Grant, Role
-from engine.store import causes, patients, search, users
+from engine.store import causes, patients, search, tokens, users
 from engine.store.sqlite import DATABASE
 from engine.store.store import open_store
 
@@ -124,7 +124,7 @@ def _console(folder: Path, count: int, say: Callable[[str], None]) -> dict[str, 
     def work(tx: Any) -> str:
         if users.get(tx, "bench") is None:
             users.add(tx, "bench", "x", [Grant(Role.ADMIN)])
-        return users.add_token(tx, "bench", "bench", [Grant(Role.VIEWER)], until)[0]
+        return tokens.add(tx, "bench", "bench", [Grant(Role.VIEWER)], until)[0]
 
     token = store.writer.call(work)
     store.close()

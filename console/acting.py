@@ -17,6 +17,7 @@ import orjson
 from console.preview import Preview, preview
 from console.problems import Refused
 from console.queries import PRIVATE, Act, Query, chosen
+from console.rights import moves, sees
 from console.stores import Stores
 from engine.errors import IsthmusError
 from engine.security.roles import Identity, Role
@@ -97,16 +98,16 @@ class Desk:
         object: str,
         detail: str = "",
         sealed: bytes = b"",
-        wait: float = COMMAND_WAIT,
+        wait: float | None = None,
     ) -> dict[str, Any]:
-        """Ask the engine for something and wait, so many seconds, for its answer. `sealed` is patient data about it."""
+        """Ask the engine for something and wait for its answer, so many seconds. `sealed` is patient data about it."""
 
         def ask(tx: Tx) -> int:
             secret = {"sealed": commands.seal(tx, object, sealed)} if sealed else {}
             return commands.add(tx, self.identity.name, verb, args | secret)
 
         number = self.audited(action, object, ask, detail)
-        until = time.monotonic() + wait
+        until = time.monotonic() + (COMMAND_WAIT if wait is None else wait)
         while time.monotonic() < until:
             with self.stores.reading() as tx:
                 command = commands.get(tx, number)
@@ -171,20 +172,38 @@ class Desk:
         assert job is not None
         return job, gone
 
+    def newest_jobs(self, limit: int = 50, after: int | None = None) -> list[jobs.Job]:
+        """The newest jobs that they may see; `after` continues below that id."""
+        found: list[jobs.Job] = []
+        with self.stores.reading() as tx:
+            while len(found) < limit and (some := jobs.newest(tx, 500, after)):
+                after = some[-1].id
+                found += [job for job in some if sees(self.identity, job)]
+        return found[:limit]
+
+    def job(self, job_id: int) -> jobs.Job:
+        """One job. Refused 404 when there is none that they may see."""
+        with self.stores.reading() as tx:
+            return self._job(tx, job_id)
+
+    def _job(self, tx: Tx, job_id: int) -> jobs.Job:
+        found = jobs.get(tx, job_id) if 0 < job_id < 2**53 else None
+        if found is None or not sees(self.identity, found):
+            raise Refused(404, "job.unknown", f"there is no job {job_id}")
+        return found
+
     def move(self, job_id: int, act: str) -> jobs.Job:
         """Pause, resume or cancel a job."""
         if act not in jobs.MOVES:
             raise Refused(422, "job.act", f"a job cannot {act!r}", f"one of {', '.join(jobs.MOVES)}")
 
         def work(tx: Tx) -> jobs.Job:
-            job = jobs.get(tx, job_id)
-            if job is None:
-                raise Refused(404, "job.unknown", f"there is no job {job_id}")
+            job = self._job(tx, job_id)
+            if not moves(self.identity, job):
+                raise Refused(403, "forbidden", "this needs the role operator on all channels of the job")
             if not jobs.move(tx, job_id, act, self.identity.name):
                 raise Refused(409, "job.state", f"job {job_id} is {job.state}, so it cannot {act}")
-            again = jobs.get(tx, job_id)
-            assert again is not None
-            return again
+            return self._job(tx, job_id)
 
         return self.audited(f"job.{act}", str(job_id), work)
 

@@ -7,8 +7,10 @@ anything else as 500 without a word of what it was about.
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from console import health, pages
-from console.api import channels, configuration, editing, exporting, messages, patients, people
+from console.api import account, channels, configuration, editing, exporting, messages, patients, people
+from console.api.openapi import describe
 from console.exporting import Exports
 from console.guard import Guard
 from console.oidc import Provider, SignOn
@@ -36,6 +39,7 @@ from engine.errors import IsthmusError
 
 log = structlog.get_logger()
 API = (
+    account.router,
     channels.router,
     messages.router,
     configuration.router,
@@ -63,11 +67,11 @@ def make_app(data_dir: Path, config: Path, providers: Mapping[str, Provider] | N
     pages.include(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(Repeated, stores=stores)
-    app.add_middleware(Guard, stores=stores)
+    app.add_middleware(Guard, stores=stores, failed=_unexpected)
     app.add_exception_handler(IsthmusError, _told)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unexpected)
+    app.openapi = partial(describe, app)  # type: ignore[method-assign]
     return app
 
 
@@ -124,8 +128,10 @@ async def _http(request: Request, error: Any) -> Response:
     return problem(error.status_code, "http", str(error.detail), headers=error.headers)
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("console.failed", path=request.url.path, error=type(error).__name__)
+def _unexpected(request: Request, error: Exception) -> Response:
+    # Where it happened, and not what it says: that may be patient data.
+    places = [f"{one.filename}:{one.lineno}" for one in traceback.extract_tb(error.__traceback__)[-5:]]
+    log.error("console.failed", path=request.url.path, error=type(error).__name__, at=places)
     if _wants_page(request):
         return pages.error_page(
             request, 500, "something went wrong here", "the log of the console tells", "internal"

@@ -118,7 +118,7 @@ def content_of(desk: Desk, message_id: int) -> bytes:
     """The message byte for byte, for who may act on its channel and see what it holds."""
     with desk.stores.reading() as tx:
         channel, content = _channel(tx, message_id), raw(tx, message_id)
-    if not channel:
+    if not channel or not desk.identity.may(Role.VIEWER, channel):
         raise Refused(404, "message.unknown", f"there is no message {message_id}")
     on_channel(desk.identity, Role.OPERATOR, channel)
     if content is None:

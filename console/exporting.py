@@ -130,9 +130,12 @@ def _portions(desk: Desk, query: Query, told: Export) -> Iterator[list[int]]:
     """The ids, the oldest first, as far as there were any when this began."""
     with desk.stores.reading() as tx:
         newest = _end(tx)
-        chosen = (
-            sorted(row.id for row in found(tx, desk.identity, query, limit=SCANNED)) if query.text else None
-        )
+        rows = found(tx, desk.identity, query, limit=SCANNED) if query.text else []
+    chosen = (
+        sorted(row.id for row in rows if desk.identity.may(Role.OPERATOR, row.channel))
+        if query.text
+        else None
+    )
     if chosen is not None:
         for start in range(0, len(chosen), PORTION):
             yield chosen[start : start + PORTION]

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from console.api.answers import answer, stores_of
+from console.api.openapi import gives
 from engine.errors import IsthmusError
 from engine.store import commands
 
 router = APIRouter(tags=["health"])
+
+
+class Health(msgspec.Struct):
+    """`status`: ok, degraded or unavailable; each check says `ok` or what is wrong."""
+
+    status: str
+    checks: dict[str, str]
 
 
 def checks(request: Request) -> dict[str, str]:
@@ -58,18 +67,22 @@ NEEDED = ("store", "engine", "disk")
 """What must be well to be ready: a failed channel or an edit that is not taken leaves the others at work."""
 
 
-@router.get("/health", summary="Whether this console answers")
+@router.get("/health", summary="Whether this console answers", responses=gives(Health))
 def health(request: Request) -> Response:
     """Always 200; the checks say how everything does."""
     found = checks(request)
     well = all(value == "ok" for value in found.values())
-    return answer({"status": "ok" if well else "degraded", "checks": found})
+    return answer(Health("ok" if well else "degraded", found))
 
 
-@router.get("/ready", summary="Whether messages are taken and stored")
+@router.get(
+    "/ready",
+    summary="Whether messages are taken and stored",
+    responses=gives(Health) | gives(Health, 503, "Not ready."),
+)
 def ready(request: Request, engine: Literal["yes", "no"] = "yes") -> Response:
     """200, or 503 with what is wrong."""
     found = checks(request)
     needed = NEEDED if engine == "yes" else ("store",)
     well = all(found[name] == "ok" for name in needed)
-    return answer({"status": "ok" if well else "unavailable", "checks": found}, 200 if well else 503)
+    return answer(Health("ok" if well else "unavailable", found), 200 if well else 503)

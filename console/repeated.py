@@ -2,7 +2,7 @@
 
 Guarantees: the same request with the same key gets the first one's answer (`Idempotency-Replayed: true`) for a day,
 also after the console was started again; an answer that says "not now" (5xx, 401, 403, 429) is not kept. Answers of
-more than a megabyte (exports) are not kept either.
+more than a megabyte are not kept either, and what only reads is done anew: no kept answer shows patient data.
 Refuses: 422 a key that named another request, 409 while the first one is being worked on.
 """
 
@@ -25,6 +25,12 @@ from engine.store import answered
 LONGEST_KEY = 200
 LARGEST = 1 << 20  # bytes of an answer that is kept
 PASSING = frozenset({401, 403, 429})
+READING = (
+    "/search", "/reveal", "/record", "/trace", "/compare", "/preview", "/export", "/patients", "/patient", "/again",
+
+    "/weigh", "/lint", "/try", "/plan", "/diff",
+)  # fmt: skip
+"""Ends of paths whose POST changes nothing: it is answered anew each time, so that rights and the audit log hold."""
 NOT_KEPT = ("set-cookie", "content-length")
 
 
@@ -54,6 +60,8 @@ class Repeated:
             await refusal(scope, receive, send)
             return
         body = await _body(receive)
+        if body is None:
+            return
         who = _who(scope["state"]["identity"])
         asked = b"\0".join([scope["path"].encode(), scope.get("query_string", b""), body])
         try:
@@ -95,6 +103,8 @@ class Repeated:
     def _key(self, scope: Any) -> str | None:
         if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].startswith("/api/"):
             return None
+        if scope["path"].endswith(READING):
+            return None
         return Headers(scope=scope).get("idempotency-key")
 
 
@@ -102,12 +112,13 @@ def _who(identity: Identity) -> str:
     return f"{identity.name}\0{identity.token}"
 
 
-async def _body(receive: Any) -> bytes:
+async def _body(receive: Any) -> bytes | None:
+    """The whole body; None: whoever sent it went away before its end."""
     parts: list[bytes] = []
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            return b"".join(parts)
+            return None
         parts.append(message.get("body", b""))
         if not message.get("more_body", False):
             return b"".join(parts)

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from console.guard import SAFE
 from console.problems import Refused
 from engine.security.roles import Identity, Role
+from engine.store.jobs import Job
 
 
 def identity_of(request: Request) -> Identity:
@@ -62,6 +63,17 @@ Operator = Annotated[Identity, Depends(Need(Role.OPERATOR))]
 Editor = Annotated[Identity, Depends(Need(Role.OPERATOR, reveal=True))]
 Analyst = Annotated[Identity, Depends(Need(Role.ANALYST))]
 Admin = Annotated[Identity, Depends(Need(Role.ADMIN))]
+
+
+def sees(identity: Identity, job: Job) -> bool:
+    """Whether a job is about messages that they may see, or some of them."""
+    return identity.may(Role.VIEWER) or any(identity.may(Role.VIEWER, one) for one in job.channels)
+
+
+def moves(identity: Identity, job: Job) -> bool:
+    """Whether they may act on all that a job is about."""
+    everywhere = bool(job.channels) and all(identity.may(Role.OPERATOR, one) for one in job.channels)
+    return identity.may(Role.OPERATOR) or everywhere
 
 
 def on_channel(identity: Identity, role: Role, channel: str) -> None:

@@ -6,6 +6,7 @@ enough; memory is bounded. Users are locked apart from this (engine.store.users)
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 import time
 
@@ -24,23 +25,37 @@ class Throttle:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._failed: dict[str, list[float]] = {}
+        self.turn = threading.Lock()
+        """Whoever checks a password holds it: one at a time."""
 
     def check(self, address: str) -> None:
         """Refused 429 when there were too many."""
         with self._lock:
-            if len(self._recent(address)) >= TRIES:
+            if len(self._recent(_network(address))) >= TRIES:
                 raise Refused(429, "too-many", "too many attempts from here", "wait a minute")
 
     def failed(self, address: str) -> None:
         """One more was wrong."""
+        network = _network(address)
         with self._lock:
             if len(self._failed) >= ADDRESSES:
                 self._failed = {one: recent for one in self._failed if (recent := self._recent(one))}
-            self._failed[address] = [*self._recent(address), time.monotonic()][-TRIES:]
+            self._failed[network] = [*self._recent(network), time.monotonic()][-TRIES:]
+            while len(self._failed) > ADDRESSES:
+                del self._failed[next(iter(self._failed))]
 
     def _recent(self, address: str) -> list[float]:
         since = time.monotonic() - WINDOW
         return [at for at in self._failed.get(address, ()) if at > since]
+
+
+def _network(address: str) -> str:
+    """Whoever has one address of IPv6 has its whole /64."""
+    try:
+        found = ipaddress.IPv6Address(address)
+    except ValueError:
+        return address
+    return str(found.ipv4_mapped or ipaddress.IPv6Network((found, 64), strict=False))
 
 
 def throttle_of(request: Request) -> Throttle:

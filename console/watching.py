@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Hashable
 
 from console.overview import Overview, Sampler, chosen
+from console.rights import sees
 from console.stores import Stores
 from engine.security.roles import Identity, Role
 
@@ -42,7 +43,7 @@ class Watch:
         allowed = [channel for channel in found.channels if identity.may(Role.VIEWER, channel.name)]
         return Overview(
             at=found.at, running=found.running, pid=found.pid, started_at=found.started_at, store=found.store,
-            channels=chosen(allowed, tag), jobs=found.jobs,
+            channels=chosen(allowed, tag), jobs=[job for job in found.jobs if sees(identity, job)],
             tags=sorted({one for channel in allowed for one in channel.tags}), tag=tag,
         )  # fmt: skip
 

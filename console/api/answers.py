@@ -13,9 +13,11 @@ from console.rights import identity_of
 from console.stores import Stores
 
 
-def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def answer(
+    value: Any, status: int = 200, headers: dict[str, str] | None = None, kind: str = "application/json"
+) -> Response:
     """A struct, or plain data, as JSON."""
-    return Response(msgspec.json.encode(value), status, headers, "application/json")
+    return Response(msgspec.json.encode(value), status, headers, kind)
 
 
 def stores_of(request: Request) -> Stores:

@@ -6,16 +6,20 @@ have not seen: 428 without it, 412 when the files are others by now.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Header, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from console.api.answers import answer, desk_of
+from console.api.openapi import gives
 from console.configuring import Outcome, Sample, Workshop
+from console.preview import Foreseen
 from console.problems import Refused
 from console.rights import Analyst
+from engine.store import versions
 
 router = APIRouter(prefix="/configuration", tags=["configuration"])
 Name = Annotated[str, Field(min_length=1, max_length=300)]
@@ -29,6 +33,39 @@ IfMatch = Annotated[str | None, Header(max_length=200, description="The ETag of 
 Version = Annotated[
     str, Path(max_length=80, description="A version, its beginning, or its number in the history.")
 ]
+
+
+DEPLOYED = gives(Outcome) | gives(Outcome, 409, "The engine did not take it.")
+
+
+class Text(msgspec.Struct):
+    """The text of a file."""
+
+    text: str
+
+
+class Problems(msgspec.Struct):
+    """What is wrong; none: nothing is."""
+
+    problems: list[dict[str, Any]]
+
+
+class Traces(msgspec.Struct):
+    """Of each message its steps."""
+
+    traces: list[dict[str, Any]]
+
+
+class Effects(msgspec.Struct):
+    """Of each message and destination what would change."""
+
+    effects: list[Foreseen]
+
+
+class History(msgspec.Struct):
+    """What ran, the newest first."""
+
+    entries: list[versions.Entry]
 
 
 class Edited(BaseModel):
@@ -105,7 +142,7 @@ def done(outcome: Outcome) -> Response:
     return answer(outcome, 409 if outcome.taken is False else 200, {"ETag": f'"{outcome.etag}"'})
 
 
-@router.get("", summary="The files of the configuration as they are now")
+@router.get("", summary="The files of the configuration as they are now", responses=gives(dict[str, Any]))
 def look(
     request: Request,
     identity: Analyst,
@@ -119,7 +156,11 @@ def look(
     return answer(found, headers={"ETag": tag})
 
 
-@router.get("/schema", summary="The JSON Schema of channel files")
+@router.get(
+    "/schema",
+    summary="The JSON Schema of channel files",
+    responses=gives(dict[str, Any], media="application/schema+json"),
+)
 def schema(request: Request, identity: Analyst) -> Response:
     """For completion and hover in editors."""
     content = workshop_of(request).bench.schema()
@@ -128,25 +169,37 @@ def schema(request: Request, identity: Analyst) -> Response:
     )
 
 
-@router.get("/samples/{name:path}", summary="A sample message of the configuration's folder")
+@router.get(
+    "/samples/{name:path}", summary="A sample message of the configuration's folder", responses=gives(Text)
+)
 def sample(request: Request, identity: Analyst, name: Annotated[str, Path(max_length=300)]) -> Response:
     """Its text, line by line."""
-    return answer({"text": workshop_of(request).sample(name)})
+    return answer(Text(workshop_of(request).sample(name)))
 
 
-@router.post("/lint", summary="Every problem of the configuration with these edits")
+@router.post(
+    "/lint", summary="Every problem of the configuration with these edits", responses=gives(Problems)
+)
 def lint(request: Request, identity: Analyst, edited: Edited) -> Response:
     """As `isthmus lint`; nothing is written."""
-    return answer({"problems": workshop_of(request).lint(edited.edits)})
+    return answer(Problems(workshop_of(request).lint(edited.edits)))
 
 
-@router.post("/try", summary="What a channel with these edits would do to a message, step by step")
+@router.post(
+    "/try",
+    summary="What a channel with these edits would do to a message, step by step",
+    responses=gives(Traces),
+)
 def trial(request: Request, identity: Analyst, trial: Trial) -> Response:
     """As `isthmus try`; nothing is sent or stored. A stored message needs the right to see patient data."""
-    return answer({"traces": workshop_of(request).trace(trial.channel, trial.message, trial.edits)})
+    return answer(Traces(workshop_of(request).trace(trial.channel, trial.message, trial.edits)))
 
 
-@router.post("/plan", summary="What a message would change in the destinations, record by record")
+@router.post(
+    "/plan",
+    summary="What a message would change in the destinations, record by record",
+    responses=gives(Effects),
+)
 def plan(
     request: Request,
     identity: Analyst,
@@ -154,16 +207,20 @@ def plan(
     reveal: Annotated[bool, Query(description="With keys and values; audited.")] = False,
 ) -> Response:
     """As `isthmus plan`; nothing is written anywhere."""
-    return answer({"effects": workshop_of(request).plan(trial.channel, trial.message, trial.edits, reveal)})
+    return answer(Effects(workshop_of(request).plan(trial.channel, trial.message, trial.edits, reveal)))
 
 
-@router.post("/diff", summary="How two versions differ, in plain words and line by line")
+@router.post(
+    "/diff",
+    summary="How two versions differ, in plain words and line by line",
+    responses=gives(dict[str, Any]),
+)
 def diff(request: Request, identity: Analyst, asked: Comparison) -> Response:
     """As `isthmus config diff`."""
     return answer(workshop_of(request).diff(asked.edits, asked.before, asked.after))
 
 
-@router.post("/deploy", summary="Write edits and let the engine take them up")
+@router.post("/deploy", summary="Write edits and let the engine take them up", responses=DEPLOYED)
 def deploy(request: Request, identity: Analyst, deployment: Deployment, if_match: IfMatch = None) -> Response:
     """Refused with errors of the configuration (422); what the engine does not take is put back (409)."""
     if not deployment.edits:
@@ -171,46 +228,56 @@ def deploy(request: Request, identity: Analyst, deployment: Deployment, if_match
     return done(workshop_of(request).deploy(deployment.edits, wanted(if_match), deployment.note))
 
 
-@router.post("/reload", summary="Let the engine take up the files as they are")
+@router.post(
+    "/reload", summary="Let the engine take up the files as they are", responses=gives(dict[str, Any])
+)
 def reload(request: Request, identity: Analyst, asked: Reload) -> Response:
     """What changed, or why it is not taken; needs the role analyst on all channels."""
     return answer(desk_of(request).reload(asked.name, asked.note))
 
 
-@router.get("/history", summary="The configurations that ran, newest first")
+@router.get("/history", summary="The configurations that ran, newest first", responses=gives(History))
 def history(
     request: Request, identity: Analyst, limit: Annotated[int, Query(ge=1, le=1000)] = 50
 ) -> Response:
     """Number, version, when, who, note, and what changed."""
-    return answer({"entries": workshop_of(request).history(limit)})
+    return answer(History(workshop_of(request).history(limit)))
 
 
-@router.get("/versions/{version}", summary="The files of a version")
+@router.get("/versions/{version}", summary="The files of a version", responses=gives(dict[str, Any]))
 def show(request: Request, identity: Analyst, version: Version) -> Response:
     """As `isthmus config show`; passwords and keys are hidden."""
     return answer(workshop_of(request).show(version))
 
 
-@router.post("/rollback", summary="Write the files of a version back and let the engine take them up")
+@router.post(
+    "/rollback",
+    summary="Write the files of a version back and let the engine take them up",
+    responses=DEPLOYED,
+)
 def rollback(request: Request, identity: Analyst, back: Rollback, if_match: IfMatch = None) -> Response:
     """A new entry of the history. Refused (409) where edits that no version has would be lost, unless `force`."""
     return done(workshop_of(request).rollback(back.version, wanted(if_match), back.note, back.force))
 
 
-@router.get("/tables", summary="The code tables with their rows")
+@router.get("/tables", summary="The code tables with their rows", responses=gives(dict[str, Any]))
 def tables(request: Request, identity: Analyst) -> Response:
     """By name; each row with the file and line where it is written."""
     found = workshop_of(request).tables()
     return answer(found, headers={"ETag": f'"{found["etag"]}"'})
 
 
-@router.get("/tables/census", summary="The codes that the last messages asked the tables for")
+@router.get(
+    "/tables/census",
+    summary="The codes that the last messages asked the tables for",
+    responses=gives(dict[str, Any]),
+)
 def census(request: Request, identity: Analyst, last: Annotated[int, Query(ge=1, le=5000)] = 200) -> Response:
     """By table: how often each row was asked for, and codes without a row; so many messages of each channel."""
     return answer(workshop_of(request).census(last))
 
 
-@router.post("/tables/{name}/codes", summary="Write one code of a table, or take it away")
+@router.post("/tables/{name}/codes", summary="Write one code of a table, or take it away", responses=DEPLOYED)
 def code(
     request: Request,
     identity: Analyst,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
@@ -11,16 +12,33 @@ from starlette.responses import Response
 
 from console.api.answers import answer, desk_of, stores_of
 from console.api.messages import MessageId
+from console.api.openapi import gives
 from console.compare import Comparison, compare
 from console.editing import Edit
+from console.preview import Foreseen
 from console.problems import Refused
 from console.queries import LARGEST_ID
-from console.rights import Editor, Revealer, Viewer, on_channel
+from console.rights import Editor, Revealer, Viewer
 from engine.security.roles import Identity, Role
 from engine.store.messages import raw
 
 router = APIRouter(tags=["messages"])
 Other = Annotated[int, Query(ge=1, lt=LARGEST_ID, description="The newer message.")]
+
+
+class Copy(msgspec.Struct):
+    """The new message, and the one that it is an edited copy of."""
+
+    id: int
+    parent_id: int
+
+
+class Consequences(msgspec.Struct):
+    """What was changed, what was delivered since, and what the copy would do."""
+
+    difference: Comparison
+    stale: list[dict[str, Any]]
+    effects: list[Foreseen]
 
 
 class Edited(BaseModel):
@@ -35,7 +53,12 @@ class Edited(BaseModel):
     force: bool = Field(default=False, description="Put older data over newer, too.")
 
 
-@router.post("/messages/{message_id}/edit", summary="Replay an edited copy of a message", status_code=201)
+@router.post(
+    "/messages/{message_id}/edit",
+    summary="Replay an edited copy of a message",
+    status_code=201,
+    responses=gives(Copy, 201),
+)
 async def edit(request: Request, identity: Editor, message_id: MessageId, wanted: Edited) -> Response:
     """A new message whose parent is this one. Refused (409 `stale`) where newer data was delivered, unless `force`."""
 
@@ -43,29 +66,39 @@ async def edit(request: Request, identity: Editor, message_id: MessageId, wanted
         return Edit(desk_of(request), message_id, wanted.text).replay(wanted.note, wanted.force)
 
     made = await run_in_threadpool(work)
-    return answer({"id": made, "parent_id": message_id}, 201, {"Location": f"/api/v1/messages/{made}"})
+    return answer(Copy(made, message_id), 201, {"Location": f"/api/v1/messages/{made}"})
 
 
-@router.post("/messages/{message_id}/edit/preview", summary="What an edited copy of a message would do")
+@router.post(
+    "/messages/{message_id}/edit/preview",
+    summary="What an edited copy of a message would do",
+    responses=gives(Consequences),
+)
 def preview_edit(request: Request, identity: Editor, message_id: MessageId, wanted: Edited) -> Response:
     """The fields that were changed, what is newer, and old and new of every field in the destinations; audited."""
     desk = desk_of(request)
     found = Edit(desk, message_id, wanted.text)
-    told = {
-        "difference": found.difference, "stale": [one._asdict() for one in found.stale()],
-        "effects": found.effects(request.app.state.config),
-    }  # fmt: skip
+    older = [one._asdict() for one in found.stale()]
+    told = Consequences(found.difference, older, found.effects(request.app.state.config))
     desk.saw(str(message_id), "preview of edit")
     return answer(told)
 
 
-@router.get("/messages/{message_id}/compare", summary="Which fields of two messages differ")
+@router.get(
+    "/messages/{message_id}/compare",
+    summary="Which fields of two messages differ",
+    responses=gives(Comparison),
+)
 def compare_masked(request: Request, identity: Viewer, message_id: MessageId, other: Other) -> Response:
     """Segments in line with each other, fields by their names, without values."""
     return answer(compared(request, identity, message_id, other, False))
 
 
-@router.post("/messages/{message_id}/compare", summary="Two messages side by side, with values; audited")
+@router.post(
+    "/messages/{message_id}/compare",
+    summary="Two messages side by side, with values; audited",
+    responses=gives(Comparison),
+)
 def compare_revealed(request: Request, identity: Revealer, message_id: MessageId, other: Other) -> Response:
     """The same, unmasked."""
     return answer(compared(request, identity, message_id, other, True))
@@ -77,9 +110,8 @@ def compared(request: Request, identity: Identity, old: int, new: int, reveal: b
     with stores_of(request).reading() as tx:
         for number in (old, new):
             rows = tx.rows("SELECT channel FROM message WHERE id = ?", (number,))
-            if not rows:
+            if not rows or not identity.may(Role.VIEWER, rows[0][0]):
                 raise Refused(404, "message.unknown", f"there is no message {number}")
-            on_channel(identity, Role.VIEWER, rows[0][0])
             content = raw(tx, number)
             if content is None:
                 raise Refused(409, "message.gone", f"the content of message {number} is not kept any more")

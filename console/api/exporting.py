@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
@@ -13,12 +13,20 @@ from console.rights import Operator
 from engine.store.exporting import Form
 
 router = APIRouter(tags=["messages"])
+FILES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            kind.partition(";")[0]: {"schema": {"type": "array" if name == "json" else "string"}}
+            for name, kind in exporting.TYPES.items()
+        }
+    }
+}
 
 
 @router.post(
     "/messages/export",
     summary="The messages that fit, the oldest first, as one file; audited",
-    responses={200: {"content": {kind.partition(";")[0]: {} for kind in exporting.TYPES.values()}}},
+    responses=FILES,
 )
 def export(
     request: Request,

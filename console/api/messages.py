@@ -11,22 +11,51 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from console import message_view, queries
-from console.again import again
+from console.again import Again, again
 from console.api.answers import answer, desk_of, stores_of
+from console.api.openapi import gives
+from console.preview import Preview
 from console.problems import Refused
 from console.rights import Operator, Revealer, Viewer
 from console.tracing import trace
 from engine.security.roles import Identity, Role
 from engine.store import causes, jobs
+from engine.store import search as searching
 from engine.store.exporting import as_text
 from engine.store.search import show as show_all
 
 router = APIRouter(tags=["messages"])
 MessageId = Annotated[int, Path(ge=1, lt=queries.LARGEST_ID)]
 JobId = Annotated[int, Path(ge=1, lt=2**53)]
+OBJECT = {"schema": {"type": "object"}}
+RECORD: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": OBJECT, "application/msgpack": OBJECT}}
+}
 
 
-@router.post("/messages/search", summary="The newest messages that fit")
+class Found(msgspec.Struct):
+    """Messages, the newest first; `next`: continue below this id."""
+
+    messages: list[searching.Row]
+    next: int | None
+
+
+class Weight(msgspec.Struct):
+    """What stands against an act: `stale` are messages that newer data was delivered after."""
+
+    messages: int
+    without_content: list[int]
+    stale: list[dict[str, Any]]
+
+
+class Made(msgspec.Struct):
+    """A job, and the messages that it leaves out as their content is not kept any more."""
+
+    job: jobs.Job
+    without_content: list[int]
+
+
+@router.post("/messages/search", summary="The newest messages that fit", responses=gives(Found))
 def search(
     request: Request,
     identity: Viewer,
@@ -41,7 +70,7 @@ def search(
         rows = queries.found(tx, identity, query, after=after, limit=limit)
     if any(getattr(query, field) for field in queries.PRIVATE):
         desk_of(request).audited("messages.search", "", lambda tx: None, "by patient data")
-    return answer({"messages": rows, "next": rows[-1].id if len(rows) == limit else None})
+    return answer(Found(rows, rows[-1].id if len(rows) == limit else None))
 
 
 def seen(request: Request, identity: Identity, message_id: int, reveal: bool) -> message_view.MessageView:
@@ -53,13 +82,21 @@ def seen(request: Request, identity: Identity, message_id: int, reveal: bool) ->
     return found
 
 
-@router.get("/messages/{message_id}", summary="One message, its values masked")
+@router.get(
+    "/messages/{message_id}",
+    summary="One message, its values masked",
+    responses=gives(message_view.MessageView),
+)
 def show(request: Request, identity: Viewer, message_id: MessageId) -> Response:
     """States with their times, deliveries, the form of what was received and sent."""
     return answer(seen(request, identity, message_id, False))
 
 
-@router.post("/messages/{message_id}/reveal", summary="One message with what it holds; audited")
+@router.post(
+    "/messages/{message_id}/reveal",
+    summary="One message with what it holds; audited",
+    responses=gives(message_view.MessageView),
+)
 def reveal(request: Request, identity: Revealer, message_id: MessageId) -> Response:
     """The same, unmasked. Who saw it is kept before it is shown."""
     found = seen(request, identity, message_id, True)
@@ -67,7 +104,11 @@ def reveal(request: Request, identity: Revealer, message_id: MessageId) -> Respo
     return answer(found)
 
 
-@router.post("/messages/{message_id}/record", summary="Everything that the store has of a message; audited")
+@router.post(
+    "/messages/{message_id}/record",
+    summary="Everything that the store has of a message; audited",
+    responses=RECORD,
+)
 def record(
     request: Request,
     identity: Revealer,
@@ -86,16 +127,28 @@ def record(
 
 
 @router.post(
-    "/messages/acts", summary="Replay, resend or discard the messages that fit, as a job", status_code=202
+    "/messages/acts",
+    summary="Replay, resend or discard the messages that fit, as a job",
+    status_code=202,
+    responses=gives(Made, 202),
 )
 def act(request: Request, identity: Operator, act: queries.Act) -> Response:
     """Refused (409 `stale`) where older data would be put over newer, unless `force`."""
     job, gone = desk_of(request).act(act)
-    return answer({"job": job, "without_content": gone}, 202, {"Location": f"/api/v1/jobs/{job.id}"})
+    return answer(Made(job, gone), 202, {"Location": f"/api/v1/jobs/{job.id}"})
+
+
+@router.post("/messages/acts/weigh", summary="How many an act would be about", responses=gives(Weight))
+def weigh(request: Request, identity: Operator, act: queries.Act) -> Response:
+    """Which have no content any more, and which are older than what was delivered since; nothing is done."""
+    kept, gone, older = desk_of(request).weigh(act)
+    return answer(Weight(len(kept), gone, [one._asdict() for one in older]))
 
 
 @router.post(
-    "/messages/acts/preview", summary="What an act would change in the destinations, record by record"
+    "/messages/acts/preview",
+    summary="What an act would change in the destinations, record by record",
+    responses=gives(Preview),
 )
 def preview(
     request: Request,
@@ -107,7 +160,7 @@ def preview(
     return answer(desk_of(request).preview(act, request.app.state.config, reveal))
 
 
-@router.get("/errors", summary="Open errors grouped by their cause")
+@router.get("/errors", summary="Open errors grouped by their cause", responses=gives(list[causes.ErrorGroup]))
 def errors(
     request: Request,
     identity: Viewer,
@@ -134,20 +187,28 @@ class Kind(BaseModel):
     destination: str = Field(default="", max_length=200, description="As the group tells it.")
 
 
-@router.post("/errors/again", summary="How many messages of one kind of error would now pass")
+@router.post(
+    "/errors/again", summary="How many messages of one kind of error would now pass", responses=gives(Again)
+)
 def try_again(request: Request, identity: Operator, kind: Kind) -> Response:
     """They run through today's channel, a sample where they are many; nothing is stored or sent."""
     config = request.app.state.config
     return answer(again(desk_of(request), config, kind.channel, kind.cause, kind.destination))
 
 
-@router.get("/messages/{message_id}/trace", summary="What today's channel makes of a message, without values")
+@router.get(
+    "/messages/{message_id}/trace",
+    summary="What today's channel makes of a message, without values",
+    responses=gives(dict[str, Any]),
+)
 def trace_masked(request: Request, identity: Viewer, message_id: MessageId) -> Response:
     """Steps, canonical events, and from which field, template line and table each value is; nothing is sent."""
     return answer(traced(request, identity, message_id, False))
 
 
-@router.post("/messages/{message_id}/trace", summary="The same with values; audited")
+@router.post(
+    "/messages/{message_id}/trace", summary="The same with values; audited", responses=gives(dict[str, Any])
+)
 def trace_revealed(request: Request, identity: Revealer, message_id: MessageId) -> Response:
     """Who saw it is kept before it is shown."""
     return answer(traced(request, identity, message_id, True))
@@ -161,28 +222,24 @@ def traced(request: Request, identity: Identity, message_id: int, reveal: bool) 
     return found
 
 
-@router.get("/jobs", summary="Jobs, the newest first")
+@router.get("/jobs", summary="Jobs, the newest first", responses=gives(list[jobs.Job]))
 def list_jobs(
     request: Request,
     identity: Viewer,
+    after: Annotated[int | None, Query(ge=1, lt=2**53, description="Continue below this id.")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Response:
-    """Acts on many messages and their progress."""
-    with stores_of(request).reading() as tx:
-        return answer(jobs.newest(tx, limit))
+    """Acts on many messages and their progress, as far as they are about channels that they may see."""
+    return answer(desk_of(request).newest_jobs(limit, after))
 
 
-@router.get("/jobs/{job_id}", summary="One job")
+@router.get("/jobs/{job_id}", summary="One job", responses=gives(jobs.Job))
 def show_job(request: Request, identity: Viewer, job_id: JobId) -> Response:
     """As it stands now."""
-    with stores_of(request).reading() as tx:
-        found = jobs.get(tx, job_id)
-    if found is None:
-        raise Refused(404, "job.unknown", f"there is no job {job_id}")
-    return answer(found)
+    return answer(desk_of(request).job(job_id))
 
 
-@router.post("/jobs/{job_id}/{act}", summary="Pause, resume or cancel a job")
+@router.post("/jobs/{job_id}/{act}", summary="Pause, resume or cancel a job", responses=gives(jobs.Job))
 def move_job(
     request: Request,
     identity: Operator,

@@ -5,19 +5,23 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
+import msgspec
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from console.api.answers import answer, desk_of, stores_of
+from console.api.openapi import gives
 from console.problems import Refused
 from console.queries import moment
 from console.rights import Admin, Viewer
 from engine.security import passwords
 from engine.security.roles import Grant, Identity, Role
-from engine.store import audit, users
+from engine.store import audit, tokens, users
+from engine.store.tx import Tx
 
 router = APIRouter(tags=["people"])
+TokenId = Annotated[int, Path(ge=1, lt=2**53)]
 UserName = Annotated[str, Path(max_length=100)]
 LONGEST_TOKEN = 365 * 5  # days
 
@@ -33,6 +37,24 @@ class GrantIn(BaseModel):
     def grant(self) -> Grant:
         """As the store keeps it."""
         return Grant(self.role, tuple(self.channels))
+
+
+class Secret(msgspec.Struct):
+    """A token, and its secret, which is shown once."""
+
+    secret: str
+    token: tokens.Token
+
+
+class Log(msgspec.Struct):
+    """Entries of the audit log, the newest first; `next`: continue below this id."""
+
+    entries: list[audit.Entry]
+    next: int | None
+
+
+LOG = gives(Log)
+LOG[200]["content"]["application/fhir+json"] = {"schema": {"type": "object"}}
 
 
 class NewUser(BaseModel):
@@ -53,6 +75,10 @@ class UserChange(BaseModel):
     grants: list[GrantIn] | None = Field(default=None, max_length=100)
     reveal: bool | None = None
     disabled: bool | None = None
+    locked: Literal[False] | None = Field(default=None, description="false: may try again at once.")
+    second_factor: Literal[False] | None = Field(
+        default=None, description="false: takes it away, when it is lost."
+    )
 
 
 class NewToken(BaseModel):
@@ -65,14 +91,15 @@ class NewToken(BaseModel):
     days: int = Field(default=90, ge=1, le=LONGEST_TOKEN, description="Days until it expires.")
 
 
-@router.get("/users", summary="All users")
+@router.get("/users", summary="All users", responses=gives(list[users.User]))
 def everybody(request: Request, identity: Admin) -> Response:
     """Without their secrets."""
+    whole(identity)
     with stores_of(request).reading() as tx:
         return answer(users.everybody(tx))
 
 
-@router.post("/users", summary="Make a user", status_code=201)
+@router.post("/users", summary="Make a user", status_code=201, responses=gives(users.User, 201))
 def add(request: Request, identity: Admin, new: NewUser) -> Response:
     """Needs the role admin on all channels."""
     whole(identity)
@@ -84,20 +111,25 @@ def add(request: Request, identity: Admin, new: NewUser) -> Response:
     return answer(made, 201, {"Location": f"/api/v1/users/{new.name}"})
 
 
-@router.patch("/users/{name}", summary="Change a user")
+@router.patch("/users/{name}", summary="Change a user", responses=gives(users.User))
 def change(request: Request, identity: Admin, name: UserName, change: UserChange) -> Response:
     """Their sessions end."""
     whole(identity)
-    changes = change.model_dump(exclude_none=True)
+    told = change.model_dump(exclude_none=True)
+    changes = {key: value for key, value in told.items() if key not in ("locked", "second_factor")}
     if change.password is not None:
         changes["password"] = passwords.hashed(change.password, name)
     if change.grants is not None:
         changes["grants"] = [item.grant for item in change.grants]
-    return answer(
-        desk_of(request).audited(
-            "user.change", name, lambda tx: users.change(tx, name, **changes), ", ".join(changes)
-        )
-    )
+
+    def work(tx: Tx) -> users.User:
+        if change.locked is False:
+            users.unlock(tx, name)
+        if change.second_factor is False:
+            users.set_totp(tx, name, None)
+        return users.change(tx, name, **changes)
+
+    return answer(desk_of(request).audited("user.change", name, work, ", ".join(told)))
 
 
 @router.delete("/users/{name}", summary="Delete a user, their sessions and tokens", status_code=204)
@@ -114,44 +146,82 @@ def whole(identity: Identity) -> None:
         raise Refused(403, "forbidden", "this needs the role admin on all channels")
 
 
-@router.get("/tokens", summary="Your API tokens; for an admin, everybody's")
+@router.get(
+    "/tokens", summary="Your API tokens; for an admin, everybody's", responses=gives(list[tokens.Token])
+)
 def list_tokens(request: Request, identity: Viewer) -> Response:
     """Without their secrets."""
     with stores_of(request).reading() as tx:
-        return answer(users.tokens(tx, None if identity.may(Role.ADMIN) else identity.name))
+        return answer(tokens.find(tx, None if identity.may(Role.ADMIN) else identity.name))
 
 
-@router.post("/tokens", summary="Make an API token; its secret is shown once", status_code=201)
+@router.post(
+    "/tokens",
+    summary="Make an API token; its secret is shown once",
+    status_code=201,
+    responses=gives(Secret, 201),
+)
 def add_token(request: Request, identity: Viewer, new: NewToken) -> Response:
     """It can never do more than you can; a token makes no tokens."""
-    if identity.token:
-        raise Refused(403, "forbidden", "a token cannot make tokens", "sign in")
+    signed_in(identity)
     until = int((datetime.now(UTC) + timedelta(days=new.days)).timestamp() * 1_000_000)
     grants = [item.grant for item in new.grants]
     secret, token = desk_of(request).audited(
         "token.create", new.name,
-        lambda tx: users.add_token(tx, identity.name, new.name, grants, until, reveal=new.reveal),
+        lambda tx: tokens.add(tx, identity.name, new.name, grants, until, reveal=new.reveal),
     )  # fmt: skip
-    return answer({"secret": secret, "token": token}, 201)
+    return answer(Secret(secret, token), 201)
+
+
+class Rotation(BaseModel):
+    """How a token goes over to a new secret."""
+
+    model_config = ConfigDict(extra="forbid")
+    overlap: int = Field(default=0, ge=0, le=7 * 24, description="Hours that the old secret stays good.")
+
+
+@router.post(
+    "/tokens/{number}/rotate",
+    summary="A new secret for an API token",
+    status_code=201,
+    responses=gives(Secret, 201),
+)
+def rotate(request: Request, identity: Viewer, number: TokenId, wanted: Rotation) -> Response:
+    """With its name, rights and length of life; only of your own, as who has the secret acts as its user."""
+    signed_in(identity)
+    _owned(request, identity.name, number)
+    hours = wanted.overlap * 3_600_000_000
+    secret, token = desk_of(request).audited(
+        "token.rotate", str(number), lambda tx: tokens.rotate(tx, number, hours)
+    )
+    return answer(Secret(secret, token), 201)
 
 
 @router.delete("/tokens/{number}", summary="Revoke an API token", status_code=204)
 def revoke(
     request: Request,
     identity: Viewer,
-    number: Annotated[int, Path(ge=1, lt=2**53)],
+    number: TokenId,
 ) -> Response:
     """Your own; for an admin, anybody's."""
-    owner = None if identity.may(Role.ADMIN) else identity.name
-    with stores_of(request).reading() as tx:
-        known = any(token.id == number for token in users.tokens(tx, owner))
-    if not known:
-        raise Refused(404, "token.unknown", f"there is no token {number}")
-    desk_of(request).audited("token.revoke", str(number), lambda tx: users.revoke(tx, number))
+    _owned(request, None if identity.may(Role.ADMIN) else identity.name, number)
+    desk_of(request).audited("token.revoke", str(number), lambda tx: tokens.revoke(tx, number))
     return Response(status_code=204)
 
 
-@router.get("/audit", summary="Who did what, and who saw which patient data")
+def signed_in(identity: Identity) -> None:
+    """Refused to API tokens: what one has must not outlive it."""
+    if identity.token:
+        raise Refused(403, "forbidden", "a token cannot make tokens", "sign in")
+
+
+def _owned(request: Request, owner: str | None, number: int) -> None:
+    with stores_of(request).reading() as tx:
+        if not any(token.id == number for token in tokens.find(tx, owner)):
+            raise Refused(404, "token.unknown", f"there is no token {number}")
+
+
+@router.get("/audit", summary="Who did what, and who saw which patient data", responses=LOG)
 def audit_log(
     request: Request,
     identity: Admin,
@@ -173,11 +243,14 @@ def audit_log(
         )  # fmt: skip
     if format == "fhir":
         entries = [{"resource": audit.as_fhir(row)} for row in rows]
-        return answer({"resourceType": "Bundle", "type": "collection", "entry": entries})
-    return answer({"entries": rows, "next": rows[-1].id if len(rows) == limit else None})
+        bundle = {"resourceType": "Bundle", "type": "collection", "entry": entries}
+        return answer(bundle, kind="application/fhir+json")
+    return answer(Log(rows, rows[-1].id if len(rows) == limit else None))
 
 
-@router.get("/audit/verify", summary="Whether the chain of the audit log is whole")
+@router.get(
+    "/audit/verify", summary="Whether the chain of the audit log is whole", responses=gives(audit.Verdict)
+)
 def verify(request: Request, identity: Admin) -> Response:
     """Keep `head` elsewhere: it shows later whether the end was cut off."""
     whole(identity)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -10,18 +9,19 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from console import language as words
+from console import signing_in
 from console.acting import Desk
 from console.api.answers import desk_of, stores_of
 from console.guard import COOKIE
 from console.language import N_
 from console.pages.render import page
 from console.rights import Viewer
-from console.stores import Stores
+from console.signing_in import checked, keep
 from console.throttle import throttle_of
 from engine.errors import UserError
 from engine.security import passwords
 from engine.security.roles import Identity
-from engine.store import audit, users
+from engine.store import tokens, users
 
 router = APIRouter()
 
@@ -38,12 +38,10 @@ def inside(target: str) -> str:
     return target if local and "\\" not in target else "/"
 
 
-def entered(request: Request, cookie: str, target: str) -> Response:
+def entered(request: Request, cookie: str, target: str, name: str) -> Response:
     """Go on, signed in: a new session each time, so that none can be fixed beforehand."""
     response = RedirectResponse(inside(target), 303)
-    response.set_cookie(
-        COOKIE, cookie, httponly=True, samesite="strict", secure=request.url.scheme == "https", path="/"
-    )
+    keep(request, response, cookie, name)
     return response
 
 
@@ -72,40 +70,11 @@ def login(
     next: Annotated[str, Form(max_length=2000)] = "/",
 ) -> Response:
     """Check password and second factor; the answer never tells which of them was wrong, or whether there is a user."""
-    throttle = throttle_of(request)
-    throttle.check(request.state.address)
-    stores = stores_of(request)
-    with stores.reading() as tx:
-        known = users.secrets_of(tx, name)
-    right = passwords.matches(known.password, password)
-    step = passwords.totp_step(known.totp, code, time.time()) if known.totp else None
-    usable = known.user is not None and not known.user.disabled and not known.locked
-    if not (right and usable and (step is not None or not known.totp)):
-        if known.user is not None and not known.locked:
-            stores.write(lambda tx: users.failed(tx, name))
-        throttle.failed(request.state.address)
-        _note(stores, request, name, "refused", "locked" if known.locked else "")
+    cookie = checked(request, name, password, code)
+    if cookie is None:
         wrong = N_("This did not fit. After several wrong passwords a user is locked for a while.")
         return login_page(request, 401, next=inside(next), wrong=wrong)
-    if known.password and passwords.outdated(known.password):
-        fresh = passwords.hashed(password)
-        stores.write(
-            lambda tx: tx.execute("UPDATE user SET password = ? WHERE name = ?", (fresh, name)).rowcount
-        )
-    try:
-        cookie, _ = stores.write(lambda tx: users.sign_in(tx, name, request.state.address, step))
-    except UserError as error:
-        return login_page(request, 401, next=inside(next), wrong=str(error))
-    _note(stores, request, name, "ok")
-    return entered(request, cookie, next)
-
-
-def _note(stores: Stores, request: Request, name: str, outcome: str, detail: str = "") -> None:
-    stores.write(
-        lambda tx: audit.record(
-            tx, name, "sign-in", outcome=outcome, detail=detail, address=request.state.address
-        )
-    )
+    return entered(request, cookie, next, name)
 
 
 @router.post("/logout")
@@ -136,9 +105,8 @@ def setup(
     again: Annotated[str, Form(max_length=2000)],
 ) -> Response:
     """Make the first admin, and sign them in."""
-    throttle = throttle_of(request)
+    throttle, stores = throttle_of(request), stores_of(request)
     throttle.check(request.state.address)
-    stores = stores_of(request)
     try:
         if password != again:
             raise UserError("the two passwords are not the same", code="password.again")
@@ -149,7 +117,7 @@ def setup(
         return page(request, "setup.html", 422, token=token, wrong=str(error), name=name)
     cookie, session = stores.write(lambda tx: users.sign_in(tx, name, request.state.address))
     Desk(stores, session.user.identity, request.state.address).audited("setup", name, lambda tx: None)
-    return entered(request, cookie, "/")
+    return entered(request, cookie, "/", name)
 
 
 @router.get("/account")
@@ -160,24 +128,12 @@ def account_page(request: Request, identity: Viewer) -> Response:
 
 def _account(request: Request, identity: Identity, status: int = 200, **more: str) -> Response:
     with stores_of(request).reading() as tx:
-        user, tokens = users.get(tx, identity.name), users.tokens(tx, identity.name)
+        user, mine = users.get(tx, identity.name), tokens.find(tx, identity.name)
     told = {"done": "", "wrong": "", "totp": "", "address": "", "secret": ""} | more
     return page(
-        request, "account.html", status, user=user, tokens=tokens, languages=words.LANGUAGES,
+        request, "account.html", status, user=user, tokens=mine, languages=words.LANGUAGES,
         picked=request.cookies.get(words.COOKIE, ""), **told,
     )  # fmt: skip
-
-
-def _is_theirs(request: Request, name: str, password: str) -> bool:
-    """Whether this is the password of who is signed in; wrong ones are counted as at the door."""
-    throttle = throttle_of(request)
-    throttle.check(request.state.address)
-    with stores_of(request).reading() as tx:
-        known = users.secrets_of(tx, name)
-    right = passwords.matches(known.password, password)
-    if not right:
-        throttle.failed(request.state.address)
-    return right
 
 
 @router.post("/account/language")
@@ -203,17 +159,12 @@ def new_password(
     again: Annotated[str, Form(max_length=2000)],
 ) -> Response:
     """All sessions end, also this one."""
-    if not _is_theirs(request, identity.name, old):
-        return _account(request, identity, 422, wrong=N_("The old password is another one."))
     if password != again:
         return _account(request, identity, 422, wrong=N_("The two new passwords are not the same."))
     try:
-        hashed = passwords.hashed(password, identity.name)
+        signing_in.new_password(request, identity.name, old, password)
     except UserError as error:
-        return _account(request, identity, 422, wrong=str(error))
-    desk_of(request).audited(
-        "password.change", identity.name, lambda tx: users.change(tx, identity.name, password=hashed)
-    )
+        return _account(request, identity, 422, wrong=error.what)
     return RedirectResponse("/login", 303)
 
 
@@ -221,25 +172,22 @@ def new_password(
 def second_factor(
     request: Request,
     identity: Viewer,
-    secret: Annotated[str, Form(max_length=64)] = "",
+    secret: Annotated[str, Form(pattern=f"^({passwords.SECRET})?$")] = "",
     code: Annotated[str, Form(max_length=20)] = "",
     off: Annotated[str, Form(max_length=5)] = "",
     password: Annotated[str, Form(max_length=2000)] = "",
 ) -> Response:
     """First shows a new secret, then keeps it once a code of it was right; to turn it off takes the password."""
     name = identity.name
-    if off:
-        if not _is_theirs(request, name, password):
-            return _account(request, identity, 422, wrong=N_("The password is another one."))
-        desk_of(request).audited("totp.off", name, lambda tx: users.set_totp(tx, name, None))
-        return _account(request, identity, done=N_("The second factor is off."))
-    if not secret:
+    if not off and not secret:
         fresh = passwords.new_totp()
         return _account(request, identity, totp=fresh, address=passwords.totp_address(fresh, name))
-    if passwords.totp_step(secret, code, time.time()) is None:
-        address = passwords.totp_address(secret, name)
-        return _account(
-            request, identity, 422, totp=secret, address=address, wrong=N_("This code does not fit.")
-        )
-    desk_of(request).audited("totp.on", name, lambda tx: users.set_totp(tx, name, secret))
-    return _account(request, identity, done=N_("The second factor is on."))
+    try:
+        if off:
+            signing_in.factor_off(request, name, password)
+            return _account(request, identity, done=N_("The second factor is off."))
+        signing_in.factor_on(request, name, secret, code, password)
+        return _account(request, identity, done=N_("The second factor is on."))
+    except UserError as error:
+        again = {} if off else {"totp": secret, "address": passwords.totp_address(secret, name)}
+        return _account(request, identity, 422, wrong=error.what, **again)

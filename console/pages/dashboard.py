@@ -16,13 +16,12 @@ from starlette.responses import RedirectResponse, Response
 from console import language
 from console.api.answers import desk_of, stores_of
 from console.api.channels import overview_for
+from console.guard import known
 from console.pages.render import fragment, page
 from console.rights import Analyst, Operator, Viewer, on_channel
 from console.watching import Watch
 from engine.errors import IsthmusError
 from engine.security.roles import Identity, Role
-from engine.store import users
-from engine.store.tx import Tx
 
 router = APIRouter()
 EVERY = 2.0  # seconds between looks for who watches: all look at the same time, so that one look is enough
@@ -36,7 +35,7 @@ def dashboard(request: Request, identity: Viewer, tag: str = "") -> Response:
 
 @router.get("/live")
 async def live(request: Request, identity: Viewer, tag: str = "") -> Response:
-    """The dashboard's table again whenever it changes; ends with the session or the token."""
+    """The dashboard's table again whenever it changes; ends with the session or the token, and follows its rights."""
     watch: Watch = request.app.state.watch
 
     def look() -> str | None:
@@ -44,14 +43,16 @@ async def live(request: Request, identity: Viewer, tag: str = "") -> Response:
             watch.turn,
             stores_of(request).reading() as tx,
         ):  # in turn: twenty at once would open twenty readers
-            if not _signed_in(tx, request):
-                return None
-        exports = [(one.id, one.done) for one in request.app.state.exports.running(identity.name)]
-        key = identity.grants, tag, language.wanted(request), tuple(exports)
+            found = known(tx, request.headers)
+        if found is None:
+            return None
+        now = found[0]  # with the rights of now
+        exports = [(one.id, one.done) for one in request.app.state.exports.running(now.name)]
+        key = now.grants, tag, language.wanted(request), tuple(exports)
         return watch.made(
             key,
             EVERY / 2,
-            lambda: fragment(request, "_channels.html", **_shown(request, identity, tag, EVERY / 2)),
+            lambda: fragment(request, "_channels.html", **_shown(request, now, tag, EVERY / 2)),
         )
 
     async def events() -> AsyncIterator[ServerSentEvent]:
@@ -89,12 +90,6 @@ async def act(request: Request, identity: Operator, name: str, act: str, tag: st
             lambda: page(request, "_channels.html", **_shown(request, identity, tag))
         )
     return RedirectResponse(f"/?{urlencode({'tag': tag})}" if tag else "/", 303)
-
-
-def _signed_in(tx: Tx, request: Request) -> bool:
-    if request.state.cookie:
-        return users.session(tx, request.state.cookie) is not None
-    return users.by_token(tx, request.headers["authorization"].partition(" ")[2].strip()) is not None
 
 
 def _shown(request: Request, identity: Identity, tag: str = "", oldest: float = 0.0) -> dict[str, Any]:

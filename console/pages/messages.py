@@ -18,7 +18,7 @@ from console.queries import PRIVATE
 from console.rights import Operator, Revealer, Viewer
 from engine.security.roles import Identity, Role
 from engine.states import DeliveryState, MessageState
-from engine.store import columns, search, users
+from engine.store import columns, saved, search
 
 router = APIRouter()
 PAGE = 50
@@ -76,13 +76,13 @@ def _list(
             for some in columns.declared(tx, identity.channels(Role.VIEWER)).values()
             for one in some
         }
-        saved = users.saved_searches(tx, identity.name)
+        kept = saved.searches(tx, identity.name)
     if any(getattr(query, field) for field in PRIVATE):
         desk_of(request).audited("messages.search", "", lambda tx: None, "by patient data")
     return page(
         request, name, rows=rows, query=fields_of(query), declared=declared,
         channels=[one for one in names if identity.may(Role.VIEWER, one)], states=list(MessageState),
-        delivery_states=list(DeliveryState), next=rows[-1].id if len(rows) == PAGE else None, saved=saved,
+        delivery_states=list(DeliveryState), next=rows[-1].id if len(rows) == PAGE else None, saved=kept,
         private=any(getattr(query, field) for field in PRIVATE),
     )  # fmt: skip
 
@@ -120,7 +120,7 @@ async def save(request: Request, identity: Viewer) -> Response:
     stores = stores_of(request)
     await run_in_threadpool(
         stores.write,
-        lambda tx: users.save_search(tx, identity.name, title, None if form.get("forget") else query),
+        lambda tx: saved.keep(tx, identity.name, title, None if form.get("forget") else query),
     )
     return RedirectResponse("/messages", 303)
 

@@ -12,11 +12,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from console.api.answers import stores_of
-from console.guard import COOKIE
 from console.oidc import Attempt, Claimed, SignOn
 from console.pages.account import inside, login_page
 from console.pages.render import page
 from console.problems import Refused
+from console.signing_in import keep
 from console.throttle import throttle_of
 from engine.errors import StoreError, UserError
 from engine.store import audit, users
@@ -88,7 +88,7 @@ def _arrive(request: Request, name: str) -> Response:
         def enter(tx: Tx) -> str:
             user = welcome(tx, name, claimed)
             note(tx, user, "ok", f"through {name}")
-            return users.sign_in(tx, user, request.state.address)[0]
+            return users.sign_in(tx, user, request.state.address, before=request.state.cookie)[0]
 
         cookie = stores.write(enter)
     except UserError as error:
@@ -99,9 +99,7 @@ def _arrive(request: Request, name: str) -> Response:
         return login_page(request, status, next=attempt.next if attempt else "/", wrong=_sentence(error))
     # A page and not a redirect: after one from elsewhere the browser would not send a strict cookie.
     response = page(request, "entered.html", target=inside(attempt.next if attempt else "/"))
-    response.set_cookie(
-        COOKIE, cookie, httponly=True, samesite="strict", secure=request.url.scheme == "https", path="/"
-    )
+    keep(request, response, cookie)
     return response
 
 

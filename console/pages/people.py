@@ -22,8 +22,8 @@ router = APIRouter()
 
 def _users(request: Request, status: int = 200, wrong: str = "") -> Response:
     with stores_of(request).reading() as tx:
-        found = users.everybody(tx)
-    return page(request, "users.html", status, users=found, roles=list(Role), wrong=wrong)
+        found, now = users.everybody(tx), tx.now()
+    return page(request, "users.html", status, users=found, now=now, roles=list(Role), wrong=wrong)
 
 
 @router.get("/users")
@@ -44,12 +44,16 @@ def save(
     reveal: Annotated[str, Form(max_length=5)] = "",
     act: Annotated[str, Form(max_length=20)] = "add",
 ) -> Response:
-    """Add, change, disable, enable or delete a user."""
+    """Add, change, unlock, disable, enable or delete a user, or take a lost second factor away."""
     whole(identity)
     desk = desk_of(request)
     try:
         if act == "delete":
             desk.audited("user.delete", name, lambda tx: users.remove(tx, name))
+        elif act == "unlock":
+            desk.audited("user.unlock", name, lambda tx: users.unlock(tx, name))
+        elif act == "factor":
+            desk.audited("totp.off", name, lambda tx: users.set_totp(tx, name, None))
         elif act in ("disable", "enable"):
             off = act == "disable"
             desk.audited(f"user.{act}", name, lambda tx: users.change(tx, name, disabled=off))

@@ -7,12 +7,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from console.again import again
-from console.api.answers import desk_of, stores_of
+from console.api.answers import desk_of
 from console.api.messages import groups
 from console.pages.render import page
 from console.problems import Refused
-from console.rights import Operator, Viewer
-from engine.store import jobs
+from console.rights import Operator, Viewer, moves
 
 router = APIRouter()
 
@@ -40,20 +39,15 @@ async def try_again(request: Request, identity: Operator) -> Response:
 @router.get("/jobs")
 def list_jobs(request: Request, identity: Viewer) -> Response:
     """The newest jobs."""
-    with stores_of(request).reading() as tx:
-        found = jobs.newest(tx)
-    return page(request, "jobs.html", jobs=found)
+    return page(request, "jobs.html", jobs=desk_of(request).newest_jobs())
 
 
 @router.get("/jobs/{job_id}")
 def show_job(request: Request, identity: Viewer, job_id: int) -> Response:
     """One job; asked again by the page until it is over."""
-    with stores_of(request).reading() as tx:
-        found = jobs.get(tx, job_id) if 0 < job_id < 2**53 else None
-    if found is None:
-        raise Refused(404, "job.unknown", f"there is no job {job_id}")
+    found = desk_of(request).job(job_id)
     name = "_job.html" if request.headers.get("hx-request") else "job.html"
-    return page(request, name, job=found)
+    return page(request, name, job=found, movable=moves(identity, found))
 
 
 @router.post("/jobs/{job_id}/{act}")

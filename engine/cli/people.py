@@ -21,7 +21,7 @@ from engine.errors import UserError
 from engine.security import passwords
 from engine.security.keyring import open_keyring
 from engine.security.roles import Grant, Role
-from engine.store import audit, users
+from engine.store import audit, tokens, users
 from engine.store.store import open_store
 from engine.store.tx import Tx
 
@@ -120,6 +120,25 @@ def password(name: str, data: Path) -> None:
     click.echo(f"The password of {name} is new.")
 
 
+@user.command("unlock")
+@click.argument("name")
+@click.option("--second-factor-off", is_flag=True, help="Also take the second factor away, when it is lost.")
+@data_option
+def unlock(name: str, second_factor_off: bool, data: Path) -> None:
+    """Let a user whom wrong passwords have locked try again at once.
+
+    Example: isthmus user unlock nightshift
+    """
+
+    def work(tx: Tx) -> None:
+        users.unlock(tx, name)
+        if second_factor_off:
+            users.set_totp(tx, name, None)
+
+    audited(data, "user.unlock", name, work)
+    click.echo(f"{name} may sign in" + (" without a second factor." if second_factor_off else "."))
+
+
 @user.command("remove")
 @click.argument("name")
 @data_option
@@ -157,7 +176,7 @@ def add_token(
     until = time.time_ns() // 1000 + days * 86_400_000_000
     grants = [Grant(Role(role), channels)]
     made, _ = audited(
-        data, "token.create", name, lambda tx: users.add_token(tx, owner, name, grants, until, reveal=reveal)
+        data, "token.create", name, lambda tx: tokens.add(tx, owner, name, grants, until, reveal=reveal)
     )
     click.echo(made)
 
@@ -171,7 +190,7 @@ def list_tokens(data: Path, as_json: bool) -> None:
     Example: isthmus token list
     """
     with access.reading(data) as tx:
-        found = users.tokens(tx)
+        found = tokens.find(tx)
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
         return
@@ -179,6 +198,22 @@ def list_tokens(data: Path, as_json: bool) -> None:
         state = "revoked" if one.revoked_at else f"until {iso(one.expires_at)}"
         used = iso(one.used_at) if one.used_at else "never"
         click.echo(f"{one.id}  {one.name}  of {one.user}  {state}  used {used}")
+
+
+@token.command("rotate")
+@click.argument("number", type=int)
+@click.option(
+    "--overlap", type=click.IntRange(0, 168), default=0, help="Hours that the old secret stays good."
+)
+@data_option
+def rotate(number: int, overlap: int, data: Path) -> None:
+    """Give a token a new secret, which is printed once; its name, rights and length of life stay.
+
+    Example: isthmus token rotate 3 --overlap 24
+    """
+    hours = overlap * 3_600_000_000
+    made, _ = audited(data, "token.rotate", str(number), lambda tx: tokens.rotate(tx, number, hours))
+    click.echo(made)
 
 
 @token.command("revoke")
@@ -191,11 +226,11 @@ def revoke(number: int, data: Path) -> None:
     """
 
     def work(tx: Tx) -> None:
-        if not any(one.id == number for one in users.tokens(tx)):
+        if not any(one.id == number for one in tokens.find(tx)):
             raise UserError(
                 f"there is no token {number}", code="token.unknown", todo="see `isthmus token list`"
             )
-        users.revoke(tx, number)
+        tokens.revoke(tx, number)
 
     audited(data, "token.revoke", str(number), work)
     click.echo(f"Token {number} is revoked.")

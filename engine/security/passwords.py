@@ -7,6 +7,7 @@ Refuses: passwords shorter than `SHORTEST` characters and the few that everybody
 
 from __future__ import annotations
 
+import re
 import secrets
 
 import pyotp
@@ -19,6 +20,7 @@ SHORTEST = 12  # characters (NIST SP 800-63B asks for at least 8, 15 without a s
 LONGEST = 1024
 STEP = 30  # seconds that a one-time code is good for
 _COMMON = ("password", "passwort", "123456", "qwert", "isthmus", "admin", "welcome", "letmein", "hospital")
+SECRET = "[A-Z2-7]{32}"  # pattern of what `new_totp` makes: 160 bits in base32
 _hasher = PasswordHasher()  # argon2id with the library's current parameters
 _NOBODY = _hasher.hash(secrets.token_hex(16))
 
@@ -34,6 +36,11 @@ def hashed(password: str, name: str = "") -> str:
         raise UserError(
             "this password is one that everybody tries", code="password.weak", todo="take a sentence"
         )
+    return rehashed(password)
+
+
+def rehashed(password: str) -> str:
+    """The hash of a password that was good enough when it was set."""
     return _hasher.hash(password)
 
 
@@ -68,9 +75,11 @@ def totp_address(secret: str, name: str) -> str:
 def totp_step(secret: str, code: str, seconds: float) -> int | None:
     """The number of the time step for which `code` is right, from the one before to the one after now; else None."""
     current = int(seconds) // STEP
+    wanted = "".join(code.split()).encode("utf-8", "replace")
+    if not re.fullmatch(SECRET, secret):
+        return None
     totp = pyotp.TOTP(secret)
-    wanted = "".join(code.split())
     for step in (current, current - 1, current + 1):
-        if secrets.compare_digest(totp.at(step * STEP), wanted):
+        if secrets.compare_digest(totp.at(step * STEP).encode(), wanted):
             return step
     return None

@@ -121,24 +121,37 @@ def holds(tx: Tx, head: str) -> bool:
 def as_fhir(entry: Entry, source: str = "Isthmus") -> dict[str, Any]:
     """The row as a FHIR R4 AuditEvent (http://hl7.org/fhir/R4/auditevent.html)."""
     codes = {"ok": "0", "refused": "4", "failed": "8"}
-    verbs = {"view": "R", "reveal": "R", "export": "R", "create": "C", "delete": "D"}
+    verbs = {
+        "view": "R",
+        "reveal": "R",
+        "export": "R",
+        "search": "R",
+        "create": "C",
+        "delete": "D",
+        "change": "U",
+    }
+    type_ = {"system": "http://terminology.hl7.org/CodeSystem/audit-event-type", "code": "rest"}
+    if entry.action in ("sign-in", "sign-out"):
+        type_ = {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "110114"}
+    object_ = (
+        {"what": {"identifier": {"value": entry.object}}} if entry.object.strip() else {"name": entry.action}
+    )
+    detail = [{"type": "detail", "valueString": entry.detail}] if entry.detail.strip() else []
     return {
         "resourceType": "AuditEvent",
         "id": f"isthmus-{entry.id}",
-        "type": {"system": "http://terminology.hl7.org/CodeSystem/audit-event-type", "code": "rest"},
+        "type": type_,
         "subtype": [{"display": entry.action}],
         "action": next((code for word, code in verbs.items() if word in entry.action), "E"),
         "recorded": iso(entry.at),
         "outcome": codes[entry.outcome],
         "agent": [
             {
-                "who": {"identifier": {"value": entry.actor}},
+                "who": {"identifier": {"value": entry.actor.strip() or "?"}},
                 "requestor": True,
                 **({"network": {"address": entry.address, "type": "2"}} if entry.address else {}),
             }
         ],
         "source": {"observer": {"display": source}},
-        "entity": [{"what": {"identifier": {"value": entry.object}}, "description": entry.detail}]
-        if entry.object
-        else [],
+        "entity": [object_ | ({"detail": detail} if detail else {})],
     }

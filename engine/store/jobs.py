@@ -55,6 +55,7 @@ class Job(msgspec.Struct):
     changed: int
     failed: int
     finished_at: Micros | None
+    channels: list[str] = []  # of its messages; of jobs before this was kept: none
 
     @property
     def over(self) -> bool:
@@ -103,6 +104,15 @@ def fill(tx: Tx, job_id: int, ids: Sequence[int]) -> None:
         "INSERT OR IGNORE INTO job_item (job_id, message_id) VALUES (?, ?)", [(job_id, one) for one in ids]
     ).rowcount
     tx.execute("UPDATE job SET total = total + ? WHERE id = ?", (added, job_id))
+    ((args,),) = tx.rows("SELECT args FROM job WHERE id = ?", (job_id,))
+    told = orjson.loads(args)
+    more = tx.rows(
+        "SELECT DISTINCT channel FROM message WHERE id IN"
+        " (SELECT message_id FROM job_item WHERE job_id = ? AND message_id BETWEEN ? AND ?)",
+        (job_id, min(ids, default=0), max(ids, default=0)),
+    )
+    told["channels"] = sorted({*told.get("channels", ()), *(channel for (channel,) in more)})
+    tx.execute("UPDATE job SET args = ? WHERE id = ?", (orjson.dumps(told).decode(), job_id))
 
 
 def release(tx: Tx, job_id: int) -> None:
@@ -179,9 +189,9 @@ def get(tx: Tx, job_id: int) -> Job | None:
     return found[0] if found else None
 
 
-def newest(tx: Tx, limit: int = 50) -> list[Job]:
-    """Jobs, the newest first."""
-    return _jobs(tx, "ORDER BY id DESC LIMIT ?", (limit,))
+def newest(tx: Tx, limit: int = 50, after: int | None = None) -> list[Job]:
+    """Jobs, the newest first; `after` continues below that id."""
+    return _jobs(tx, "WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2", (after, limit))
 
 
 def unfinished(tx: Tx) -> list[Job]:
@@ -191,10 +201,13 @@ def unfinished(tx: Tx) -> list[Job]:
 
 def _jobs(tx: Tx, which: str, values: tuple[Any, ...]) -> list[Job]:
     rows = tx.rows(f"SELECT {_COLUMNS} FROM job {which}", values)
-    return [
+    found = [
         Job(number, at, actor, verb, orjson.loads(args), *rest)
         for number, at, actor, verb, args, *rest in rows
     ]
+    for job in found:
+        job.channels = job.args.pop("channels", [])
+    return found
 
 
 def drain(call: Callable[[Callable[[Tx], Any]], Any], job_id: int, size: int) -> None:

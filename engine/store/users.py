@@ -1,4 +1,4 @@
-"""Users of the console and the API, their sessions and tokens.
+"""Users of the console and the API, and their sessions.
 
 Guarantees: passwords are argon2id hashes, cookies and tokens keyed hashes, second factors encrypted: the database
 alone signs nobody in. The set-up token makes the first admin, once. A session ends after `IDLE` without use and
@@ -9,17 +9,17 @@ Refuses (UserError): a second first admin, names that are taken, the last admin 
 
 from __future__ import annotations
 
+import hmac
 import re
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-import orjson
 
 from engine.clock import Micros
 from engine.errors import UserError
 from engine.security import passwords
-from engine.security.roles import TAG, Grant, Identity, Role, narrowed, resolved
+from engine.security.roles import TAG, Grant, Identity, Role, resolved
 from engine.store import commands
 from engine.store.tx import Tx
 
@@ -30,8 +30,8 @@ TRIES = 5  # wrong passwords before the first lock
 LOCK = 60 * 1_000_000  # the first lock; doubled by each further wrong password, up to an hour
 LONGEST_LOCK = 3600 * 1_000_000
 SETUP = "console:setup"  # setting: keyed hash of the set-up token
+_DEVICE = "device:"  # settings that begin so count the wrong passwords of a device
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
-_TOKEN = "ist_"  # noqa: S105 (what tokens begin with, so that scanners for leaked secrets know them)
 
 
 class User(msgspec.Struct):
@@ -59,36 +59,23 @@ class Session(msgspec.Struct):
     csrf: str
 
 
-class Token(msgspec.Struct):
-    """An API token, without its secret."""
-
-    id: int
-    name: str
-    user: str
-    grants: tuple[Grant, ...]
-    reveal: bool
-    created_at: Micros
-    expires_at: Micros
-    used_at: Micros | None
-    revoked_at: Micros | None
-
-
 _USER = "name, grants, reveal, disabled, locked_until, created_at, password IS NOT NULL, totp IS NOT NULL"
-_TOKENS = "id, name, user, grants, reveal, created_at, expires_at, used_at, revoked_at"
 
 
-def _grants(text: str) -> tuple[Grant, ...]:
+def grants_of(text: str) -> tuple[Grant, ...]:
+    """Grants as the store keeps them."""
     return msgspec.json.decode(text, type=tuple[Grant, ...])
 
 
-def _packed(grants: Iterable[Grant]) -> str:
+def packed(grants: Iterable[Grant]) -> str:
+    """The other way round."""
     return msgspec.json.encode(tuple(grants)).decode()
 
 
 def _user(row: tuple[Any, ...]) -> User:
     name, grants, reveal, disabled, locked, created, password, totp = row
     return User(
-        name, _grants(grants), bool(reveal), bool(disabled), locked, created, bool(password), bool(totp)
+        name, grants_of(grants), bool(reveal), bool(disabled), locked, created, bool(password), bool(totp)
     )
 
 
@@ -111,14 +98,16 @@ def offer_setup(tx: Tx) -> str | None:
     if tx.rows("SELECT 1 FROM user LIMIT 1"):
         return None
     secret = passwords.new_secret()
-    tx.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (SETUP, _hash(tx, secret).hex()))
+    tx.execute(
+        "INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (SETUP, hashed(tx, secret).hex())
+    )
     return secret
 
 
 def set_up(tx: Tx, secret: str, name: str, password_hash: str) -> User:
     """Make the first admin with the set-up token. UserError `setup.token` when it is not the right one."""
     kept = tx.rows("SELECT value FROM setting WHERE name = ?", (SETUP,))
-    if not kept or kept[0][0] != _hash(tx, secret).hex() or tx.rows("SELECT 1 FROM user LIMIT 1"):
+    if not kept or kept[0][0] != hashed(tx, secret).hex() or tx.rows("SELECT 1 FROM user LIMIT 1"):
         raise UserError(
             "this set-up token is not good",
             code="setup.token",
@@ -144,7 +133,7 @@ def add(
     now = tx.now()
     tx.execute(
         "INSERT INTO user (name, password, grants, reveal, created_at, changed_at) VALUES (?, ?, ?, ?, ?, ?)",
-        (name, password_hash, _packed(grants), reveal, now, now),
+        (name, password_hash, packed(grants), reveal, now, now),
     )
     found = get(tx, name)
     assert found is not None
@@ -156,27 +145,29 @@ def change(tx: Tx, name: str, **changes: Any) -> User:
 
     UserError `user.unknown`, or `user.last_admin` when nobody would be left who may manage users.
     """
-    _known(tx, name)
+    known(tx, name)
     for key, value in changes.items():
-        kept = _packed(value) if key == "grants" else value
+        kept = packed(value) if key == "grants" else value
         tx.execute(f"UPDATE user SET {key} = ?, changed_at = ? WHERE name = ?", (kept, tx.now(), name))
     if "password" in changes:
-        tx.execute("UPDATE user SET failures = 0, locked_until = 0 WHERE name = ?", (name,))
+        unlock(tx, name)
     _keep_an_admin(tx)
     end_sessions(tx, name)
-    return _known(tx, name)
+    return known(tx, name)
 
 
 def remove(tx: Tx, name: str) -> None:
     """Delete a user, with their sessions, tokens and saved searches."""
-    _known(tx, name)
+    known(tx, name)
     for table, column in (("user", "name"), ("session", "user"), ("token", "user"), ("saved_search", "user")):
         tx.execute(f"DELETE FROM {table} WHERE {column} = ?", (name,))
     tx.execute("DELETE FROM setting WHERE name LIKE 'oidc:%' AND value = ?", (name,))
+    tx.execute("DELETE FROM setting WHERE name = ?", (f"totp:{name}",))
     _keep_an_admin(tx)
 
 
-def _known(tx: Tx, name: str) -> User:
+def known(tx: Tx, name: str) -> User:
+    """A user who is there. UserError `user.unknown`."""
     found = get(tx, name)
     if found is None:
         raise UserError(f"there is no user {name!r}", code="user.unknown")
@@ -209,14 +200,15 @@ def rights(tx: Tx, identity: Identity) -> Identity:
 
 def of_provider(tx: Tx, owner: str) -> str | None:
     """The name of the user who is `owner` (provider and subject) elsewhere."""
-    rows = tx.rows("SELECT value FROM setting WHERE name = ?", (f"oidc:{_hash(tx, owner).hex()}",))
+    rows = tx.rows("SELECT value FROM setting WHERE name = ?", (f"oidc:{hashed(tx, owner).hex()}",))
     return rows[0][0] if rows else None
 
 
 def bind(tx: Tx, name: str, owner: str) -> None:
     """The user is `owner` elsewhere from now on."""
     tx.execute(
-        "INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (f"oidc:{_hash(tx, owner).hex()}", name)
+        "INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)",
+        (f"oidc:{hashed(tx, owner).hex()}", name),
     )
 
 
@@ -232,19 +224,29 @@ class Secrets(msgspec.Struct):
     locked: bool
 
 
-def secrets_of(tx: Tx, name: str) -> Secrets:
-    """The hash and second factor of a user; of an unknown one: nothing, which `passwords.matches` refuses."""
+def secrets_of(tx: Tx, name: str, device: str = "") -> Secrets:
+    """The hash and second factor of a user; of an unknown one: nothing, which `passwords.matches` refuses.
+
+    Who is locked still comes in with a `device` that they signed in on before.
+    """
     rows = tx.rows(f"SELECT password, totp, {_USER} FROM user WHERE name = ?", (name,))
     if not rows:
         return Secrets(None, None, None, False)
     password, totp, *columns = rows[0]
     user = _user(tuple(columns))
     factor = _open(tx, name, totp) if totp else None
-    return Secrets(user, password, factor, user.locked_until > tx.now())
+    locked = user.locked_until > tx.now() and not _trusted(tx, name, device)
+    return Secrets(user, password, factor, locked)
 
 
-def failed(tx: Tx, name: str) -> Micros:
-    """Count a wrong password. Gives until when the user is locked; 0: not locked."""
+def failed(tx: Tx, name: str, device: str = "") -> Micros:
+    """Count a wrong password, of a device that is trusted apart. Gives until when the user is locked; 0: not locked."""
+    if _trusted(tx, name, device):
+        tx.execute(
+            "INSERT INTO setting (name, value) VALUES (?, '1') ON CONFLICT (name) DO UPDATE SET value = value + 1",
+            (_DEVICE + hashed(tx, device).hex(),),
+        )
+        return 0
     rows = tx.rows("UPDATE user SET failures = failures + 1 WHERE name = ? RETURNING failures", (name,))
     over = rows[0][0] - TRIES if rows else -1
     if over < 0:
@@ -254,26 +256,48 @@ def failed(tx: Tx, name: str) -> Micros:
     return until
 
 
-def sign_in(tx: Tx, name: str, address: str, totp_step: int | None = None) -> tuple[str, Session]:
-    """A new session of a user whose secrets were right: the cookie and the session.
+def sign_in(
+    tx: Tx, name: str, address: str, totp_step: int | None = None, before: str = ""
+) -> tuple[str, Session]:
+    """A new session of a user whose secrets were right: the cookie and the session. That of the cookie `before` ends.
 
     `totp_step` is the one-time code's: the same code never signs in twice (UserError `totp.used`).
     """
-    user = _known(tx, name)
+    user = known(tx, name)
     if totp_step is not None:
-        setting = f"totp:{name}"
-        last = tx.rows("SELECT value FROM setting WHERE name = ?", (setting,))
-        if last and int(last[0][0]) >= totp_step:
-            raise UserError("this code was used already", code="totp.used", todo="wait for the next one")
-        tx.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (setting, str(totp_step)))
-    tx.execute("UPDATE user SET failures = 0, locked_until = 0 WHERE name = ?", (name,))
+        _use_code(tx, name, totp_step)
+    sign_out(tx, before)
+    unlock(tx, name)
     cookie, csrf, now = passwords.new_secret(), passwords.new_secret(), tx.now()
     tx.execute("DELETE FROM session WHERE seen_at < ? OR created_at < ?", (now - IDLE, now - LIFETIME))
     tx.execute(
         "INSERT INTO session (id, user, csrf, created_at, seen_at, address) VALUES (?, ?, ?, ?, ?, ?)",
-        (_hash(tx, cookie), name, csrf, now, now, address),
+        (hashed(tx, cookie), name, csrf, now, now, address),
     )
     return cookie, Session(user, csrf)
+
+
+def device_of(tx: Tx, name: str, before: str = "") -> str:
+    """What a browser keeps on which a user signed in, in place of the one from `before`.
+
+    With it they come in although others lock their name (OWASP: Slow Down Online Guessing Attacks with Device Cookies).
+    """
+    tx.execute("DELETE FROM setting WHERE name = ?", (_DEVICE + hashed(tx, before).hex(),))
+    nonce = passwords.new_secret()
+    return f"{nonce}.{_signed(tx, name, nonce)}"
+
+
+def _signed(tx: Tx, name: str, nonce: str) -> str:
+    return tx.digest(f"device\0{name}\0{nonce}".encode("utf-8", "replace")).hex()
+
+
+def _trusted(tx: Tx, name: str, device: str) -> bool:
+    """Whether the user signed in there, and less than `TRIES` passwords were wrong there since."""
+    nonce, _, signature = device.partition(".")
+    if not hmac.compare_digest(signature.encode("utf-8", "replace"), _signed(tx, name, nonce).encode()):
+        return False
+    rows = tx.rows("SELECT value FROM setting WHERE name = ?", (_DEVICE + hashed(tx, device).hex(),))
+    return not rows or int(rows[0][0]) < TRIES
 
 
 def session(tx: Tx, cookie: str) -> tuple[Session, bool] | None:
@@ -284,7 +308,7 @@ def session(tx: Tx, cookie: str) -> tuple[Session, bool] | None:
             "created_at", "user.created_at"
         )
         + " WHERE id = ? AND seen_at >= ? AND session.created_at >= ? AND NOT disabled",
-        (_hash(tx, cookie), now - IDLE, now - LIFETIME),
+        (hashed(tx, cookie), now - IDLE, now - LIFETIME),
     )
     if not rows:
         return None
@@ -294,12 +318,12 @@ def session(tx: Tx, cookie: str) -> tuple[Session, bool] | None:
 
 def seen(tx: Tx, cookie: str) -> None:
     """A session was used now."""
-    tx.execute("UPDATE session SET seen_at = ? WHERE id = ?", (tx.now(), _hash(tx, cookie)))
+    tx.execute("UPDATE session SET seen_at = ? WHERE id = ?", (tx.now(), hashed(tx, cookie)))
 
 
 def sign_out(tx: Tx, cookie: str) -> None:
     """End one session."""
-    tx.execute("DELETE FROM session WHERE id = ?", (_hash(tx, cookie),))
+    tx.execute("DELETE FROM session WHERE id = ?", (hashed(tx, cookie),))
 
 
 def end_sessions(tx: Tx, name: str) -> None:
@@ -307,9 +331,25 @@ def end_sessions(tx: Tx, name: str) -> None:
     tx.execute("DELETE FROM session WHERE user = ?", (name,))
 
 
-def set_totp(tx: Tx, name: str, secret: str | None) -> None:
-    """Give a user a second factor, or take it away."""
-    _known(tx, name)
+def unlock(tx: Tx, name: str) -> None:
+    """Let a user try again at once."""
+    known(tx, name)
+    tx.execute("UPDATE user SET failures = 0, locked_until = 0 WHERE name = ?", (name,))
+
+
+def _use_code(tx: Tx, name: str, step: int) -> None:
+    setting = f"totp:{name}"
+    last = tx.rows("SELECT value FROM setting WHERE name = ?", (setting,))
+    if last and int(last[0][0]) >= step:
+        raise UserError("this code was used already", code="totp.used", todo="wait for the next one")
+    tx.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (setting, str(step)))
+
+
+def set_totp(tx: Tx, name: str, secret: str | None, step: int | None = None) -> None:
+    """Give a user a second factor, or take it away. `step` of the code that was shown with it: it is used up."""
+    known(tx, name)
+    if step is not None:
+        _use_code(tx, name, step)
     sealed = None if secret is None else _seal(tx, name, secret)
     tx.execute("UPDATE user SET totp = ?, changed_at = ? WHERE name = ?", (sealed, tx.now(), name))
 
@@ -323,77 +363,6 @@ def _open(tx: Tx, name: str, sealed: bytes) -> str:
     return tx.codec.keys.decrypt(sealed[0], sealed[1:], b"totp:" + name.encode()).decode()
 
 
-def _hash(tx: Tx, secret: str) -> bytes:
+def hashed(tx: Tx, secret: str) -> bytes:
+    """What is kept of a secret."""
     return tx.digest(b"secret\0" + secret.encode("utf-8", "replace"))
-
-
-# API tokens -----------------------------------------------------------------------------------------------
-
-
-def add_token(
-    tx: Tx, user: str, name: str, grants: Iterable[Grant], expires_at: Micros, *, reveal: bool = False
-) -> tuple[str, Token]:
-    """A new token of a user: its secret, which is shown once, and the token."""
-    _known(tx, user)
-    secret = _TOKEN + passwords.new_secret()
-    number = tx.execute(
-        "INSERT INTO token (name, user, hash, grants, reveal, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (name, user, _hash(tx, secret), _packed(grants), reveal, tx.now(), expires_at),
-    ).lastrowid
-    return secret, next(token for token in tokens(tx, user) if token.id == number)
-
-
-def tokens(tx: Tx, user: str | None = None) -> list[Token]:
-    """Tokens of a user, or of all; newest first."""
-    rows = tx.rows(f"SELECT {_TOKENS} FROM token WHERE ?1 IS NULL OR user = ?1 ORDER BY id DESC", (user,))
-    return [
-        Token(number, name, owner, _grants(grants), bool(reveal), *times)
-        for number, name, owner, grants, reveal, *times in rows
-    ]
-
-
-def by_token(tx: Tx, secret: str) -> tuple[Identity, bool] | None:
-    """The rights of a token, and whether its last use should be written; None: it is not good."""
-    now = tx.now()
-    rows = tx.rows(
-        f"SELECT {_TOKENS} FROM token WHERE hash = ? AND revoked_at IS NULL AND expires_at > ?",
-        (_hash(tx, secret), now),
-    )
-    if not rows:
-        return None
-    number, _, owner, grants, reveal, _, _, used_at, _ = rows[0]
-    user = get(tx, owner)
-    if user is None or user.disabled:
-        return None
-    given = rights(tx, Identity(owner, _grants(grants), bool(reveal))).grants
-    found = narrowed(rights(tx, user.identity), given, bool(reveal), number)
-    return found, now - (used_at or 0) > SEEN_EVERY
-
-
-def token_used(tx: Tx, number: int) -> None:
-    """A token was used now."""
-    tx.execute("UPDATE token SET used_at = ? WHERE id = ?", (tx.now(), number))
-
-
-def revoke(tx: Tx, number: int) -> None:
-    """A token is good no more."""
-    tx.execute("UPDATE token SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (tx.now(), number))
-
-
-# Saved searches -------------------------------------------------------------------------------------------
-
-
-def saved_searches(tx: Tx, user: str) -> dict[str, dict[str, Any]]:
-    """A user's searches by name."""
-    rows = tx.rows("SELECT name, query FROM saved_search WHERE user = ? ORDER BY name", (user,))
-    return {name: orjson.loads(query) for name, query in rows}
-
-
-def save_search(tx: Tx, user: str, name: str, query: dict[str, Any] | None) -> None:
-    """Keep a search by a name; None forgets it."""
-    tx.execute("DELETE FROM saved_search WHERE user = ? AND name = ?", (user, name))
-    if query is not None:
-        tx.execute(
-            "INSERT INTO saved_search (user, name, query) VALUES (?, ?, ?)",
-            (user, name, orjson.dumps(query).decode()),
-        )

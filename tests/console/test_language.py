@@ -97,7 +97,7 @@ def test_one_chooses_another(browser):
         "/account/password", data={"csrf": one.csrf, "old": "x", "password": "y" * 12, "again": "y" * 12},
         headers={"accept-language": "de"},
     )  # fmt: skip
-    assert "Das alte Passwort ist ein anderes." in wrong.text
+    assert "Das Passwort ist ein anderes." in wrong.text
 
 
 @pytest.mark.parametrize("name", OTHERS)

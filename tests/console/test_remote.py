@@ -39,7 +39,7 @@ def run(store, people, tmp_path, url):
 
     def token(name, role=Role.ADMIN):
         until_ = store.reader.now() + 3_600_000_000
-        work = lambda tx: users.add_token(tx, name, "cli", [Grant(role)], until_, reveal=True)  # noqa: E731
+        work = lambda tx: tokens.add(tx, name, "cli", [Grant(role)], until_, reveal=True)  # noqa: E731
         return store.writer.call(work)[0]
 
     store.writer.call(lambda tx: users.change(tx, "admin", reveal=True))

@@ -10,7 +10,7 @@ import pytest
 from console_desk import Browser
 
 from engine.security.roles import Grant, Role
-from engine.store import answered, commands, jobs, users
+from engine.store import answered, commands, jobs, tokens
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def api(app, people, store):
     def made(name="operator"):
         until = store.reader.now() + 3_600_000_000
         secret, _ = store.writer.call(
-            lambda tx: users.add_token(tx, name, "probe", [Grant(Role.ADMIN)], until, reveal=True)
+            lambda tx: tokens.add(tx, name, "probe", [Grant(Role.ADMIN)], until, reveal=True)
         )
         http = Browser(app).http
         http.headers["authorization"] = f"Bearer {secret}"
