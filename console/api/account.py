@@ -54,7 +54,7 @@ class NewFactor(BaseModel):
     """A secret that was given out, a code of it, and the password when it takes the place of another one."""
 
     model_config = ConfigDict(extra="forbid")
-    secret: str = Field(pattern=f"^{passwords.SECRET}$")
+    secret: str = Field(pattern=f"^{passwords.TOTP}$")
     code: str = Field(max_length=20)
     password: Password = ""
 

@@ -172,7 +172,7 @@ def new_password(
 def second_factor(
     request: Request,
     identity: Viewer,
-    secret: Annotated[str, Form(pattern=f"^({passwords.SECRET})?$")] = "",
+    secret: Annotated[str, Form(pattern=f"^({passwords.TOTP})?$")] = "",
     code: Annotated[str, Form(max_length=20)] = "",
     off: Annotated[str, Form(max_length=5)] = "",
     password: Annotated[str, Form(max_length=2000)] = "",

@@ -20,7 +20,7 @@ SHORTEST = 12  # characters (NIST SP 800-63B asks for at least 8, 15 without a s
 LONGEST = 1024
 STEP = 30  # seconds that a one-time code is good for
 _COMMON = ("password", "passwort", "123456", "qwert", "isthmus", "admin", "welcome", "letmein", "hospital")
-SECRET = "[A-Z2-7]{32}"  # pattern of what `new_totp` makes: 160 bits in base32
+TOTP = "[A-Z2-7]{32}"  # pattern of what `new_totp` makes: 160 bits in base32
 _hasher = PasswordHasher()  # argon2id with the library's current parameters
 _NOBODY = _hasher.hash(secrets.token_hex(16))
 
@@ -76,7 +76,7 @@ def totp_step(secret: str, code: str, seconds: float) -> int | None:
     """The number of the time step for which `code` is right, from the one before to the one after now; else None."""
     current = int(seconds) // STEP
     wanted = "".join(code.split()).encode("utf-8", "replace")
-    if not re.fullmatch(SECRET, secret):
+    if not re.fullmatch(TOTP, secret):
         return None
     totp = pyotp.TOTP(secret)
     for step in (current, current - 1, current + 1):
