@@ -160,6 +160,8 @@ def test_a_second_factor_is_asked_for_and_a_code_is_good_once(app, browser, stor
     code = pyotp.TOTP(secret).at(int(time.time()))
     assert one.post("/account/totp", secret=secret, code=code).status_code == 200
     assert Browser(app).sign_in("viewer").status_code == 401
+    assert Browser(app).sign_in("viewer", code=code).status_code == 401
+    code = pyotp.TOTP(secret).at(int(time.time()) + 30)
     assert Browser(app).sign_in("viewer", code=code).status_code == 303
     assert Browser(app).sign_in("viewer", code=code).status_code == 401
     assert secret.encode() not in store.reader.rows("SELECT totp FROM user WHERE name = 'viewer'")[0][0]

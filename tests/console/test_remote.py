@@ -13,7 +13,7 @@ import uvicorn
 from engine_process import ROOT, until
 
 from engine.security.roles import Grant, Role
-from engine.store import audit, commands, jobs, users, versions
+from engine.store import audit, commands, jobs, tokens, users, versions
 
 MAIN = "channels: {adt: {listener: {mllp: {port: 0}}}}\n"
 
@@ -43,14 +43,14 @@ def run(store, people, tmp_path, url):
         return store.writer.call(work)[0]
 
     store.writer.call(lambda tx: users.change(tx, "admin", reveal=True))
-    tokens = {"admin": token("admin")}
+    made = {"admin": token("admin")}
 
     def verb(*words, there=True, user="admin", **environ):
-        if user and user not in tokens:
-            tokens[user] = token(user)
+        if user and user not in made:
+            made[user] = token(user)
         place = ["--server", url] if there else ["--data", str(tmp_path)]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
-        given = {"ISTHMUS_TOKEN": tokens[user]} if user else {}
+        given = {"ISTHMUS_TOKEN": made[user]} if user else {}
         done = subprocess.run(
             [sys.executable, str(ROOT / "run_engine.py"), *words, *place],
             capture_output=True, text=True, env={**clean, "COLUMNS": "160", **given, **environ}, check=False,
