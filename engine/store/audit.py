@@ -122,14 +122,9 @@ def as_fhir(entry: Entry, source: str = "Isthmus") -> dict[str, Any]:
     """The row as a FHIR R4 AuditEvent (http://hl7.org/fhir/R4/auditevent.html)."""
     codes = {"ok": "0", "refused": "4", "failed": "8"}
     verbs = {
-        "view": "R",
-        "reveal": "R",
-        "export": "R",
-        "search": "R",
-        "create": "C",
-        "delete": "D",
-        "change": "U",
-    }
+        "view": "R", "reveal": "R", "export": "R", "search": "R", "create": "C", "delete": "D", "change": "U",
+        "able": "U", "lock": "U", "rotate": "U", "edit": "C",
+    }  # fmt: skip
     type_ = {"system": "http://terminology.hl7.org/CodeSystem/audit-event-type", "code": "rest"}
     if entry.action in ("sign-in", "sign-out"):
         type_ = {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "110114"}
