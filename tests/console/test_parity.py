@@ -15,6 +15,7 @@ from engine.store import jobs, tokens, users
 API = {
     "GET /": "GET /channels", "GET /live": "GET /channels",
     "POST /channels/{name}/{act}": "POST /channels/{name}/{act}",
+    "POST /reload": "POST /configuration/reload",
     "GET /messages": "POST /messages/search", "POST /messages": "POST /messages/search",
     "POST /messages/saved": "PUT /searches/{name}", "GET /messages/{message_id}": "GET /messages/{message_id}",
     "POST /messages/{message_id}/reveal": "POST /messages/{message_id}/reveal",
