@@ -142,6 +142,11 @@ class FhirError(DeliveryError):
         return self.result in (Result.RETRY, Result.UNKNOWN)
 
     @property
+    def unoffered(self) -> bool:
+        """Of an operation that a server need not have: it has not."""
+        return self.status in (400, 404, 405, 501)
+
+    @property
     def general(self) -> bool:
         """Any other request would meet it as well: the server is away, or does not know us."""
         return self.waits or (self.result == Result.CONFIG and self.status != 403)

@@ -37,7 +37,6 @@ STRAGGLERS = 10.0  # seconds: notifications come out of order
 IDLE = 3600.0  # seconds
 MOST = 1000  # events that are asked for; numbers that are remembered
 SUBSCRIPTIONS = 1000  # of one channel, remembered
-UNKNOWN = frozenset({400, 404, 405, 501})  # statuses of a server without `$events`
 
 
 class Numbers:
@@ -132,7 +131,7 @@ class Gaps:
                 try:
                     left = await self._ask(subscription, numbers, wanted)
                 except FhirError as error:
-                    numbers.asked_in_vain = error.status in UNKNOWN
+                    numbers.asked_in_vain = error.unoffered
                     left = error.code
                 if left:
                     self._missed(f"{len(wanted)} events of {subscription} never came: {left}")

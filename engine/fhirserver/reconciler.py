@@ -234,7 +234,7 @@ class Reconciler:
                         waiting.append((note(reference, "deleted"), at and f"{reference}/deleted/{at}"))
                 await self._store(waiting)
         except FhirError as error:
-            if error.general:
+            if error.general and not error.unoffered:  # the type itself was searched a moment ago
                 raise
             self._absent.add(kind)
             _log.warning("fhir.no_history", channel=self._channel, type=kind)

@@ -41,6 +41,13 @@ def decode(name: str) -> tuple[str, str]:
     return head.replace("_", ".").replace("%5F", "_"), unquote(key, errors="surrogatepass")
 
 
+def retired(xid: str) -> str:
+    """The second external id that a record has where `xid` ("module.name") is a number that was merged away."""
+    module, _, name = xid.partition(".")
+    model, _, key = name.partition(".")
+    return f"{module}.{model}.retired/{key}"
+
+
 def valid_module(module: str) -> bool:
     """Whether `module` can be the module part: no dot, so that the name starts after the first one."""
     return _MODULE.match(module) is not None

@@ -3,7 +3,8 @@
 Design. After a merge every key, the survivor's and the retired ones, names the survivor's record, so that a
 later message for an old number updates the survivor. Contacts go through Odoo's own merge
 (`base.partner.merge.automatic.wizard`), which moves everything that refers to them; other models have none:
-there the external id is moved and the retired record archived.
+there the external id is moved and the retired record archived. A retired key is marked by one more external id
+(`externalid.retired`), so that its deletion is none of the survivor.
 
 Guarantees: doing it again changes nothing. After an unknown outcome the external ids are read anew before
 anything is decided.
@@ -18,6 +19,7 @@ Refuses: to merge contacts that Odoo refuses (parent and child, contacts with se
 | known | another record | merged |
 | unknown | unknown | nothing: there is no record |
 | e-mails differ | | the retired contact gets the survivor's first: Odoo demands it |
+| was retired before | | not any more: its mark goes, where the user may delete external ids |
 | more than two retired | | at most two in a call: Odoo merges three contacts at a time |
 """
 
@@ -29,6 +31,7 @@ from engine.odoo.acts import existing
 from engine.odoo.client import OdooClient
 from engine.odoo.errors import OdooError
 from engine.odoo.externalid import encode
+from engine.odoo.externalid import retired as marked
 from engine.odoo.index import Found, XidIndex
 from engine.odoo.jobs import Job
 from engine.odoo.loading import Loader
@@ -53,7 +56,9 @@ class Merger:
         model = operation.model
         names = [f"{self._module}.{encode(model, key)}" for key in (operation.key, *operation.retired)]
         target, *retired = list(dict.fromkeys(names))
-        records = await self._records(model, names)
+        marks = {name: marked(name) for name in (target, *retired)}
+        records = await self._records(model, [*names, *marks.values()])
+        there = {name for name, mark in marks.items() if records.pop(mark, None) is not None}
         if not records:
             job.done(model, None, {"result": "nothing to merge"})
             return
@@ -79,7 +84,12 @@ class Merger:
             await self._load(model, "active", dict.fromkeys(others.values(), "0"))
             moved = [name for name in retired if name in records and records[name].id in others]
             await self._move(job, survivor, moved)
-        self._index.forget(names)
+        for name in retired:
+            if name not in there:
+                await self._name(job, marks[name], survivor, said)
+        if target in there:
+            await self._unmark(job, marks[target], said)
+        self._index.forget([*names, *marks.values()])
         result = "merged" if losers else "alias" if said else "done already"
         job.done(model, survivor.id, {"id": survivor.id, "result": result, "retired": losers, "did": said})
 
@@ -96,6 +106,17 @@ class Merger:
         job.sent({"op": "merge", "alias": xid, "id": record.id})
         await name_record(self._client, self._index, xid, record)
         said.append({"alias": xid, "id": record.id})
+
+    async def _unmark(self, job: Job, mark: str, said: list[dict[str, Any]]) -> None:
+        """The survivor was retired before. One that stays marked is only not archived by a deletion."""
+        rows = await self._client.search_read("ir.model.data", self._named([mark]), ["id"])
+        job.sent({"op": "merge", "unmark": mark})
+        try:
+            await self._client.call("ir.model.data", "unlink", [row["id"] for row in rows])
+        except OdooError as error:
+            if error.code != "odoo.access":
+                raise
+        said.append({"unmark": mark})
 
     async def _merge(self, job: Job, survivor: int, losers: list[int]) -> None:
         job.sent({"op": "merge", "model": CONTACT, "id": survivor, "retired": losers})
@@ -134,9 +155,11 @@ class Merger:
 
     async def _move(self, job: Job, survivor: Found, names: list[str]) -> None:
         """Let the retired external ids name the survivor."""
-        domain = [["module", "=", self._module], ["name", "in", [name.partition(".")[2] for name in names]]]
-        rows = await self._client.search_read("ir.model.data", domain, ["id"])
+        rows = await self._client.search_read("ir.model.data", self._named(names), ["id"])
         job.sent({"op": "merge", "move": names, "id": survivor.id})
         await self._client.call(
             "ir.model.data", "write", [row["id"] for row in rows], vals={"res_id": survivor.id}
         )
+
+    def _named(self, names: list[str]) -> list[Any]:
+        return [["module", "=", self._module], ["name", "in", [name.partition(".")[2] for name in names]]]

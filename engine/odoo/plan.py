@@ -18,7 +18,7 @@ from engine.odoo.errors import OdooError
 from engine.odoo.externalid import encode
 from engine.odoo.index import XidIndex
 from engine.odoo.jobs import LOADED
-from engine.odoo.records import Records, Row
+from engine.odoo.records import MERGED, Records, Row
 from engine.odoo.references import RELATIONS, Cell, Waiting
 from engine.states import Result
 
@@ -62,6 +62,8 @@ class Planner:
                 todo="upsert that record first",
             ) from None
         await self._records.compare(operation.model, fields, [row], write=False)
+        if row.merged and operation.op == "archive":
+            return [self._change(operation, row.id, note=MERGED)]
         key = (operation.model, operation.key)
         planned = self._set.get(key)
         if row.id is None and planned is None and operation.op != "upsert":

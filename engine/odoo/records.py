@@ -11,6 +11,7 @@ Refuses: fields that Odoo does not have, and to adopt when several records fit.
 | external id known, record gone (deleted, merged) | asked again; still gone: `load` makes it anew |
 | external ids may not be read | upserts are loaded without comparison; write and archive are CONFIG |
 | a reference was out of date | forgotten, looked up again, sent once more |
+| the key was merged away, and the record would be archived | it is not: it is the survivor's, who goes on |
 | an invoice is no draft any more | what would change it is PERMANENT (see documents.py) |
 """
 
@@ -25,6 +26,7 @@ from engine.model import Operation
 from engine.odoo import documents
 from engine.odoo.client import Fields, OdooClient
 from engine.odoo.errors import OdooError
+from engine.odoo.externalid import retired
 from engine.odoo.index import Found, XidIndex
 from engine.odoo.jobs import Job
 from engine.odoo.loading import LARGEST, Loader, Verdict
@@ -32,6 +34,7 @@ from engine.odoo.references import Cell, Lookups, Resolver, Waiting
 from engine.odoo.values import refuse, together
 from engine.states import Result
 
+MERGED = "kept: merged into another"
 _COLUMN = attrgetter("column")
 NEW_FIELDS = 60.0  # seconds between two looks for a field that is not there
 
@@ -49,6 +52,7 @@ class Row:
     adopted: bool = False
     document: int | None = None  # the invoice that a line is on
     refused: OdooError | None = None  # why it may not change
+    merged: bool = False  # its key was merged away: the record is another one's, and is not archived for it
 
     def columns(self, fields: Fields) -> list[Cell]:
         """The cells to send: all for a new record, the changed ones for a known one."""
@@ -134,6 +138,7 @@ class Records:
     async def compare(self, model: str, fields: Fields, rows: list[Row], write: bool = True) -> None:
         """Find the records and read what they hold; adopt where that is wanted (not if `write` is False)."""
         names = sorted({*(cell.field for row in rows for cell in row.cells), *documents.also(model)})
+        await self._spare(rows)
         pending = rows
         for fresh in (False, True):
             found = await self._index.resolve(self._client, [row.xid for row in pending], fresh)
@@ -157,8 +162,18 @@ class Records:
             await self._adopt_rows(model, self._adopt[model], fresh_rows, names, write)
         await documents.examine(self._client, model, rows)
 
+    async def _spare(self, rows: list[Row]) -> None:
+        """Who lives on as another is not archived."""
+        marks = {retired(row.xid): row for row in rows if any(map(_archives, row.cells))}
+        for mark in await self._index.resolve(self._client, marks) if marks else ():
+            row = marks[mark]
+            row.merged, row.cells = True, [cell for cell in row.cells if not _archives(cell)]
+
     def _settled(self, row: Row) -> bool:
         """Whether there is no record to write to, which ends `write` and `archive`."""
+        if row.merged and row.operation.op == "archive" and row.id is not None:
+            _done(row, MERGED, [])
+            return True
         if row.operation.op == "upsert" or row.id is not None:
             return False
         if not self._index.readable:
@@ -259,6 +274,10 @@ class Records:
                 row.id = fits[0]
                 row.adopted = True
                 row.current = (await self._client.read(model, fits, columns or ["write_date"]))[0]
+
+
+def _archives(cell: Cell) -> bool:
+    return cell.field == "active" and cell.text == "0"
 
 
 async def name_record(client: OdooClient, index: XidIndex, xid: str, record: Found) -> Found:

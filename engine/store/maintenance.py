@@ -100,14 +100,13 @@ def save_dictionary(tx: Tx, trained: Trained, bodies: int = 0) -> int:
     return number
 
 
-def reencrypt(tx: Tx, after: int = 0, limit: int = 500) -> int | None:
-    """Put the next `limit` bodies under the current key. Gives where to go on, None when all are done.
+def reencrypt(tx: Tx, after: str = "0", limit: int = 500) -> str | None:
+    """Put the next `limit` rows under the current key. Gives where to go on, None when all are done.
 
-    Dictionaries, snapshots and the history of configurations are done with the first batch. After the last one the
-    old keys are not needed any more.
+    First dictionaries and the history of configurations (`0`), then snapshots (`s` and the digest of the last one),
+    then bodies (id of the last one). After the last one the old keys are not needed any more.
     """
-    current = tx.codec.keys.current
-    if after == 0:
+    if after == "0":
         write_fingerprints(tx.db, tx.codec.keys)
         for number, blob in tx.rows("SELECT id, data FROM dictionary"):
             again = tx.codec.reseal(dictionary_row(number), blob)
@@ -115,19 +114,26 @@ def reencrypt(tx: Tx, after: int = 0, limit: int = 500) -> int | None:
         for number, blob in tx.rows("SELECT id, files FROM config WHERE files IS NOT NULL"):
             again = tx.codec.reseal(files_row(number), blob)
             tx.execute("UPDATE config SET files = ? WHERE id = ?", (again, number))
-        for digest, blob in tx.rows("SELECT digest, data FROM snapshot WHERE data IS NOT NULL"):
-            again = tx.codec.reseal(place(digest), blob)
-            tx.execute("UPDATE snapshot SET data = ? WHERE digest = ?", (again, digest))
-    rows = tx.rows(
-        "SELECT id, data FROM body WHERE id > ? ORDER BY id LIMIT ?", (after - (after == 0), limit)
+        return "s"
+    if after.startswith("s"):
+        states = tx.rows(
+            "SELECT digest, data FROM snapshot WHERE digest > ? AND data IS NOT NULL ORDER BY digest LIMIT ?",
+            (bytes.fromhex(after[1:]), limit),
+        )
+        changed = [(tx.codec.reseal(place(row), blob), row) for row, blob in states if _old(tx, blob)]
+        tx.executemany("UPDATE snapshot SET data = ? WHERE digest = ?", changed)
+        return f"s{states[-1][0].hex()}" if len(states) == limit else "-1"
+    rows = tx.rows("SELECT id, data FROM body WHERE id > ? ORDER BY id LIMIT ?", (int(after), limit))
+    tx.executemany(
+        "UPDATE body SET data = ? WHERE id = ?",
+        [(tx.codec.reseal(row, blob), row) for row, blob in rows if _old(tx, blob)],
     )
-    changed = [
-        (tx.codec.reseal(row, blob), row)
-        for row, blob in rows
-        if blob[1] != current or not blob[0] & ENCRYPTED
-    ]
-    tx.executemany("UPDATE body SET data = ? WHERE id = ?", changed)
-    return rows[-1][0] if len(rows) == limit else None
+    return str(rows[-1][0]) if len(rows) == limit else None
+
+
+def _old(tx: Tx, blob: bytes) -> bool:
+    """Not under the current key."""
+    return blob[1] != tx.codec.keys.current or not blob[0] & ENCRYPTED
 
 
 def begin_reencryption(tx: Tx) -> None:
@@ -137,14 +143,14 @@ def begin_reencryption(tx: Tx) -> None:
     tx.execute("INSERT INTO setting (name, value) VALUES (?, '0')", (REENCRYPTION,))
 
 
-def reencrypting(tx: Tx) -> int | None:
-    """Up to which body the re-encryption under way has come; None when there is none."""
+def reencrypting(tx: Tx) -> str | None:
+    """How far the re-encryption under way has come (`reencrypt`); None when there is none."""
     row = tx.execute("SELECT value FROM setting WHERE name = ?", (REENCRYPTION,)).fetchone()
-    return int(row[0]) if row else None
+    return str(row[0]) if row else None
 
 
 def reencrypt_next(tx: Tx, limit: int) -> int:
-    """The next bodies of the re-encryption under way, and how far it came, in one. Gives the rows changed."""
+    """The next rows of the re-encryption under way, and how far it came, in one. Gives the rows changed."""
     after = reencrypting(tx)
     if after is None:
         return 0
@@ -155,7 +161,7 @@ def reencrypt_next(tx: Tx, limit: int) -> int:
         tx.execute("DELETE FROM setting WHERE name = ?", (REENCRYPTION,))
         tx.event("key.reencrypted", detail=f"key {tx.codec.keys.current}")
     else:
-        tx.execute("UPDATE setting SET value = ? WHERE name = ?", (str(upto), REENCRYPTION))
+        tx.execute("UPDATE setting SET value = ? WHERE name = ?", (upto, REENCRYPTION))
     return changed
 
 

@@ -111,6 +111,27 @@ def test_a_cache_that_still_shows_it_keeps_nothing(desk_of):
     assert gone(desk) == ["Patient/p3"]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (404, {}, b"<html>Cannot GET</html>"),
+        (400, {}, b"{}"),
+        (403, {}, b"{}"),
+        (405, {}, b""),
+        (501, {}, b""),
+    ],
+)
+def test_whatever_a_server_without_a_history_answers(desk_of, answer):
+    desk = desk_of(patients=3)
+    desk.server.type_history = True
+    desk.server.faults = lambda method, path: answer if "_history" in path else None
+    desk.crash()
+    desk.until(lambda: status(desk)["listener"]["compared"]["types"], 130)
+    assert status(desk)["why"] == ""
+    desk.server.remove("Patient", "p1")
+    desk.until(lambda: gone(desk) == ["Patient/p1"], 1300)
+
+
 def test_what_matches_the_search_no_more_is_still_there(desk_of, small_pages):
     desk = desk_of(patients=1, appointments=10)
     for number in range(5):

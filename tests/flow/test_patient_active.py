@@ -143,6 +143,17 @@ def test_the_survivor_of_a_merge_is_not_archived_with_the_retired(desk):
     assert partners(desk) == {"1": 1}
 
 
+def test_the_retired_is_inactive_or_deleted_and_its_server_says_only_of_the_survivor_that_they_are_one(desk):
+    tell(desk, "1")
+    tell(desk, "2")
+    other = {"reference": "Patient/p2", "identifier": {"system": "urn:rgh", "value": "2"}}
+    tell(desk, "1", link=[{"type": "replaces", "other": other}])
+    tell(desk, "2", active=False, gender="male")
+    assert list(partners(desk).values()) == [1]
+    delete(desk, "2")
+    assert list(partners(desk).values()) == [1]
+
+
 @pytest.mark.parametrize(
     ("before", "now", "written"),
     [

@@ -5,7 +5,7 @@ from store_bench import Bench
 
 from engine.errors import StoreError
 from engine.security.keyring import Keyring
-from engine.store import maintenance, messages
+from engine.store import maintenance, messages, snapshots
 from engine.store.bodies import Codec, Kind, body_id, pack, unpack
 
 RING = Keyring.generate()
@@ -94,14 +94,28 @@ def test_reencryption_in_batches_makes_the_old_key_superfluous(bench, folder):
     bench.call(maintenance.save_dictionary, maintenance.train(bench.reader, "other"))
     bench.store.use_dictionaries()
     last = bench.receive(adt(7), channel="other", control_id="last").id
+    for n in range(35):
+        bench.call(snapshots.put, "fhir", snapshots.Snapshot(f"Patient/{n}", "1", data=b'{"n": %d}' % n))
     bench.keys.rotate()
-    after, rounds = 0, 0
+    after, rounds, most = "0", 0, []
+
+    def batch(tx):
+        before = tx.db.total_changes
+        found = maintenance.reencrypt(tx, after, 10)
+        most.append(tx.db.total_changes - before)
+        return found
+
     while after is not None:
-        after = bench.call(maintenance.reencrypt, after, 10)
+        after = bench.call(batch)
         rounds += 1
-    assert rounds > 20
+    assert rounds > 20 and max(most[1:]) == 10, "no transaction changes more than it was told to"
     only_new = Keyring({2: bench.keys._keys[2]}, 2, bench.keys._blind_key)
     bench.reader.codec.keys = only_new
     assert [messages.raw(bench.reader, one) for one in ids] == [b"message %d" % n for n in range(25)]
     assert messages.raw(bench.reader, last) == adt(7)
+    assert [snapshots.get(bench.reader, "fhir", f"Patient/{n}").data for n in (0, 34)] == [
+        b'{"n": 0}',
+        b'{"n": 34}',
+    ]
+    assert maintenance.keys_in_use(bench.reader) == {2}
     assert maintenance.check(bench.reader) == []
