@@ -41,6 +41,8 @@ class FhirServer:
         self.log: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.page = 50
+        self.version = "4.0.1"
+        self.told_version = 0  # how often it was asked
         self.type_history = True
         self.conditional = True
         self.whole = True  # transactions are done as a whole or not at all
@@ -107,7 +109,8 @@ class FhirServer:
         self.headers.append(headers)
         path = urlsplit(target).path.removeprefix(urlsplit(self.base).path).strip("/")
         query = parse_qsl(urlsplit(target).query, keep_blank_values=True)
-        self.log.append(f"{method} {path}{'?' + urlsplit(target).query if query else ''}")
+        if path != "metadata":  # it is asked now and then, whatever is done
+            self.log.append(f"{method} {path}{'?' + urlsplit(target).query if query else ''}")
         try:
             if path == ".well-known/smart-configuration":
                 return self._json(200, {"token_endpoint": f"{self.base}/token"}, {})
@@ -146,7 +149,8 @@ class FhirServer:
     ) -> tuple[int, Any, dict[str, str]]:
         parts = [unquote(part) for part in path.split("/")] if path else []
         if parts == ["metadata"]:
-            return 200, {"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1"}, {}
+            self.told_version += 1
+            return 200, {"resourceType": "CapabilityStatement", "fhirVersion": self.version}, {}
         if not parts:
             return self._transaction(json.loads(body))
         kind = parts[0]

@@ -9,7 +9,9 @@
 Guarantees: nothing but what lies below `base` is ever asked, whatever a reference or a `next` link says; a request
 fails with a FhirError and nothing else; one that cannot do harm twice (GET, search, PUT, DELETE, If-None-Exist) is
 tried again on RETRY and UNKNOWN, with growing pauses and never earlier than the server asks for; every other is sent
-once; a 401 renews a token once; never more than `connections` at a time. Refuses: to wait more than `LONGEST`
+once; a 401 renews a token once; never more than `connections` at a time. Before anything else the server is asked for
+its version: one that has another than the connection says is asked for nothing (`fhir.version`); one that does not
+answer that is no contradiction, and is asked again a minute later. Refuses: to wait more than `LONGEST`
 seconds for one request (the caller is told when to come again), more than `PAGES` pages of one search.
 
 What is searched for stands in the URL, which the server and what lies before it may log: `post=True` searches by
@@ -24,7 +26,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import orjson
-from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore
 from twisted.internet.task import deferLater
 
 from engine.errors import FormatError
@@ -32,6 +34,7 @@ from engine.fhirserver.auth import Login
 from engine.fhirserver.base import Base, foreign, resource
 from engine.fhirserver.errors import FhirError, of_answer, of_lost
 from engine.formats import tree
+from engine.formats.base import name
 from engine.states import Result
 from engine.webclient import Answer, Lost, WebClient
 
@@ -39,6 +42,9 @@ JSON = "application/fhir+json"
 LONGEST = 60.0  # seconds that one pause may take
 FIRST_PAUSE = 0.5  # seconds
 PAGES = 100_000
+AGREE = 60.0  # seconds until a server is asked again for its version
+_RELEASES = {"4.": "R4", "5.": "R5"}  # of `fhirVersion`
+_ALIKE = {"R4": "R4", "R4B": "R4", "R5": "R5"}  # 4.0 and 4.3 have the same resources here
 Params = Mapping[str, Any] | Sequence[tuple[str, Any]]
 
 
@@ -86,6 +92,7 @@ class FhirClient:
         connections: int = 4,
         tries: int = 4,
         random: Callable[[], float] = lambda: 0.5,
+        version: str = "",
     ) -> None:
         self.base = base
         self._web = web
@@ -96,6 +103,11 @@ class FhirClient:
         self._tries = tries
         self._random = random
         self.requests = 0
+        self._version = version
+        self._agreed = not version  # the server has the version that we speak, as far as it tells
+        self._agreeing = DeferredLock()
+        self._told = ""  # the other version that it has
+        self._again = float("-inf")  # seconds of the reactor: when it is asked for it
 
     def __repr__(self) -> str:
         return f"<FhirClient {self.base.host}>"
@@ -209,6 +221,7 @@ class FhirClient:
     ) -> Answer:  # fmt: skip
         """One request below the base: an answer with a good status. Raises FhirError."""
         url = self.base.url(path)
+        await self.agree()
         again = method in ("GET", "HEAD") if harmless is None else harmless
         failures = 0
         while True:
@@ -220,6 +233,29 @@ class FhirClient:
                     raise
                 pause = FIRST_PAUSE * 2**failures * (0.5 + self._random())
                 await deferLater(self._reactor, min(max(pause, error.retry_after), LONGEST))
+
+    async def agree(self) -> None:
+        """Raise FhirError when the server says that it has another FHIR version than the connection."""
+        if not self._agreed:
+            await self._agreeing.run(lambda: Deferred.fromCoroutine(self._agree()))
+
+    async def _agree(self) -> None:
+        now = self._reactor.seconds()
+        if not self._agreed and now >= self._again:
+            self._again, self._told = now + AGREE, ""
+            try:
+                answer = await self._slots.run(self._once, "GET", self.base.url("metadata"), b"", {})
+                told = name(tree.load(answer.body, "FHIR JSON").get("fhirVersion"))
+            except (FhirError, FormatError, AttributeError):
+                return  # the request itself will tell
+            says = re.match(r"\d+\.", told)
+            self._agreed = says is None or _RELEASES.get(says[0]) == _ALIKE[self._version]
+            self._told = "" if self._agreed else told
+        if self._told:
+            raise FhirError(
+                "fhir.version", Result.CONFIG,
+                what=f"the FHIR server has FHIR {self._told}, and the connection says {self._version}",
+            )  # fmt: skip
 
     async def _once(self, method: str, url: str, body: bytes, extra: Mapping[str, str]) -> Answer:
         reads = method in ("GET", "HEAD") or url.endswith("/_search")

@@ -130,6 +130,7 @@ class FhirConnection(BaseModel):
                 connections=self.connections,
                 tries=self.tries,
                 random=random.random,
+                version=self.version,
             )
         return self._client
 

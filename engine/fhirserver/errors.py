@@ -49,6 +49,7 @@ _TODO = {
     "fhir.invalid": "mend the resource; the answer is kept with the delivery",
     "fhir.failed": "look at the log of the server",
     "fhir.base": "check `base`: this is not the FHIR endpoint",
+    "fhir.version": "set `version` of the connection to the server's, or `base` to the endpoint of that version",
     "fhir.foreign": "only what is below `base` is ever asked; check `base`, or the server's own idea of its address",
     "fhir.search": "let the server search Subscriptions by _tag or url, or register by hand and leave out `subscribe`",
     "fhir.answer": "the answer is not what FHIR says; see the log of the server",

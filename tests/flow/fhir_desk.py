@@ -20,6 +20,8 @@ class FhirDesk(Desk):
 
     def __init__(self, folder: Any, config: str, seed: int = 0) -> None:
         self.server = FhirServer(f"http://127.0.0.1:{PORT}/fhir", self.time)
+        if "version: R5" in config:  # as the connection says
+            self.server.version = "5.0.0"
         self.network: Network | None = None
         super().__init__(folder, config, seed)
 

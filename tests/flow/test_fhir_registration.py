@@ -72,6 +72,7 @@ def test_what_a_topic_is_asked_for_in_r4_and_r5(make, tmp_path):
     assert found["_criteria"]["extension"][0]["valueString"] == "Encounter?class=IMP&status:not=planned"
     assert found["channel"]["_payload"]["extension"][0]["valueCode"] == "full-resource"
     assert found["channel"]["extension"][0]["valueUnsignedInt"] == 60
+    desk.server.version = "5.0.0"
     reload(desk, config(what, version="R5"))
     desk.server.versions.clear()
     desk.active()

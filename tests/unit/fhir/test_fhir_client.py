@@ -38,6 +38,7 @@ class World:
         )
         self.client = FhirConnection(base=BASE, **settings).client(self.reactor)
         self.client._random = lambda: 0.5
+        self.client._agreed = True  # its version: tests/flow/test_fhir_version.py
 
     def begin(self, coroutine):
         """Not waited for: what came of it is in the list."""
