@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
+import fastapi
 from pydantic import BaseModel, ConfigDict, Field
 
 from console.problems import Refused
@@ -28,6 +29,7 @@ PRIVATE = (
     "columns",
 )  # filters that may be patient data: never in an address or a log
 LARGEST_ID = 2**51  # body ids are 4096 times as large
+After = Annotated[int | None, fastapi.Query(ge=1, lt=LARGEST_ID, description="Continue below this id.")]
 SCANNED = 20_000  # messages whose content one search looks into
 
 
@@ -65,11 +67,8 @@ class Query(BaseModel):
     @property
     def filters(self) -> dict[str, Any]:
         """The arguments of engine.store.search.find, without `text`."""
-        for number in self.ids or ():
-            if not 0 < number < LARGEST_ID:
-                raise Refused(422, "query.id", f"{number} cannot be the id of a message")
         return {
-            "ids": self.ids, "channel": self.channel or None, "state": self.state,
+            "ids": self.ids and [id_of(one) for one in self.ids], "channel": self.channel or None, "state": self.state,
             "delivery_state": self.delivery, "destination": self.destination or None,
             "cause": (self.cause or "").lower() or None, "error_code": self.code or None,
             "type": self.type or None, "control_id": self.control_id or None, "mrn": self.mrn or None,
@@ -102,6 +101,15 @@ class Act(BaseModel):
     rate: float | None = Field(default=None, gt=0, le=100_000, description="Messages a second, at most.")
     note: str = Field(default="", max_length=500, description="Why; kept with it; no patient data.")
     force: bool = Field(default=False, description="Put older data over newer, too.")
+
+
+def id_of(text: Any) -> int:
+    """The id that a field of a form names."""
+    text = str(text)
+    number = int(text) if text.isdecimal() and len(text) <= len(str(LARGEST_ID)) else 0
+    if not 0 < number < LARGEST_ID:
+        raise Refused(422, "query.id", f"{text[:40]} cannot be the id of a message")
+    return number
 
 
 def moment(text: str | None) -> Micros | None:

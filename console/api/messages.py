@@ -60,9 +60,7 @@ def search(
     request: Request,
     identity: Viewer,
     query: queries.Query,
-    after: Annotated[
-        int | None, Query(ge=1, lt=queries.LARGEST_ID, description="Continue below this id.")
-    ] = None,
+    after: queries.After = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Response:
     """Filters are in the body, so that no identifier of a patient stands in an address."""
@@ -226,7 +224,7 @@ def traced(request: Request, identity: Identity, message_id: int, reveal: bool) 
 def list_jobs(
     request: Request,
     identity: Viewer,
-    after: Annotated[int | None, Query(ge=1, lt=2**53, description="Continue below this id.")] = None,
+    after: queries.After = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Response:
     """Acts on many messages and their progress, as far as they are about channels that they may see."""

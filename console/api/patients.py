@@ -12,12 +12,11 @@ from console import patients
 from console.api.answers import answer, desk_of
 from console.api.messages import MessageId
 from console.api.openapi import gives
-from console.queries import LARGEST_ID
+from console.queries import After
 from console.rights import Viewer
 
 router = APIRouter(tags=["patients"])
 Reference = Annotated[str, Path(max_length=200)]
-After = Annotated[int | None, Query(ge=1, lt=LARGEST_ID, description="Continue below this id.")]
 Limit = Annotated[int, Query(ge=1, le=500)]
 
 

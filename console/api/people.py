@@ -13,7 +13,7 @@ from starlette.responses import Response
 from console.api.answers import answer, desk_of, stores_of
 from console.api.openapi import gives
 from console.problems import Refused
-from console.queries import moment
+from console.queries import After, moment
 from console.rights import Admin, Viewer
 from engine.security import passwords
 from engine.security.roles import Grant, Identity, Role
@@ -230,7 +230,7 @@ def audit_log(
     object: Annotated[str | None, Query(max_length=200)] = None,
     since: Annotated[str | None, Query(max_length=40)] = None,
     until: Annotated[str | None, Query(max_length=40)] = None,
-    after: Annotated[int | None, Query(ge=1, lt=2**53)] = None,
+    after: After = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     format: Literal["json", "fhir"] = "json",
 ) -> Response:

@@ -88,7 +88,7 @@ async def replay(request: Request, identity: Editor, message_id: int) -> Respons
 async def choose(request: Request, identity: Viewer) -> Response:
     """The two that are ticked."""
     form = await request.form()
-    ticked = sorted({int(one) for one in map(str, form.getlist("id")) if one.isdecimal()})
+    ticked = sorted({queries.id_of(one) for one in form.getlist("id")})
     if len(ticked) != 2:
         raise Refused(422, "compare.two", "tick two messages to compare them")
     return RedirectResponse(f"/messages/{ticked[0]}/compare?other={ticked[1]}", 303)

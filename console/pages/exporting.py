@@ -25,7 +25,7 @@ async def offer(request: Request, identity: Operator) -> Response:
     kind = str(form.get("format"))
     if kind not in TYPES:
         raise Refused(422, "export.format", "this is no format", f"one of {', '.join(TYPES)}")
-    ticked = [int(one) for one in map(str, form.getlist("id")) if one.isdecimal()]
+    ticked = [queries.id_of(one) for one in form.getlist("id")]
     query = queries.Query(ids=ticked) if ticked else query_of(form)
     desk, reveal = desk_of(request), bool(form.get("reveal"))
     made = await run_in_threadpool(exports_of(request).offer, desk, query, kind, reveal)  # type: ignore[arg-type]

@@ -88,7 +88,7 @@ def _list(
 
 
 @router.get("/messages")
-def browse(request: Request, identity: Viewer, after: int | None = None) -> Response:
+def browse(request: Request, identity: Viewer, after: queries.After = None) -> Response:
     """By everything but patient data, so that a search can be a link."""
     return _list(
         request,
@@ -105,7 +105,7 @@ async def find(request: Request, identity: Viewer) -> Response:
     after = str(form.get("after", ""))
     name = "_rows.html" if request.headers.get("hx-target") == "more" else "messages.html"
     return await run_in_threadpool(
-        _list, request, identity, query_of(form), int(after) if after.isdecimal() else None, name
+        _list, request, identity, query_of(form), queries.id_of(after) if after else None, name
     )
 
 

@@ -10,7 +10,7 @@ from console import patients
 from console.api.answers import desk_of
 from console.pages.messages import PAGE
 from console.pages.render import page
-from console.queries import LARGEST_ID
+from console.queries import LARGEST_ID, After
 from console.rights import Viewer
 
 router = APIRouter()
@@ -39,7 +39,7 @@ def by_message(request: Request, identity: Viewer, message_id: int) -> Response:
 
 
 @router.get("/patients/{reference}")
-def show(request: Request, identity: Viewer, reference: str, after: int | None = None) -> Response:
+def show(request: Request, identity: Viewer, reference: str, after: After = None) -> Response:
     """Messages of all channels, and the records that they wrote."""
     found = patients.look(desk_of(request), reference, after, PAGE)
     return page(request, "patient.html", found=found, rows=found.messages, next=None)

@@ -11,6 +11,7 @@ from console.api.answers import desk_of, stores_of
 from console.api.people import whole
 from console.pages.render import page
 from console.problems import Refused
+from console.queries import After
 from console.rights import Admin
 from engine.errors import UserError
 from engine.security import passwords
@@ -85,7 +86,7 @@ def audit_log(
     actor: str = "",
     action: str = "",
     object: str = "",
-    after: int | None = None,
+    after: After = None,
 ) -> Response:
     """Who did what, newest first, and whether the chain is whole."""
     whole(identity)
