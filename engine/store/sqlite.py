@@ -11,6 +11,7 @@ store.foreign · store.locked · store.missing
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -195,6 +196,20 @@ class FolderLock:
         except OSError as error:
             os.close(self._file)
             raise StoreError.of(error, "the data folder") from None
+
+    def witness(self) -> StoreError | None:
+        """Whether the file system still keeps what it says it keeps: asked after every COMMIT, some microseconds.
+
+        An ext4 that fails (its journal is aborted) may tell an fdatasync which is under way at that moment that all
+        is well, although the data is lost (seen on Linux 6.18). A change of a file's time goes through the journal,
+        so it is refused from that moment on.
+        """
+        try:
+            os.utime(self._file)
+        except OSError as error:
+            if error.errno in (errno.EIO, errno.EROFS):
+                return StoreError.of(error, "the data folder")
+        return None
 
     def release(self) -> None:
         """Let another engine in."""

@@ -18,6 +18,8 @@ Refuses: to write once a newer engine owns the database; to accept works while t
 | another process writes (BUSY)      | the group waits and tries again by callLater; nothing fails           |
 | disk full, IO error, read-only,    | rolled back; every work gets StoreError with its code; state `failed`;|
 | corrupt; at BEGIN, a work, COMMIT  | later works fail at once; a probe a second; back to `open` by itself  |
+| the disk fails during a COMMIT,    | as any failed COMMIT: the file system itself is asked afterwards      |
+| which returns as if it had not     | (`witness`)                                                           |
 | COMMIT fails after it was written  | the works get an error although they may be found after a restart: a  |
 |                                    | resend meets the duplicate check, so nothing is lost and nothing twice|
 | a newer engine took over (epoch)   | rolled back; every work gets `store.fenced`; state `fenced` for good  |
@@ -69,6 +71,7 @@ class Writer:
         reactor: Any = None,
         epoch: int | None = None,
         checkpointer: Checkpointer | None = None,
+        witness: Callable[[], StoreError | None] = lambda: None,
         inline: int = 0,
         max_group: int = 256,
     ) -> None:
@@ -79,6 +82,7 @@ class Writer:
         self._db = tx.db
         self._reactor = reactor
         self._checkpointer = checkpointer
+        self._witness = witness
         self._inline = inline
         self._max_group = max_group
         self._queue: deque[tuple[Work, Done | None]] = deque()
@@ -259,6 +263,8 @@ class Writer:
                 if fault.code != "store.busy" or not patient or waited > BUSY_LIMIT:
                     return fault
                 time.sleep(BUSY_WAIT)
+        if (lost := self._witness()) is not None:
+            return lost
         if crashpoints.ARMED:
             for mark in sorted(marks):
                 crashpoints.hit(f"{mark}.after_commit")

@@ -270,3 +270,27 @@ def test_a_synchronous_writer_raises_and_waits_for_others(bench, monkeypatch):
     other.execute("ROLLBACK")
     other.close()
     assert bench.receive(b"free").id == 2
+
+
+def test_a_disk_that_failed_during_a_commit_is_not_believed(grouped, monkeypatch):
+    """fdatasync may return as if all were well while the file system fails; the file system is asked afterwards."""
+    import errno
+
+    store, reactor = grouped
+    seen = Seen()
+    refused = OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    def failed(file):
+        raise refused
+
+    monkeypatch.setattr(os, "utime", failed)
+    store.writer.submit(new(1), seen)
+    reactor.turn()
+    assert seen.results == ["store.readonly"] and store.writer.state == "failed"
+    monkeypatch.undo()
+    reactor.advance(1)
+    reactor.turn()
+    assert store.writer.state == "open"
+    store.writer.submit(new(2), seen)
+    reactor.turn()
+    assert len(seen.results) == 2 and not isinstance(seen.results[1], str)
