@@ -159,7 +159,7 @@ def open_store(
         store._checkpointer = Checkpointer(lambda: connect(path, write=True, wait=0.0))
     store._writer = Writer(
         writing, reactor=reactor, epoch=epoch, checkpointer=store._checkpointer,
-        witness=lock.witness if lock is not None else lambda: None, inline=inline,
+        witness=lock.witness if lock is not None else None, inline=inline,
     )  # fmt: skip
     return store
 

@@ -71,7 +71,7 @@ class Writer:
         reactor: Any = None,
         epoch: int | None = None,
         checkpointer: Checkpointer | None = None,
-        witness: Callable[[], StoreError | None] = lambda: None,
+        witness: Callable[[], StoreError | None] | None = None,
         inline: int = 0,
         max_group: int = 256,
     ) -> None:
@@ -82,7 +82,7 @@ class Writer:
         self._db = tx.db
         self._reactor = reactor
         self._checkpointer = checkpointer
-        self._witness = witness
+        self._witness = witness or (lambda: None)
         self._inline = inline
         self._max_group = max_group
         self._queue: deque[tuple[Work, Done | None]] = deque()
@@ -345,7 +345,7 @@ class Writer:
             db.execute("DELETE FROM probe")
         except sqlite3.Error as error:
             return classify(error) or StoreError("the store failed", code="store.io")
-        return None
+        return self._witness()
 
     def _probed(self, error: StoreError | None) -> None:
         if self.state != FAILED:

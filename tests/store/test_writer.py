@@ -287,6 +287,9 @@ def test_a_disk_that_failed_during_a_commit_is_not_believed(grouped, monkeypatch
     store.writer.submit(new(1), seen)
     reactor.turn()
     assert seen.results == ["store.readonly"] and store.writer.state == "failed"
+    reactor.advance(1)
+    reactor.turn()
+    assert store.writer.state == "failed", "a probe is believed no more than a COMMIT"
     monkeypatch.undo()
     reactor.advance(1)
     reactor.turn()
