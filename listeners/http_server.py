@@ -121,12 +121,16 @@ class Request(http.Request):
         path = self.path.partition(b"?")[0].decode("latin-1")
         if not self.refusal and not listener.serves(path):
             self.refusal = 404
-        if not self.refusal and self.method not in listener.methods:
+        asks = not self.refusal and listener.asks_leave(self)
+        if not self.refusal and not asks and self.method not in listener.methods:
             self.refusal = 405
             self.setHeader("Allow", b", ".join(listener.methods))
-        if not self.refusal and listener.paused:
+        if not self.refusal and not asks and listener.paused:
             self.refusal = 503
         self.notifyFinish().addErrback(self._lost)
+        if asks:
+            self._give_leave()
+            return
         assert self.content is not None
         body = self.content.read()
         self.refusal = self.refusal or listener.distrusted(self, body)
@@ -137,6 +141,14 @@ class Request(http.Request):
         listener.messages += 1
         listener.waiting.add(self)
         listener.receiver.receive(listener.arrival(self, body))
+
+    def _give_leave(self) -> None:
+        """Answer a service that asks whether it may send here."""
+        listener = self.listener
+        self.setHeader("Allow", b", ".join((*listener.methods, b"OPTIONS")))
+        self.setHeader("WebHook-Allowed-Origin", self.getHeader("WebHook-Request-Origin") or "")
+        self.setHeader("WebHook-Allowed-Rate", listener.allowed_rate)
+        self.reply(200, b"")
 
     def _lost(self, _: Failure) -> None:
         self.gone = True
@@ -257,6 +269,19 @@ class HttpServer:
         """Status and body of a good answer; `body` is the acknowledgement."""
         return 200, body
 
+    def asks_leave(self, request: Request) -> bool:
+        """Whether a service asks if it may send here (CloudEvents 1.0, HTTP webhook §4): it brings no message, and none
+        of the secrets that its messages will have to bring."""
+        method = (
+            getattr(request.channel, "_command", None) or request.method
+        )  # the first until the body is read
+        return method == b"OPTIONS" and bool(request.requestHeaders.getRawHeaders(b"webhook-request-origin"))
+
+    @property
+    def allowed_rate(self) -> str:
+        """Requests a minute that a service may send; `*`: as many as it likes."""
+        return str(max(1, int(self.settings.max_rate * 60))) if self.settings.max_rate else "*"
+
     def refusal(self, request: Request, length: int | None) -> int:
         """The status that a request is refused with by its headers alone, or 0."""
         host = request.channel.getPeer().host
@@ -265,7 +290,7 @@ class HttpServer:
         request.wait = self._rate.wait(host, self.reactor.seconds())
         if request.wait:
             return 429
-        if self._token is not None:
+        if self._token is not None and not self.asks_leave(request):
             given = (request.requestHeaders.getRawHeaders(b"authorization") or [b""])[0]
             scheme, _, token = given.partition(b" ")
             if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(), self._token):

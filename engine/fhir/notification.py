@@ -8,7 +8,7 @@ without its resource becomes a note that says which resource has to be read. Ref
 with a `resourceType`, a PUT whose path names another resource than its body.
 
 Sources: FHIR R4 and R5 `Subscription`, `SubscriptionStatus`; Subscriptions R5 Backport (hl7.fhir.uv.subscriptions);
-CloudEvents 1.0 of Azure Health Data Services.
+CloudEvents 1.0 (engine.fhir.cloudevents).
 
 | order | what arrives                                                        | kind             |
 |-------|---------------------------------------------------------------------|------------------|
@@ -18,7 +18,7 @@ CloudEvents 1.0 of Azure Health Data Services.
 | 4     | Bundle that begins with Parameters that name subscription and type  | `r4-backport`    |
 | 5     | any other Bundle of type transaction                                | `r4-transaction` |
 | 6     | any other resource                                                  | `r4-resource`    |
-| 7     | a CloudEvents envelope of Azure                                     | `cloudevent`     |
+| 7     | a CloudEvent of Azure, or a batch of them                           | `cloudevent`     |
 
 A note is a history Bundle of one entry without resource, tagged `deleted` or `unread`: `DELETE Appointment/1`.
 """
@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from engine.fhir import cloudevents
 from engine.formats import tree
 from engine.formats.base import bad, name
 
@@ -98,8 +99,8 @@ def detect(
         found = notified(data, counter)
         if found is not None:
             return found
-    elif kind is None and isinstance(data, dict) and "specversion" in data:
-        return _cloudevent(data)
+    elif kind is None and cloudevents.enveloped(data):
+        return _cloudevents(data)
     if not isinstance(kind, str) or not name(kind):
         raise bad("the body is no FHIR resource", "send JSON with a resourceType", "fhir.no_type")
     own = f"{kind}/{data.get('id', '')}"
@@ -284,18 +285,13 @@ def _status(
     )
 
 
-def _cloudevent(data: dict[str, Any]) -> Notification:
-    """Azure Health Data Services: names the resource and its version, and never holds it."""
-    told = _dict(data.get("data"))
-    focus = relative(f"{told.get('resourceType', '')}/{told.get('resourceFhirId', '')}")
-    if not focus:
-        raise bad("the CloudEvent names no resource", "send those of a FHIR service", "fhir.no_reference")
-    control_id = name(f"event/{data.get('id', '')}")
-    if _text(data.get("type")).endswith("Deleted"):
-        message = note(focus, "deleted"), f"{focus}/deleted/{name(data.get('id'))}"
-    else:
-        message = note(focus, "unread"), name(f"{focus}/_history/{told.get('resourceVersionId', '')}")
-    return Notification("cloudevent", (message,), "a CloudEvent; its message follows", control_id)
+def _cloudevents(data: Any) -> Notification:
+    told = cloudevents.read(data)
+    messages = tuple(
+        (note(change.resource, "deleted" if change.deleted else "unread"), change.control_id)
+        for change in told.changes
+    )
+    return Notification("cloudevent", messages, told.reason, told.control_id)
 
 
 def _deleted(reference: str, trace: str) -> str:

@@ -202,6 +202,72 @@ def test_transaction_of_a_search_and_cloudevents(desk):
     ]  # fmt: skip
 
 
+def azure(number, kind="Updated", **data):
+    told = {"resourceType": "Patient", "resourceFhirId": "1", "resourceVersionId": number, **data}
+    return {
+        "specversion": "1.0", "id": f"c-{number}", "type": f"Microsoft.HealthcareApis.FhirResource{kind}", "data": told
+    }  # fmt: skip
+
+
+def test_a_batch_of_cloudevents(desk):
+    image = {
+        "specversion": "1.0",
+        "id": "d",
+        "type": "Microsoft.HealthcareApis.DicomImageCreated",
+        "data": {"a": 1},
+    }
+    batch = [
+        azure(4),
+        image,
+        azure(5, resourceFhirId="2"),
+        azure(6, "Deleted"),
+        azure("", resourceFhirId="3"),
+    ]
+    assert send(desk, batch)[0] == 200
+    assert send(desk, batch)[0] == 200  # sent again: the same messages
+    assert rows(desk)[:5] == [
+        ("cloudevent", "FILTERED", ""),
+        ("Patient.unread", "ERROR", "Patient/1/_history/4"), ("Patient.unread", "ERROR", "Patient/2/_history/5"),
+        ("Patient.deleted", "TRANSFORMED", "Patient/1/deleted/c-6"), ("Patient.unread", "ERROR", "event/c-"),
+    ]  # fmt: skip
+    assert {row[0] for row in rows(desk)[5:]} <= {"cloudevent"}
+    assert desk.rows("SELECT reason FROM message WHERE id = 1") == [
+        ("4 CloudEvents; what changed follows; 1 of no FHIR resource",)
+    ]
+
+
+@pytest.mark.parametrize("body", [[azure(1), {"a": 1}], [azure(1), 3], [azure(1, resourceType="A/B")]])
+def test_a_list_that_is_no_batch_of_fhir_events_is_refused(desk, body):
+    status, told = send(desk, body)
+    assert (status, told["resourceType"]) == (400, "OperationOutcome")
+    assert [row[1] for row in rows(desk)] == ["ERROR"]
+
+
+def test_a_service_asks_whether_it_may_send(tmp_path, out):
+    secret = "0123456789abcdef"
+    more = f", path_token: {secret}1, token: {secret}2, header: {{name: X-Engine, value: {secret}3}}, max_rate: 5"
+    desk = Desk(tmp_path, CONFIG.format(more=more))
+    origin = "WebHook-Request-Origin: eventgrid.azure.net"
+    status, told, body = post(desk, b"", [origin], f"/fhir/hook/{secret}1", "OPTIONS")
+    assert (status, body) == (200, b"")
+    assert told["Webhook-Allowed-Origin"] == "eventgrid.azure.net"
+    assert told["Webhook-Allowed-Rate"] == "300"
+    assert "POST" in told["Allow"]
+    assert post(desk, b"", [origin], "/fhir/hook/wrong", "OPTIONS")[0] == 401
+    assert (
+        post(desk, b"", [], f"/fhir/hook/{secret}1", "OPTIONS")[0] == 401
+    )  # asks for nothing, and has no token
+    told = post(
+        desk,
+        b"",
+        [f"Authorization: Bearer {secret}2", f"X-Engine: {secret}3"],
+        f"/fhir/hook/{secret}1",
+        "OPTIONS",
+    )
+    assert told[0] == 405
+    assert rows(desk) == []
+
+
 @pytest.mark.parametrize(
     "body", [b"{", b"[]", b"{}", b'"text"', b'{"resourceType": 3}', b"\xff\xfe", b"null"]
 )
