@@ -127,8 +127,8 @@ class Desk:
 
     def weigh(self, act: Act) -> tuple[list[int], list[int], list[Stale]]:
         """The messages that an act is about, those without content, and what is older than what was delivered."""
+        ids = chosen(self.stores, self.identity, act)
         with self.stores.reading() as tx:
-            ids = chosen(tx, self.identity, act)
             gone = operate.contentless(tx, ids) if act.verb != "discard" else []
             kept = sorted(set(ids) - set(gone))
             only = {} if act.verb == "replay" else act.query.only

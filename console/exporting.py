@@ -12,18 +12,19 @@ import secrets
 import threading
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 
 import msgspec
 
 from console.acting import Desk, described
+from console.content import every, newest_id
 from console.masking import masked
 from console.problems import Refused
-from console.queries import SCANNED, Query, found
+from console.queries import Query
 from engine.clock import Micros
 from engine.security.roles import Role
 from engine.store import search
 from engine.store.exporting import PORTION, Form, joined, keep, parts
-from engine.store.tx import Tx
 
 KEPT = 200  # exports that are remembered
 TYPES = {"hl7": "application/hl7-v2", "json": "application/json", "csv": "text/csv; charset=utf-8"}
@@ -129,19 +130,14 @@ def _pieces(desk: Desk, query: Query, told: Export) -> Iterator[bytes]:
 def _portions(desk: Desk, query: Query, told: Export) -> Iterator[list[int]]:
     """The ids, the oldest first, as far as there were any when this began."""
     with desk.stores.reading() as tx:
-        newest = _end(tx)
-        rows = found(tx, desk.identity, query, limit=SCANNED) if query.text else []
-    chosen = (
-        sorted(row.id for row in rows if desk.identity.may(Role.OPERATOR, row.channel))
-        if query.text
-        else None
-    )
-    if chosen is not None:
-        for start in range(0, len(chosen), PORTION):
-            yield chosen[start : start + PORTION]
-            told.part = (start + PORTION) / len(chosen)
-        return
+        newest = newest_id(tx)
     filters = query.filters | {"channels": desk.identity.channels(Role.OPERATOR)}
+    if query.text:
+        found = every(desk.stores, desk.identity, query.text, filters)
+        while ids := [row.id for row in islice(found, PORTION)]:
+            yield ids
+            told.part = ids[-1] / max(newest, 1)
+        return
     after = 0
     while True:
         with desk.stores.reading() as tx:
@@ -154,7 +150,3 @@ def _portions(desk: Desk, query: Query, told: Export) -> Iterator[list[int]]:
         told.part = after / max(newest, 1)
         if len(ids) < PORTION:
             return
-
-
-def _end(tx: Tx) -> int:
-    return int(tx.rows("SELECT coalesce(max(id), 0) FROM message")[0][0])

@@ -7,20 +7,20 @@ Refuses (Refused 422): times, states and ids that cannot be read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 import fastapi
 from pydantic import BaseModel, ConfigDict, Field
 
+from console.content import ACTED, Looked, every, look
 from console.problems import Refused
+from console.stores import Stores
 from engine import clock
 from engine.clock import Micros
 from engine.security.roles import Identity, Role
 from engine.states import DeliveryState, MessageState
 from engine.store import search
-from engine.store.messages import raw
-from engine.store.tx import Tx
 
 PRIVATE = (
     "mrn",
@@ -30,7 +30,6 @@ PRIVATE = (
 )  # filters that may be patient data: never in an address or a log
 LARGEST_ID = 2**51  # body ids are 4096 times as large
 After = Annotated[int | None, fastapi.Query(ge=1, lt=LARGEST_ID, description="Continue below this id.")]
-SCANNED = 20_000  # messages whose content one search looks into
 
 
 class Query(BaseModel):
@@ -123,51 +122,28 @@ def moment(text: str | None) -> Micros | None:
 
 
 def found(
-    tx: Tx, identity: Identity, query: Query, *, after: int | None = None, limit: int = 50
-) -> list[search.Row]:
+    stores: Stores, identity: Identity, query: Query, *, after: int | None = None, limit: int = 50
+) -> Looked:
     """The newest messages that fit, below the id `after`."""
     filters = query.filters | {"channels": identity.channels(Role.VIEWER)}
-    if not query.text:
-        return search.find(tx, **filters, after=after, limit=limit)
-    if not identity.reveal:
-        raise Refused(403, "forbidden", "to search in content needs the right to see patient data")
-    matching = contains(query.text)
-    rows: list[search.Row] = []
-    for row in _newest(tx, filters, after):
-        content = raw(tx, row.id)
-        if content is not None and matching(content):
-            rows.append(row)
-            if len(rows) == limit:
-                break
-    return rows
+    if query.text:
+        return look(stores, identity, query.text, filters, after, limit)
+    with stores.reading() as tx:
+        rows = search.find(tx, **filters, after=after, limit=limit)
+    return Looked(rows, rows[-1].id if len(rows) == limit else None, 0, None)
 
 
-def contains(text: str) -> Callable[[bytes], bool]:
-    """Whether bytes contain a text, in UTF-8 or Latin-1, whatever its case."""
-    wanted = {text.lower().encode("utf-8", "replace"), text.lower().encode("latin-1", "replace")}
-    return lambda content: any(one in content.lower() for one in wanted)
-
-
-def _newest(tx: Tx, filters: dict[str, Any], after: int | None) -> Iterator[search.Row]:
-    left = SCANNED
-    while left > 0:
-        rows = search.find(tx, **filters, after=after, limit=min(500, left))
-        yield from rows
-        if not rows:
-            return
-        left -= len(rows)
-        after = rows[-1].id
-
-
-def chosen(tx: Tx, identity: Identity, act: Act) -> list[int]:
+def chosen(stores: Stores, identity: Identity, act: Act) -> list[int]:
     """The ids that an act is about, the oldest first; Refused when it names nothing."""
-    if not act.query.named:
+    query = act.query
+    if not query.named:
         raise Refused(422, "query.empty", "name messages by id, or choose them with a filter")
-    if act.query.text:
-        rows = found(tx, identity, act.query, limit=SCANNED)
-    else:
-        filters = act.query.filters | {"channels": identity.channels(Role.OPERATOR)}
-        dismissed = None if act.query.ids else False
-        rows = search.find(tx, **filters, dismissed=dismissed, limit=10_000_000)
-    ids = sorted(row.id for row in rows if identity.may(Role.OPERATOR, row.channel))
-    return ids[: act.limit]
+    filters = query.filters | {
+        "channels": identity.channels(Role.OPERATOR), "dismissed": None if query.ids else False
+    }  # fmt: skip
+    if query.text:
+        rows = every(stores, identity, query.text, filters, ACTED)
+        return [row.id for row in islice(rows, act.limit)]
+    with stores.reading() as tx:
+        rows_found = search.find(tx, **filters, limit=10_000_000)
+    return sorted(row.id for row in rows_found)[: act.limit]

@@ -34,10 +34,13 @@ RECORD: dict[int | str, dict[str, Any]] = {
 
 
 class Found(msgspec.Struct):
-    """Messages, the newest first; `next`: continue below this id."""
+    """Messages, the newest first; `next`: continue below this id. By text, `looked_at` messages were looked into, the
+    last of them received at `back_to`: with a `next` there are more, even where none was found."""
 
     messages: list[searching.Row]
     next: int | None
+    looked_at: int | None = None
+    back_to: int | None = None
 
 
 class Weight(msgspec.Struct):
@@ -64,11 +67,11 @@ def search(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Response:
     """Filters are in the body, so that no identifier of a patient stands in an address."""
-    with stores_of(request).reading() as tx:
-        rows = queries.found(tx, identity, query, after=after, limit=limit)
+    found = queries.found(stores_of(request), identity, query, after=after, limit=limit)
     if any(getattr(query, field) for field in queries.PRIVATE):
         desk_of(request).audited("messages.search", "", lambda tx: None, "by patient data")
-    return answer(Found(rows, rows[-1].id if len(rows) == limit else None))
+    looked_at = found.looked_at if query.text else None
+    return answer(Found(found.rows, found.next, looked_at, found.back_to))
 
 
 def seen(request: Request, identity: Identity, message_id: int, reveal: bool) -> message_view.MessageView:

@@ -68,9 +68,9 @@ def fields_of(query: queries.Query) -> dict[str, Any]:
 def _list(
     request: Request, identity: Identity, query: queries.Query, after: int | None, name: str = "messages.html"
 ) -> Response:
+    found = queries.found(stores_of(request), identity, query, after=after, limit=PAGE)
     with stores_of(request).reading() as tx:
-        rows = queries.found(tx, identity, query, after=after, limit=PAGE)
-        names = sorted(set(search.counts(tx)) | {row.channel for row in rows})
+        names = sorted(set(search.counts(tx)) | {row.channel for row in found.rows})
         declared = {
             one.name: one.plain
             for some in columns.declared(tx, identity.channels(Role.VIEWER)).values()
@@ -80,9 +80,9 @@ def _list(
     if any(getattr(query, field) for field in PRIVATE):
         desk_of(request).audited("messages.search", "", lambda tx: None, "by patient data")
     return page(
-        request, name, rows=rows, query=fields_of(query), declared=declared,
+        request, name, rows=found.rows, looked=found, query=fields_of(query), declared=declared,
         channels=[one for one in names if identity.may(Role.VIEWER, one)], states=list(MessageState),
-        delivery_states=list(DeliveryState), next=rows[-1].id if len(rows) == PAGE else None, saved=kept,
+        delivery_states=list(DeliveryState), next=found.next, saved=kept,
         private=any(getattr(query, field) for field in PRIVATE),
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import click
 import msgspec
 
-from engine.cli import bulk, saying, showing
+from engine.cli import bulk, foresee, saying, showing
 from engine.cli.remote import Answered, Remote
 from engine.store.causes import ErrorGroup
 from engine.store.exporting import as_text
@@ -105,14 +105,14 @@ def messages_act(
     brief: bool = False,
 ) -> None:  # fmt: skip
     """As `messages replay`, `resend` and `discard`."""
-    if dry_run:
-        raise click.UsageError(
-            "--dry-run looks at the data folder here; with --server use the console's preview"
-        )
+    if brief:
+        raise click.UsageError("--brief looks at the data folder here; leave it out with --server.")
     query = _query(filters)
     if not query:
         raise click.UsageError("Name messages by id, or choose them with a filter such as --state ERROR.")
     asked = {"verb": verb, "query": query, "limit": limit, "rate": rate, "note": note, "force": force}
+    if dry_run:
+        _foresee(remote, asked, as_json)
     try:
         begun = remote.post("/messages/acts", asked, Begun)
     except Answered as error:
@@ -137,6 +137,21 @@ def messages_act(
         click.echo("No engine is running on this store: it goes on when one starts.", err=True)
     if not no_wait:
         sys.exit(0 if job.state == "done" and job.changed and not job.failed else 1)
+
+
+def _foresee(remote: Remote, act: dict[str, Any], as_json: bool) -> None:
+    """As `--dry-run` here, of the oldest messages. With values only for who may see patient data; audited there."""
+    from console.preview import Preview
+
+    try:
+        found = remote.post("/messages/acts/preview?reveal=true", act, Preview)
+    except Answered as error:
+        if error.status != 403:
+            raise
+        found = remote.post("/messages/acts/preview", act, Preview)
+    if found.looked_at < found.messages:
+        click.echo(f"The oldest {found.looked_at} of {found.messages} messages:", err=True)
+    foresee.told_there(found, as_json)
 
 
 def _watched(remote: Remote, job: Job) -> Job:

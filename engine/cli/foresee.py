@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -17,6 +18,9 @@ from engine.cli import access
 from engine.cli.options import checked
 from engine.cli.reactor import steady
 from engine.cli.selecting import chosen_ids, narrowing
+
+if TYPE_CHECKING:  # what the console brings is needed with --server alone
+    from console.preview import Foreseen, Preview
 
 LONGEST = 200  # characters of a value
 SIGNS = {"created": "+", "changed": "~", "archived": "-", "merged": "&", "untouched": "="}
@@ -47,13 +51,24 @@ def foresee(
 
 def told(effects: list[Effect], messages: int, as_json: bool) -> None:
     """Print effects, and exit 0, or 1 when a message would be in ERROR or would fail."""
+    named = [kind for effect in effects for kind, _ in kinds(effect.changes)]
+    _told(effects, [line for effect in effects for line in lines(effect)], total(named, messages), as_json)
+
+
+def told_there(preview: Preview, as_json: bool) -> None:
+    """The same of what a console foresees."""
+    named = [record.kind for effect in preview.effects for record in effect.records]
+    text = [line for effect in preview.effects for line in lines_there(effect)]
+    _told(preview.effects, text, total(named, preview.looked_at), as_json)
+
+
+def _told(effects: Sequence[Effect | Foreseen], text: list[str], total: str, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(effects).decode())
     else:
-        for effect in effects:
-            for line in lines(effect):
-                click.secho(line, fg=COLORS.get(line[2:3]))
-        click.secho(total(effects, messages), bold=True)
+        for line in text:
+            click.secho(line, fg=COLORS.get(line[2:3]))
+        click.secho(total, bold=True)
     failing = any(effect.state == "ERROR" or effect.why.startswith("it would fail") for effect in effects)
     sys.exit(1 if failing else 0)
 
@@ -77,9 +92,7 @@ def wait_for(work: Any, reactor: Any) -> Any:
 
 def lines(effect: Effect) -> list[str]:
     """One message and destination as text."""
-    where = f" → {effect.destination}" if effect.destination else ""
-    why = f": {effect.why}" if effect.why else ""
-    text = [f"Message {effect.message_id}  {effect.channel}{where}  {effect.state}{why}"]
+    text = [_heading(effect)]
     for kind, record in kinds(effect.changes):
         first = record[0]
         text.append(f"  {SIGNS.get(kind, ' ')} {named(first.model, first.record)}  {first.key}  {kind}")
@@ -95,6 +108,26 @@ def lines(effect: Effect) -> list[str]:
     return text
 
 
+def lines_there(effect: Foreseen) -> list[str]:
+    """The same of what a console foresees: values are text there, masked for who may not see them."""
+    text = [_heading(effect)]
+    for record in effect.records:
+        text.append(f"  {SIGNS.get(record.kind, ' ')} {record.name}  {record.key}  {record.kind}")
+        text += [
+            f"      {one.name}: {shown(one.new)}"
+            if record.kind == "created"
+            else f"      {one.name}: {shown(one.old)} → {shown(one.new)}"
+            for one in record.fields
+        ]
+    return text
+
+
+def _heading(effect: Effect | Foreseen) -> str:
+    where = f" → {effect.destination}" if effect.destination else ""
+    why = f": {effect.why}" if effect.why else ""
+    return f"Message {effect.message_id}  {effect.channel}{where}  {effect.state}{why}"
+
+
 def shown(value: Any, other: Any = None) -> str:
     """A value of a field on one line; `other` is what a truth value is compared with."""
     if isinstance(value, bool) and other in ("0", "1"):
@@ -103,11 +136,10 @@ def shown(value: Any, other: Any = None) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
-def total(effects: list[Effect], chosen: int) -> str:
+def total(named: list[str], chosen: int) -> str:
     """How many records of each kind, the usual kinds first."""
     counts = dict.fromkeys(SIGNS, 0)
-    for effect in effects:
-        for kind, _ in kinds(effect.changes):
-            counts[kind] = counts.get(kind, 0) + 1
+    for kind in named:
+        counts[kind] = counts.get(kind, 0) + 1
     told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "no record"
     return f"{chosen} messages: {told}. Nothing was done."

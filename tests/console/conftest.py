@@ -106,6 +106,13 @@ def browser(app, people):
 
 
 @pytest.fixture
+def editor(browser, store, hashed):
+    """A browser of an operator who may see patient data."""
+    store.writer.call(lambda tx: users.add(tx, "editor", hashed, [Grant(Role.OPERATOR)], reveal=True))
+    return browser("editor")
+
+
+@pytest.fixture
 def beat(store):
     """The engine tells of its channels, and what is `told` beside."""
 

@@ -22,13 +22,6 @@ TEXT = (
 
 
 @pytest.fixture
-def editor(browser, store, hashed):
-    """An operator who may see patient data."""
-    store.writer.call(lambda tx: users.add(tx, "editor", hashed, [Grant(Role.OPERATOR)], reveal=True))
-    return browser("editor")
-
-
-@pytest.fixture
 def engine(store, tmp_path):
     """Answers commands as an engine does, and keeps what it was given to edit."""
     given, stop, epoch = [], threading.Event(), store.epoch

@@ -14,14 +14,8 @@ from console import exporting
 from console.acting import Desk
 from console.queries import Query
 from engine.security.roles import Grant, Identity, Role
-from engine.store import audit, users
+from engine.store import audit
 from engine.store import exporting as written
-
-
-@pytest.fixture
-def editor(browser, store, hashed):
-    store.writer.call(lambda tx: users.add(tx, "editor", hashed, [Grant(Role.OPERATOR)], reveal=True))
-    return browser("editor")
 
 
 def export(one: Browser, form="hl7", status=200, **query):

@@ -113,7 +113,33 @@ def test_messages_are_acted_upon_by_the_user_of_the_token(run, put, store):
     assert "is canceled" in run("job", "cancel", "2")[1] or jobs.get(store.reader, 2).state != "paused"
     code, _, told = run("messages", "discard", str(number), user="viewer")
     assert code == 2 and "role operator" in told
-    assert run("messages", "replay")[0] == 2 and run("messages", "replay", "--dry-run", "1")[0] == 2
+    assert (
+        run("messages", "replay")[0] == 2 and run("messages", "replay", "--dry-run", "--brief", "1")[0] == 2
+    )
+
+
+WRITES = """
+connections: {clinic: {odoo: {url: "sandbox:", database: clinic, api_key: sandbox}}}
+channels:
+  adt:
+    listener: {mllp: {port: 0}}
+    destinations: {odoo: {odoo: {connection: clinic, template: patient}}}
+"""
+
+
+def test_what_a_replay_would_change_is_told_there_as_here(run, put, tmp_path, store):
+    config = tmp_path / "channels.yaml"
+    config.write_text(WRITES)
+    numbers = [str(put()), str(put("C2", mrn="7", name="Vogel"))]
+    words = ("messages", "replay", "--dry-run", *numbers)
+    here = run(*words, "--config", str(config), there=False)
+    assert here[0] == 0 and "Vogel" in here[1] and "2 created" in here[1], here
+    assert run(*words) == here
+    masked = run(*words, user="operator")
+    assert masked[0] == 0 and "Vogel" not in masked[1] and "patient/RGH/7" not in masked[1]
+    assert "2 created" in masked[1]
+    assert run(*words, "--json", user="operator")[1].startswith('[{"message_id":1')
+    assert jobs.newest(store.reader, 5) == []
 
 
 def test_a_configuration_is_rolled_back_there(run, tmp_path, store):
