@@ -14,6 +14,7 @@ import orjson
 
 from engine.errors import HL7Error
 from engine.hl7.er7 import Message
+from engine.hl7.segment import Segment
 
 DOT = "•••"
 OPEN_SEGMENTS = frozenset({"MSH", "EVN", "MSA", "ERR", "FHS", "BHS", "BTS", "FTS"})
@@ -32,15 +33,16 @@ def masked(data: bytes | None) -> str:
         message = Message(data)
     except HL7Error:
         return DOT
-    lines = []
-    for segment in message:
-        if segment.name in OPEN_SEGMENTS:
-            lines.append(segment.text)
-            continue
-        separator = segment.wording.delimiters.field
-        kept = [DOT if field else "" for field in segment.fields[1:]]
-        lines.append(separator.join([segment.name if segment.name.isalnum() else DOT, *kept]))
-    return "\n".join(lines)
+    return "\n".join(map(masked_line, message))
+
+
+def masked_line(segment: Segment) -> str:
+    """A segment without its values; those that only describe the message as they are."""
+    if segment.name in OPEN_SEGMENTS:
+        return segment.text
+    separator = segment.wording.delimiters.field
+    kept = [DOT if field else "" for field in segment.fields[1:]]
+    return separator.join([segment.name if segment.name.isalnum() else DOT, *kept])
 
 
 def _json(value: Any, key: str = "") -> Any:

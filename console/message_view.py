@@ -1,4 +1,4 @@
-"""One message for people: its timeline, its relatives, its bodies, and HL7 as a tree with the fields' names.
+"""One message for people: its timeline, its relatives and its bodies; HL7 as a tree, too (console.hl7_tree).
 
 Guarantees: without `reveal` nothing of it holds a value of the message (console.masking).
 """
@@ -10,17 +10,13 @@ from typing import Any
 
 import msgspec
 
-from console.masking import DOT, OPEN_SEGMENTS, masked, readable
+from console.hl7_tree import Tree, tree
+from console.masking import masked, readable
 from engine.clock import Micros
-from engine.errors import HL7Error
-from engine.hl7 import names
-from engine.hl7.er7 import Message
 from engine.odoo import links
 from engine.store import search, servers
 from engine.store.family import Relative, family, lineage
 from engine.store.tx import Tx
-
-PARTS = 400  # fields of a tree, at most
 
 
 class Link(msgspec.Struct):
@@ -39,15 +35,6 @@ class Moment(msgspec.Struct):
     detail: str
     tone: str
     links: list[Link] = []
-
-
-class Node(msgspec.Struct):
-    """One segment, field or component of the tree."""
-
-    path: str
-    name: str
-    value: str
-    children: list[Node] = []
 
 
 class Body(msgspec.Struct):
@@ -85,11 +72,14 @@ class MessageView(msgspec.Struct):
     deliveries: list[dict[str, Any]]
     timeline: list[Moment]
     bodies: list[Body]
-    tree: list[Node]
+    tree: Tree
 
 
-def view(tx: Tx, message_id: int, reveal: bool, may: Callable[[str], bool]) -> MessageView | None:
-    """The message, or None. `may`: whether they may see a channel; relatives on others are left out."""
+def view(
+    tx: Tx, message_id: int, reveal: bool, may: Callable[[str], bool], first: int = 1
+) -> MessageView | None:
+    """The message, or None. `may`: whether they may see a channel; relatives on others are left out. `first`: the
+    segment that its tree begins with."""
     shown = search.show(tx, message_id)
     if shown is None:
         return None
@@ -114,7 +104,7 @@ def view(tx: Tx, message_id: int, reveal: bool, may: Callable[[str], bool]) -> M
             "lineage": lineage(shown["parent_id"], shown["flags"]), "revealed": reveal,
             "has_content": shown["raw"] is not None, "deliveries": deliveries,
             "timeline": _timeline(shown, places), "bodies": [body for body in bodies if body.text],
-            "tree": tree(shown["raw"], reveal),
+            "tree": tree(shown["raw"], reveal, first),
         }
     )  # fmt: skip
 
@@ -165,56 +155,3 @@ def _timeline(shown: dict[str, Any], places: dict[str, str]) -> list[Moment]:
 
 def _code(code: str | None) -> str:
     return f"[{code}]" if code else ""
-
-
-def tree(raw: bytes | None, reveal: bool) -> list[Node]:
-    """The segments of an HL7 message with their fields and components by name; [] for anything else."""
-    if raw is None:
-        return []
-    try:
-        message = Message(raw)
-    except HL7Error:
-        return []
-    version = message["MSH-12.1"] or names.DEFAULT
-    nodes, left, counted = [], PARTS, {}  # type: ignore[var-annotated]
-    for segment in message:
-        name = segment.name
-        counted[name] = counted.get(name, 0) + 1
-        label = name if counted[name] == 1 else f"{name}[{counted[name]}]"
-        children = []
-        open_ = reveal or name in OPEN_SEGMENTS
-        for number, field in enumerate(segment.fields[1:], 1):
-            if not field or left <= 0:
-                continue
-            left -= 1
-            children.append(_field(segment, name, label, number, field, version, open_))
-        nodes.append(Node(label, _named(name, version), "", children))
-    return nodes
-
-
-def _field(segment: Any, name: str, label: str, number: int, field: str, version: str, open_: bool) -> Node:
-    path = f"{name}-{number}"
-    node = Node(f"{label}-{number}", _named(path, version), field if open_ else DOT)
-    component = segment.wording.delimiters.component
-    if component in field and path not in ("MSH-1", "MSH-2"):
-        first = segment.repetitions(number)[0]
-        parts = field.split(segment.wording.delimiters.repetition, maxsplit=1)[0].split(component)
-        node.children = [
-            Node(
-                f"{label}-{number}.{place}",
-                _named(f"{path}.{place}", version),
-                first[place] if open_ else DOT,
-            )
-            for place, part in enumerate(parts, 1)
-            if part
-        ]
-    return node
-
-
-def _named(path: str, version: str) -> str:
-    try:
-        if "-" not in path:
-            return names.segment_name(path)
-        return names.describe(path, version).name
-    except Exception:  # places that no version has
-        return ""

@@ -26,6 +26,10 @@ from engine.store.search import show as show_all
 
 router = APIRouter(tags=["messages"])
 MessageId = Annotated[int, Path(ge=1, lt=queries.LARGEST_ID)]
+Segment = Annotated[
+    int,
+    Query(ge=1, lt=2**31, description="The tree of HL7 begins with this segment: `next` of the view before."),
+]
 JobId = Annotated[int, Path(ge=1, lt=2**53)]
 OBJECT = {"schema": {"type": "object"}}
 RECORD: dict[int | str, dict[str, Any]] = {
@@ -74,10 +78,12 @@ def search(
     return answer(Found(found.rows, found.next, looked_at, found.back_to))
 
 
-def seen(request: Request, identity: Identity, message_id: int, reveal: bool) -> message_view.MessageView:
+def seen(
+    request: Request, identity: Identity, message_id: int, reveal: bool, segment: int = 1
+) -> message_view.MessageView:
     """One message, or Refused 404, also where they may not see its channel."""
     with stores_of(request).reading() as tx:
-        found = message_view.view(tx, message_id, reveal, partial(identity.may, Role.VIEWER))
+        found = message_view.view(tx, message_id, reveal, partial(identity.may, Role.VIEWER), segment)
     if found is None or not identity.may(Role.VIEWER, found.channel):
         raise Refused(404, "message.unknown", f"there is no message {message_id}")
     return found
@@ -88,9 +94,9 @@ def seen(request: Request, identity: Identity, message_id: int, reveal: bool) ->
     summary="One message, its values masked",
     responses=gives(message_view.MessageView),
 )
-def show(request: Request, identity: Viewer, message_id: MessageId) -> Response:
+def show(request: Request, identity: Viewer, message_id: MessageId, segment: Segment = 1) -> Response:
     """States with their times, deliveries, the form of what was received and sent."""
-    return answer(seen(request, identity, message_id, False))
+    return answer(seen(request, identity, message_id, False, segment))
 
 
 @router.post(
@@ -98,9 +104,9 @@ def show(request: Request, identity: Viewer, message_id: MessageId) -> Response:
     summary="One message with what it holds; audited",
     responses=gives(message_view.MessageView),
 )
-def reveal(request: Request, identity: Revealer, message_id: MessageId) -> Response:
+def reveal(request: Request, identity: Revealer, message_id: MessageId, segment: Segment = 1) -> Response:
     """The same, unmasked. Who saw it is kept before it is shown."""
-    found = seen(request, identity, message_id, True)
+    found = seen(request, identity, message_id, True, segment)
     desk_of(request).saw(str(message_id))
     return answer(found)
 

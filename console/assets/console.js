@@ -91,3 +91,5 @@ document.addEventListener("keydown", (event) => {
     }
   }
 });
+
+if (document.querySelector(".tree")) import("./fields.js");

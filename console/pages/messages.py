@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from console import queries
 from console.api.answers import desk_of, stores_of
-from console.api.messages import seen, traced
+from console.api.messages import Segment, seen, traced
 from console.pages.render import page
 from console.problems import Refused
 from console.queries import PRIVATE
@@ -126,23 +126,24 @@ async def save(request: Request, identity: Viewer) -> Response:
 
 
 @router.get("/messages/{message_id}")
-def show(request: Request, identity: Viewer, message_id: int) -> Response:
+def show(request: Request, identity: Viewer, message_id: int, segment: Segment = 1) -> Response:
     """One message, masked."""
-    return _one(request, identity, message_id, False)
+    return _one(request, identity, message_id, False, segment)
 
 
 @router.post("/messages/{message_id}/reveal")
-def reveal(request: Request, identity: Revealer, message_id: int) -> Response:
+def reveal(request: Request, identity: Revealer, message_id: int, segment: Segment = 1) -> Response:
     """With what it holds; audited."""
-    response = _one(request, identity, message_id, True)
+    response = _one(request, identity, message_id, True, segment)
     desk_of(request).saw(str(message_id))
     return response
 
 
-def _one(request: Request, identity: Identity, message_id: int, unmasked: bool) -> Response:
+def _one(request: Request, identity: Identity, message_id: int, unmasked: bool, segment: int) -> Response:
     if not 0 < message_id < queries.LARGEST_ID:
         raise Refused(404, "message.unknown", f"there is no message {message_id}")
-    return page(request, "message.html", message=seen(request, identity, message_id, unmasked), warning=None)
+    found = seen(request, identity, message_id, unmasked, segment)
+    return page(request, "message.html", message=found, warning=None)
 
 
 @router.get("/messages/{message_id}/trace")
