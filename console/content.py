@@ -26,7 +26,8 @@ LOOKED_AT = 20_000  # messages that one search looks into ...
 PATIENCE = 3.0  # ... and seconds that it takes, at most
 ACTED = 200_000  # messages that are looked into for an act
 BUSY = 200.0  # messages a second that arrive
-STILL = 4.0  # times as long as the last portion took: the search keeps still then
+STILL = 4.0  # times as long as the last portion took: the search keeps still then ...
+LONGEST_STILL = 0.5  # ... seconds, at most
 
 
 class Looked(NamedTuple):
@@ -101,12 +102,13 @@ def _read(
                 if row.id <= newest
             ]
             found = [(row, (content := raw(tx, row.id)) is not None and matching(content)) for row in rows]
+        took = time.monotonic() - began
         yield from found
         if len(rows) < PORTION:
             return
         after = rows[-1].id
         if came and now - came > BUSY * (began - then):
-            time.sleep((time.monotonic() - began) * STILL)
+            time.sleep(min(took * STILL, LONGEST_STILL))
         came, then = now, began
 
 

@@ -7,8 +7,10 @@ Refuses (Refused 422): times, states and ids that cannot be read.
 
 from __future__ import annotations
 
+from datetime import UTC
 from itertools import islice
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import fastapi
 from pydantic import BaseModel, ConfigDict, Field
@@ -57,6 +59,11 @@ class Query(BaseModel):
         default=None, max_length=40, description="Received since: a time, or 90m, 24h, 7d."
     )
     until: str | None = Field(default=None, max_length=40, description="Received before.")
+    zone: str | None = Field(
+        default=None,
+        max_length=64,
+        description="Time zone (IANA) of `since` and `until` without an offset; UTC.",
+    )
     text: str | None = Field(
         default=None,
         max_length=200,
@@ -72,13 +79,13 @@ class Query(BaseModel):
             "cause": (self.cause or "").lower() or None, "error_code": self.code or None,
             "type": self.type or None, "control_id": self.control_id or None, "mrn": self.mrn or None,
             "visit": self.visit or None, "columns": self.columns or None,
-            "since": moment(self.since), "until": moment(self.until),
+            "since": moment(self.since, self.zone), "until": moment(self.until, self.zone),
         }  # fmt: skip
 
     @property
     def named(self) -> bool:
         """Whether any filter is set."""
-        return any(value not in (None, "") for value in self.model_dump().values())
+        return any(value not in (None, "") for value in self.model_dump(exclude={"zone"}).values())
 
     @property
     def only(self) -> dict[str, Any]:
@@ -111,10 +118,18 @@ def id_of(text: Any) -> int:
     return number
 
 
-def moment(text: str | None) -> Micros | None:
-    """A time in a query (see engine.clock.moment), UTC. Refused with 422."""
+def moment(text: str | None, zone: str | None = None) -> Micros | None:
+    """A time in a query (see engine.clock.moment), in `zone`. Refused with 422."""
+    if not text:
+        return None
     try:
-        return clock.moment(text) if text else None
+        place = ZoneInfo(zone) if zone else UTC
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise Refused(
+            422, "query.zone", "this is no time zone", "write Europe/Berlin, or leave it out"
+        ) from None
+    try:
+        return clock.moment(text, place)
     except ValueError:
         raise Refused(
             422, "query.time", "this is not a time", "write 2026-11-22T03:00, or 90m, 24h, 7d"

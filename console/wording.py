@@ -26,7 +26,7 @@ TITLE = " · Isthmus"
 SILENT = ("code", "script", "style", "pre")
 STYLES = frozenset({"bad", "dim", "warn", "disable", "enable"})
 """What expressions give to a class or a value, and nobody reads."""
-SAME = frozenset({"Isthmus", "ACK", "MRN", "CSV", "HL7", "JSON"})
+SAME = frozenset({"Isthmus", "ACK", "MRN", "CSV", "HL7", "JSON", "UTC"})
 """Names that are the same in every language."""
 
 

@@ -8,6 +8,12 @@ const { Idiomorph } = await import("idiomorph/htmx");
 const local = new Intl.DateTimeFormat(undefined, { dateStyle: "short", timeStyle: "medium" });
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" }); // of today
 
+const zone = local.resolvedOptions().timeZone; // times are shown in it, so they are typed in it
+for (const place of document.querySelectorAll("[data-zone]")) {
+  if (place.nodeName === "INPUT") place.value = zone;
+  else place.textContent = zone;
+}
+
 function localTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]:not([title])")) localTime(time);
 }

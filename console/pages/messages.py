@@ -32,6 +32,7 @@ FIELDS = (
     "control_id",
     "since",
     "until",
+    "zone",
     "code",
     "cause",
 )

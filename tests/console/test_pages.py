@@ -2,6 +2,8 @@
 
 import re
 import time
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pyotp
 import pytest
@@ -165,3 +167,20 @@ def test_a_second_factor_is_asked_for_and_a_code_is_good_once(app, browser, stor
     assert Browser(app).sign_in("viewer", code=code).status_code == 303
     assert Browser(app).sign_in("viewer", code=code).status_code == 401
     assert secret.encode() not in store.reader.rows("SELECT totp FROM user WHERE name = 'viewer'")[0][0]
+
+
+def test_typed_times_are_those_of_the_reader(browser, put, store):
+    number = put()
+    one, link = browser("viewer"), f'href="/messages/{number}"'
+    tokyo = datetime.now(ZoneInfo("Asia/Tokyo")).replace(tzinfo=None)
+    before, later = ((tokyo + timedelta(hours=hours)).isoformat(timespec="minutes") for hours in (-1, 1))
+    assert link in one.post("/messages", since=before, until=later, zone="Asia/Tokyo").text
+    assert link not in one.post("/messages", since=before, until=later).text, "UTC: nine hours from now"
+    assert (
+        link
+        in one.post("/messages", since=f"{before}+09:00", until=f"{later}+09:00", zone="Europe/Berlin").text
+    )
+    for zone in ("Nowhere/At_All", "../../etc/passwd", "Europe"):
+        refused = one.post("/messages", since=before, zone=zone)
+        assert refused.status_code == 422 and "no time zone" in refused.text
+    assert link in one.get("/messages?zone=Asia/Tokyo").text
