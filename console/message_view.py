@@ -18,6 +18,8 @@ from engine.store import search, servers
 from engine.store.family import Relative, family, lineage
 from engine.store.tx import Tx
 
+TONES = {"ERROR": "bad", "FILTERED": "note", "RECEIVED": "wait"}
+
 
 class Link(msgspec.Struct):
     """A record in a destination; `url` is where people see it, "" when there is no such place."""
@@ -95,15 +97,16 @@ def view(
         for key, title in (("payload", "operations"), ("request", "request"), ("response", "answer")):
             if item[key]:
                 bodies.append(Body(f"{item['destination']}: {title}", text(item[key])))
+    relatives = [one for one in family(tx, message_id) if may(one.channel)]
     fields: dict[str, Any] = {name: shown.get(name) for name in MessageView.__struct_fields__}
     return MessageView(
         **fields
         | {
             "patient": shown["patient"],
-            "family": [one for one in family(tx, message_id) if may(one.channel)],
+            "family": relatives,
             "lineage": lineage(shown["parent_id"], shown["flags"]), "revealed": reveal,
             "has_content": shown["raw"] is not None, "deliveries": deliveries,
-            "timeline": _timeline(shown, places), "bodies": [body for body in bodies if body.text],
+            "timeline": _timeline(shown, places, relatives), "bodies": [body for body in bodies if body.text],
             "tree": tree(shown["raw"], reveal, first),
         }
     )  # fmt: skip
@@ -114,7 +117,8 @@ def linked(server: str, record: str | None) -> list[Link]:
     return [Link(f"{one.model},{one.id}", links.record_url(server, *one)) for one in links.records(record)]
 
 
-def _timeline(shown: dict[str, Any], places: dict[str, str]) -> list[Moment]:
+def _timeline(shown: dict[str, Any], places: dict[str, str], relatives: list[Relative]) -> list[Moment]:
+    """What happened to it, and when its relatives came, over all channels."""
     moments = [
         Moment(
             shown["received_at"],
@@ -131,7 +135,7 @@ def _timeline(shown: dict[str, Any], places: dict[str, str]) -> list[Moment]:
         why = shown["reason"] or " ".join(
             filter(None, (shown["error_text"], shown["error_place"], _code(shown["error_code"])))
         )
-        tone = {"ERROR": "bad", "FILTERED": "note"}.get(shown["state"], "ok")
+        tone = TONES.get(shown["state"], "ok")
         moments.append(Moment(shown["routed_at"], shown["state"], shown["channel"], why, tone))
     for item in shown["deliveries"]:
         tone = {"SENT": "ok", "ERROR": "bad", "DISCARDED": "note"}.get(item["state"], "wait")
@@ -150,7 +154,20 @@ def _timeline(shown: dict[str, Any], places: dict[str, str]) -> list[Moment]:
                 "note",
             )
         )
+    moments += [
+        Moment(
+            one.received_at, one.lineage or "origin", one.channel, _outcome(one), TONES.get(one.state, "ok"),
+            [Link(str(one.id), f"/messages/{one.id}")],
+        )
+        for one in relatives
+        if one.id != shown["id"]
+    ]  # fmt: skip
     return sorted(moments, key=lambda moment: moment.at or 2**62)
+
+
+def _outcome(one: Relative) -> str:
+    """What a relative is and where it stands."""
+    return " ".join((one.type, one.state, *(f"{name} {state}" for name, state in one.deliveries.items())))
 
 
 def _code(code: str | None) -> str:

@@ -22,6 +22,13 @@ ARGUMENTS = [
 ]  # fmt: skip
 
 
+def pytest_collection_modifyitems(items):
+    """An engine, its console and a browser on a small machine that does something else, too: no limit of speed."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(400))
+
+
 def missing(what: str) -> None:
     """Skip, or fail where everything must be there."""
     if os.environ.get("ISTHMUS_REQUIRE_SERVICES") == "1":

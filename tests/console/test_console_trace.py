@@ -89,6 +89,14 @@ def test_a_family_is_told_over_channels(browser, put, store):
     assert family.family(store.reader, 99) == []
     page = browser("viewer").get(f"/messages/{sibling}").text
     assert f'href="/messages/{grandchild}"' in page
+    timeline = page[page.index('class="timeline"') : page.index("</ol>")]
+    told = [
+        timeline.index(text)
+        for text in ("origin</strong> adt", "part</strong> siu", "edited copy</strong> adt")
+    ]
+    assert told == sorted(told), "what came of it and of its relatives, over channels, in the order of time"
+    assert all(f'href="/messages/{one}"' in timeline for one in (eldest, child, grandchild))
+    assert f'href="/messages/{sibling}"' not in timeline
     hidden_channel = browser("adt").get(f"/messages/{sibling}").text
     assert f'href="/messages/{child}"' not in hidden_channel
 
