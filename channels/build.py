@@ -163,7 +163,7 @@ class Builder:
         connection = self.connections.get(name)
         if not isinstance(connection, FhirConnection):
             return None
-        searched = bool(getattr(spec.listener.settings, "searches", ()))
+        searched = [one.partition("?")[0] for one in getattr(spec.listener.settings, "searches", ())]
         lookup = ResourceLookup(name, connection, self.reactor)
         return Notes(context.format, lookup, connection.written, searched)
 

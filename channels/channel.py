@@ -74,7 +74,7 @@ class Channel:
 
     def held(self) -> Held:
         """The FHIR resources that it was told of and not of their deletion."""
-        return Held(self.reader, self.name)
+        return Held(self.reader, self.name, self.intake.writer.run)
 
     def noted(self) -> str:
         """What the listener noted last."""

@@ -17,7 +17,7 @@ Refuses: notes that name nothing (`fhir.unread`), where nobody knows what to ask
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import msgspec
@@ -42,12 +42,17 @@ class Read(NamedTuple):
 class Notes:
     """Of one channel. `lookup` reads from its server; `written` is what this engine wrote there."""
 
-    def __init__(self, form: Fhir, lookup: ResourceLookup, written: Written, searched: bool = False) -> None:
-        """`searched`: the listener looks for itself what changed, when it is told that something did."""
+    def __init__(
+        self, form: Fhir, lookup: ResourceLookup, written: Written, searched: Collection[str] = ()
+    ) -> None:
+        """`searched`: types that the listener looks for itself, also when it is told that something changed."""
         self.form = form
         self.lookup = lookup
         self._written = written
-        self._searched = searched
+        self._searched = frozenset(searched)
+        self.met: set[str] = (
+            set()
+        )  # what was read because another resource referred to it, since it was emptied
 
     def interpreter(self, interpret: Interpret | None) -> Interpret | None:
         """`interpret`, which may ask the server of the channel."""
@@ -70,7 +75,9 @@ class Notes:
                 return None
             raise
         if found is None:
-            return self.last(own)
+            found = self.last(own)
+        if found is not None and own.partition("/")[0] in self._searched:
+            self.met.add(own)
         return self.form.view(found).data if isinstance(found, bytes) else found
 
     def last(self, reference: str) -> Any:

@@ -74,6 +74,7 @@ class Rendered(msgspec.Struct):
     part_ids: list[int] = []  # and their ids, once C2 is committed
     once: list[tuple[str, Once]] = []  # destination or "", what may pass once: C2 decides
     snapshot: Snapshot | None = None  # what it told of a resource: stored with C2
+    met: list[str] = []  # resources that were read because it refers to them
     columns: list[
         Found
     ] = []  # searchable, of the message as it was received; what cannot be read is left out
@@ -133,7 +134,11 @@ class Pipeline:
         """
         once: list[tuple[str, Once]] = []
         columns: list[Found] = []
+        if self.notes is not None:
+            self.notes.met.clear()
         rendered = self._run(raw, meta, watch, once, columns)
+        if self.notes is not None and rendered.state == MessageState.TRANSFORMED:
+            rendered.met = sorted(self.notes.met)
         rendered.once, rendered.columns = once, columns
         return rendered
 

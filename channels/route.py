@@ -359,6 +359,8 @@ class Router:
         for (arrived, rendered), now in zip(group, routed, strict=True):
             if rendered.snapshot is not None and now:
                 snapshots.put(tx, arrived.meta.channel, rendered.snapshot)
+            for reference in rendered.met if now else ():
+                snapshots.meet(tx, arrived.meta.channel, reference)
             if rendered.parts and now:
                 rendered.part_ids = [
                     messages.add_part(tx, part)

@@ -20,6 +20,7 @@ from pydantic import Field, SecretStr, field_validator
 from twisted.internet.defer import Deferred
 from twisted.web import http
 
+from engine.clock import Micros
 from engine.errors import ConfigError, HL7Error
 from engine.fhir.notification import Notification, Status, detect
 from engine.fhir.resource import Fhir
@@ -162,8 +163,8 @@ class FhirArrival(Arrival):
 
     __slots__ = ("carried",)
 
-    def __init__(self, body: bytes, request: Request, found: Notification) -> None:
-        super().__init__(body if found.reason else found.messages[0][0], request)
+    def __init__(self, body: bytes, request: Request, found: Notification, received_at: Micros) -> None:
+        super().__init__(body if found.reason else found.messages[0][0], request, received_at)
         if found.reason:
             self.carried = Carried(found.kind, found.control_id, found.reason, found.messages)
         else:
@@ -316,7 +317,7 @@ class FhirListener(HttpServer):
                 counter=self.settings.reliable_counter,
             )
         except HL7Error as error:
-            unreadable = Arrival(body, request)
+            unreadable = Arrival(body, request, self.receiver.now())
             unreadable.error = error
             return unreadable
         request.notification = found
@@ -324,7 +325,7 @@ class FhirListener(HttpServer):
             request.echo = ANSWER
         elif request.method == b"PUT":
             request.echo = body
-        return FhirArrival(body, request, self._foreign(found))
+        return FhirArrival(body, request, self._foreign(found), self.receiver.now())
 
     def _foreign(self, found: Notification) -> Notification:
         """Without what this engine wrote itself to the same server: it is stored, and goes no further."""

@@ -19,7 +19,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
 
-from engine import clock
+from engine.clock import Micros
 from engine.errors import ConfigError
 from engine.formats.base import name, worst
 from engine.hl7.format import Hl7v2
@@ -75,8 +75,8 @@ class Arrival(Incoming):
 
     __slots__ = ("_request", "reference")
 
-    def __init__(self, raw: bytes, request: Request) -> None:
-        super().__init__(raw, request.peer, clock.now())
+    def __init__(self, raw: bytes, request: Request, received_at: Micros) -> None:
+        super().__init__(raw, request.peer, received_at)
         self._request = request
         self.reference = name((request.getHeader("Idempotency-Key") or "").strip('"'))
 
@@ -263,7 +263,7 @@ class HttpServer:
 
     def arrival(self, request: Request, body: bytes) -> Arrival:
         """The message of a request."""
-        return Arrival(body, request)
+        return Arrival(body, request, self.receiver.now())
 
     def good(self, request: Request, body: bytes) -> tuple[int, bytes]:
         """Status and body of a good answer; `body` is the acknowledgement."""

@@ -3,6 +3,7 @@
     every `every` seconds, of the types without a history:
     Type?…&_elements=id       page by page            -> there
     what the channel holds    - there                 -> Type?_id=1,2,3,… asks for those again
+    what it only met (another resource referred to it), in each round of the reconciler: asked for by ids as well
     GET Type/id               404 or 410, or the last entry of its history is the deletion
                                                       -> a note, which is read again when it is routed
 
@@ -16,7 +17,7 @@ Memory: some 70 bytes a resource that the server lists, while it lists them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
@@ -47,6 +48,12 @@ class Held(Protocol):
 
     def after(self, key: bytes) -> list[bytes]:
         """The next keys behind this one, in order; the first for an empty one, none behind the last."""
+
+    def met(self) -> list[bytes]:
+        """Keys of what other resources referred to, and that was not looked for since."""
+
+    def looked_for(self, keys: Collection[bytes]) -> Deferred[Any]:
+        """These were; fires when that is kept."""
 
     def name(self, key: bytes) -> tuple[str, str]:
         """Reference and version; empty where nothing tells them any more."""
@@ -91,6 +98,22 @@ class Absent:
         self.kinds.add(kind)
         self._due = 0.0
         self._rounds.soon(0)
+
+    async def look_for(self, kinds: Collection[str], told: Collection[str]) -> None:
+        """Whether what was only met since the last time is there still, of these types. `told`: deletions that are told
+        already. Raises FhirError, Refused."""
+        while keys := self._held.met():
+            named = [found for key in keys if (found := self._held.name(key))[0] not in told]
+            for kind in sorted(kinds):
+                some = [
+                    (id_, version)
+                    for name, version in named
+                    for of, _, id_ in [name.partition("/")]
+                    if of == kind
+                ]
+                for id_, version in await self._not_there(kind, some):
+                    await self._confirm(kind, id_, version)
+            await self._held.looked_for(keys)
 
     def status(self) -> dict[str, Any]:
         """For the status page."""

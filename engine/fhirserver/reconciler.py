@@ -4,6 +4,7 @@
     Type?…&_lastUpdated=ge(watermark - overlap)   what is there     -> those that the channel has not heard of
     Type/_history?_since=(watermark - overlap)    what was deleted  -> notes, which are read again when they are routed
     without a history of a type                   engine.fhirserver.absent
+    what another resource referred to is looked for once, for it may have been gone before    engine.fhirserver.absent
 
 Guarantees: a watermark is the server's own time (`meta.lastUpdated` of what it gave), so no clock of ours decides;
 it moves, and is kept, only after everything of all pages was stored; a search of several pages is done again until it
@@ -86,6 +87,7 @@ class Reconciler:
             client, self._searches, every=deletions, channel=channel, reactor=reactor, hand=hand
         )
         self._rounds = Rounds(reactor, self._round, self._ended)
+        self._gone: set[str] = set()  # what this round tells to be deleted
         self._looked = -1.0  # seconds of the reactor: when the last round that ended well began
         self.rounds = self.found = 0
         self._why = ""
@@ -127,6 +129,7 @@ class Reconciler:
 
     async def _round(self) -> None:
         began, refused = self._reactor.seconds(), None
+        self._gone.clear()
         for search in self._searches:
             try:
                 await self._read(search)
@@ -134,6 +137,7 @@ class Reconciler:
                 if error.general:
                     raise
                 refused = error
+        await self._absent.look_for({search.partition("?")[0] for search in self._searches}, self._gone)
         if refused is not None:
             raise refused
         self._looked = began
@@ -230,6 +234,7 @@ class Reconciler:
                         continue
                     seen.add(reference)
                     if request.get("method") == "DELETE" and self._known.heard(reference, "") == "other":
+                        self._gone.add(reference)
                         at = name(_dict(entry.get("response")).get("lastModified"))
                         waiting.append((note(reference, "deleted"), at and f"{reference}/deleted/{at}"))
                 await self._store(waiting)

@@ -2,16 +2,24 @@
 
 Guarantees: a state is there when the message that told it is routed, and not before; an older message never writes
 over what a newer one told; content is encrypted, and not kept where the channel's storage level keeps none, nor of
-what was deleted. It stays as long as the resource, whatever the retention of messages.
+what was deleted. It stays as long as the resource, whatever the retention of messages. Of what was only met, because
+another resource referred to it, that is all that is kept: its state is unknown, and its deletion can be found.
 Refuses: a blob that was changed (`store.corrupt`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from typing import Any
+
 import msgspec
+from twisted.internet.defer import Deferred
 
 from engine.clock import Micros
 from engine.store.tx import Tx
+
+MET = -1  # in place of a message: another resource referred to it
+SURE = 0  # the same, and it was looked for since
 
 
 class Snapshot(msgspec.Struct):
@@ -31,7 +39,7 @@ def get(tx: Tx, channel: str, reference: str) -> Snapshot | None:
     row = tx.execute(
         "SELECT version, updated_at, deleted, data, message_id FROM snapshot WHERE digest = ?", (digest,)
     ).fetchone()
-    if row is None:
+    if row is None or row[4] <= SURE:
         return None
     version, updated_at, deleted, blob, message_id = row
     data = b"" if blob is None else tx.codec.open(place(digest), blob)[0]
@@ -50,6 +58,18 @@ def put(tx: Tx, channel: str, told: Snapshot) -> None:
         " version = excluded.version, updated_at = excluded.updated_at, deleted = excluded.deleted,"
         " data = excluded.data WHERE excluded.message_id >= snapshot.message_id",
         (digest, channel, told.message_id, told.version, told.updated_at, told.deleted, blob),
+    )
+
+
+def meet(tx: Tx, channel: str, reference: str) -> None:
+    """Within C2: a message referred to this resource, which was read for it."""
+    digest = _digest(tx, channel, reference)
+    kind, _, id_ = reference.partition("/")
+    blob = tx.codec.seal(place(digest), msgspec.json.encode({"resourceType": kind, "id": id_}))
+    tx.execute(
+        "INSERT INTO snapshot (digest, channel, message_id, version, updated_at, deleted, data)"
+        " VALUES (?, ?, ?, '', 0, 0, ?) ON CONFLICT (digest) DO NOTHING",
+        (digest, channel, MET, blob),
     )
 
 
@@ -83,9 +103,11 @@ def heard(tx: Tx, channel: str, reference: str, version: str) -> str:
 class Held:
     """The resources that one channel was told of and not of their deletion, by digest: `engine.fhirserver.absent`."""
 
-    def __init__(self, tx: Tx, channel: str) -> None:
+    def __init__(self, tx: Tx, channel: str, write: Callable[[Callable[[Tx], Any]], Deferred[Any]]) -> None:
+        """`tx` reads; `write` has the writer do something."""
         self._tx = tx
         self._channel = channel
+        self._write = write
 
     def key(self, reference: str) -> bytes:
         """The digest of `Patient/1`."""
@@ -98,6 +120,22 @@ class Held:
             (self._channel, key, limit),
         )
         return [row[0] for row in rows]
+
+    def met(self, limit: int = 500) -> list[bytes]:
+        """Digests of what was only met, and not looked for since."""
+        rows = self._tx.rows(
+            "SELECT digest FROM snapshot WHERE channel = ? AND message_id < 0 LIMIT ?", (self._channel, limit)
+        )
+        return [row[0] for row in rows]
+
+    def looked_for(self, keys: Collection[bytes]) -> Deferred[Any]:
+        """These were looked for. Fires when that is durable."""
+        rows = [(SURE, key) for key in keys]
+        return self._write(
+            lambda tx: tx.executemany(
+                "UPDATE snapshot SET message_id = ? WHERE digest = ? AND message_id < 0", rows
+            )
+        )
 
     def name(self, key: bytes) -> tuple[str, str]:
         """Reference and version; empty where neither the resource is kept nor the message that told it."""

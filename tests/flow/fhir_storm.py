@@ -265,8 +265,7 @@ class Storm:
         """Whether these partners are what is to be of a Patient."""
         if now is None:
             gone = [active for _, _, active in found]
-            # Who was only ever met in an appointment is not known to be gone (docs/fhir.md).
-            return gone in ([], [0]) or (gone == [1] and not self.told("Patient", id_))
+            return gone in ([], [0])
         return found == [(f"Nora {now['name'][0]['family']}", now["telecom"][0]["value"], int(now["active"]))]
 
     def _of_appointment(self, id_: str, now: Resource, found: list[Any]) -> bool:
@@ -276,12 +275,6 @@ class Storm:
         prefix = {"noshow": "[No-show] ", "pending": "[Pending] "}.get(now["status"], "")
         times = [f"{datetime.fromisoformat(now[name]):%Y-%m-%d %H:%M:%S}" for name in ("start", "end")]
         return found == [(prefix, *times, 1, {patient_of(now)})]
-
-    def told(self, kind: str, id_: str) -> bool:
-        """Whether the channel was ever told of a resource."""
-        return bool(
-            self.desk.rows("SELECT 1 FROM message WHERE control_id LIKE ? LIMIT 1", f"{kind}/{id_}/%")
-        )
 
     def in_order(self) -> int:
         """Versions told: each once, and of each resource in the order in which the server made them."""
