@@ -1,7 +1,8 @@
 """What is to be written to a FHIR server: one resource, how it is found, and how it is joined with what is there.
 
 Guarantee: only what is said is written: an element that a resource does not name stays as the server has it, one that
-is None is taken away; the name of an entry is a function of its type and its first search.
+is None is taken away; the name of an entry is a function of its type and its first search; what takes a resource out
+of use (`retires`) leaves one that has that identifier only from before (`use: old`) as it is.
 
 | mode | there already | not there |
 |------|---------------|-----------|
@@ -35,6 +36,8 @@ class Entry(msgspec.Struct, omit_defaults=True):
     resource: dict[str, Any]
     mode: Mode = "update"
     new: dict[str, Any] = {}
+    former: list[dict[str, Any]] = []  # identifiers of before: of one that has them, or is made
+    retires: bool = False  # it is taken out of use
 
     @property
     def type(self) -> str:
@@ -55,6 +58,20 @@ class Entry(msgspec.Struct, omit_defaults=True):
     def told(self) -> tuple[str, str, str]:
         """What people read of it: `("upsert", "Patient", "urn:mrn|1")`."""
         return OPS[self.mode], self.type, self.search.partition("=")[2]
+
+    def after(self, current: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What is said of what is there, or of what is made, its identifiers of before included."""
+        had = {_same(one) for one in (current or {}).get("identifier") or ()}
+        former = [one for one in self.former if current is None or _same(one) in had]
+        return merged(self.resource, {"identifier": former}) if former else self.resource
+
+    def spares(self, current: Mapping[str, Any]) -> bool:
+        """Whether what is there goes on under another identifier, and is not taken out of use by this one."""
+        former = (one for one in current.get("identifier") or () if one.get("use") == "old")
+        wanted = unquote(self.by[0])
+        return self.retires and any(
+            wanted == f"identifier={one.get('system')}|{one.get('value')}" for one in former
+        )
 
     @property
     def named(self) -> bool:
@@ -78,7 +95,7 @@ def operations(entries: list[Entry]) -> list[dict[str, Any]]:
         if entry.named:
             continue
         op, model, key = entry.told
-        values = {name: value for name, value in entry.resource.items() if name != "resourceType"}
+        values = {name: value for name, value in entry.after(None).items() if name != "resourceType"}
         told: dict[str, Any] = {"op": op, "model": model, "key": key, "values": _pointing(values, names)}
         if new := {name: value for name, value in entry.new.items() if name not in values}:
             told["new"] = new

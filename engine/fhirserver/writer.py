@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import reduce
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import orjson
@@ -57,7 +58,15 @@ class FhirWriter:
         self._source = source
 
     async def write(self, messages: list[list[Entry]]) -> list[Wrote]:
-        """Write the entries of several messages together: all, or none (FhirError)."""
+        """Write the entries of several messages together: all, or none (FhirError). What retires a resource is
+        written apart, for it depends on what the messages before it made of it: where that fails, those stay."""
+        wrote: list[Wrote] = []
+        for apart, some in groupby(messages, lambda entries: any(entry.retires for entry in entries)):
+            for group in [[one] for one in some] if apart else [list(some)]:
+                wrote += await self._write(group)
+        return wrote
+
+    async def _write(self, messages: list[list[Entry]]) -> list[Wrote]:
         wanted = together(messages)
         ids: dict[str, str] = {}  # what the server said it has, by the key of the entry
         for attempt in range(1, TRIES + 1):
@@ -193,12 +202,12 @@ def unified(wanted: Mapping[str, Entry], found: Mapping[str, str]) -> dict[str, 
 
 def joined(entry: Entry, current: Resource | None, names: Mapping[str, str]) -> Resource | None:
     """What stands on the server afterwards; `current` itself when it stays, None when nothing is there or made."""
-    resource = _pointed(entry.resource, names)
+    resource = _pointed(entry.after(current), names)
     if "link" in resource:  # a patient of two numbers is not merged with itself
         own = names.get(entry.url)
         resource["link"] = [item for item in resource["link"] if item["other"].get("reference") != own]
     if current is not None:
-        return current if entry.mode == "ensure" else said(merged(current, resource))
+        return current if entry.mode == "ensure" or entry.spares(current) else said(merged(current, resource))
     return None if entry.mode == "existing" else said({**entry.new, **said(resource)})
 
 
@@ -215,7 +224,8 @@ def _both(known: Entry, entry: Entry) -> Entry:
     """What two entries say, the later one last."""
     mode = entry.mode if known.mode in ("ensure", "existing") else known.mode
     by = list(dict.fromkeys([*known.by, *entry.by]))
-    return Entry(by=by, resource=merged(known.resource, entry.resource), mode=mode, new=known.new)
+    resource, former = merged(known.resource, entry.resource), known.former + entry.former
+    return Entry(by=by, resource=resource, mode=mode, new=known.new, former=former, retires=entry.retires)
 
 
 def _matches(entry: Any) -> list[Resource]:

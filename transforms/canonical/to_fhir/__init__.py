@@ -4,9 +4,9 @@
 
 | event | written |
 |-------|---------|
-| patient.* | Patient; deleted: `active: false` |
+| patient.* | Patient; deleted: `active: false`, unless the number is one of before |
 | patient.merged | the survivor with `link` replaces; the retired, if they are there: `active: false`, replaced-by |
-| patient.identifier_changed | the Patient that has the old or the new identifier |
+| patient.identifier_changed | the Patient that has the old or the new identifier; the old one: `use: old` |
 | encounter.* | Patient, Encounter; number_changed: that with the old or the new number; merged, moved: the old one is |
 |             | entered-in-error, if it is there |
 | appointment.* | Patient, Appointment |
@@ -85,7 +85,7 @@ def _paid(made: Plan, event: Event, who: Json) -> list[Json]:
 def _patient(made: Plan, event: Event) -> None:
     assert event.patient is not None
     if event.action == "deleted":
-        patient(made, event.patient, active=False)
+        patient(made, event.patient, retires=True, active=False)
     elif event.action == "merged":
         gone = [patient(made, one, "existing", active=False) for one in event.retired]
         links: list[Any] = [{"other": one, "type": "replaces"} for one in gone]
@@ -94,7 +94,7 @@ def _patient(made: Plan, event: Event) -> None:
             patient(made, one, "existing", link=[{"other": survivor, "type": "replaced-by"}])
     elif event.action in ("identifier_changed", "identifier_moved"):
         before = [item for one in event.retired for item in one.identifiers]
-        patient(made, event.patient, also=before if event.action == "identifier_changed" else None)
+        patient(made, event.patient, former=before if event.action == "identifier_changed" else None)
     else:
         patient(made, event.patient)
 

@@ -40,9 +40,16 @@ PLACES = (
 
 
 def patient(
-    plan: Plan, who: Patient, mode: Mode = "update", also: list[Identifier] | None = None, **extra: Any
+    plan: Plan,
+    who: Patient,
+    mode: Mode = "update",
+    *,
+    former: list[Identifier] | None = None,
+    retires: bool = False,
+    **extra: Any,
 ) -> Json:
-    """A Reference to the patient, and the resource; `also` are identifiers of before, `extra` further elements."""
+    """A Reference to the patient, and the resource; `former` are identifiers of before, `extra` further elements;
+    `retires`: this number is taken out of use."""
     assert who.mrn_identifier is not None
     names = [made for name in [who.name, *who.other_names] if (made := human_name(name))]
     language = who.language
@@ -65,7 +72,9 @@ def patient(
         **_deceased(who),
     ) | given(**extra)
     others = [item for item in who.identifiers if item.type != "RI"]
-    return plan.add("Patient", who.mrn_identifier, elements, mode=mode, identifiers=others, also=also)
+    return plan.add(
+        "Patient", who.mrn_identifier, elements, mode=mode, identifiers=others, former=former, retires=retires
+    )
 
 
 def _deceased(who: Patient) -> Json:

@@ -36,18 +36,30 @@ class Plan:
         mode: Mode = "update",
         identifiers: list[Identifier] | None = None,
         also: list[Identifier] | None = None,
+        former: list[Identifier] | None = None,
         new: Json | None = None,
+        retires: bool = False,
     ) -> Json:
-        """Write a resource that `key` names; gives a Reference to it. `also` are other identifiers that it may have."""
+        """Write a resource that `key` names; gives a Reference to it. `also` are other identifiers that it may have,
+        `former` those that it had before: `key` has taken their place. `retires`: it is taken out of use."""
         named = [key, *(item for item in identifiers or () if item != key)]
-        resource = {"resourceType": type_, "identifier": [identifier(item, self.systems) for item in named]}
-        by = list(dict.fromkeys(condition(item, self.systems) for item in [key, *(also or ())]))
-        entry = Entry(by=by, resource=resource | elements, mode=mode, new=new or {})
+        ours = [identifier(item, self.systems) for item in named]
+        gone = [item for item in former or () if item not in named]
+        before = [identifier(item, self.systems) | {"use": "old"} for item in gone]
+        if before:
+            ours[0]["use"] = "usual"
+        by = list(
+            dict.fromkeys(condition(item, self.systems) for item in [key, *(also or ()), *(former or ())])
+        )
+        resource = {"resourceType": type_, "identifier": ours} | elements
+        entry = Entry(by=by, resource=resource, mode=mode, new=new or {}, former=before, retires=retires)
         known = self._entries.get(entry.key)
         if known is None:
             self._entries[entry.key] = entry
         else:
             known.by = list(dict.fromkeys([*known.by, *by]))
+            known.former += before
+            known.retires = known.retires or retires
             known.mode = max(known.mode, mode, key=RANK.index)
             known.resource = merged(known.resource, entry.resource)
         return {"reference": entry.url}

@@ -23,6 +23,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from engine.fhir.entries import Entry
 from transforms.canonical.to_fhir.datatypes import TERMS, Json, coded, given
 
@@ -41,7 +43,7 @@ def r5(entry: Entry) -> Entry:
     new = _resource(entry.type, entry.new)
     if entry.type == "Coverage":
         new["kind"] = "insurance"
-    return Entry(by=entry.by, resource=_resource(entry.type, entry.resource), mode=entry.mode, new=new)
+    return replace(entry, resource=_resource(entry.type, entry.resource), new=new)
 
 
 def _resource(type_: str, old: Json) -> Json:
