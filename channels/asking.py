@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from channels.pipeline import Pipeline
+from channels.states import States
 from engine.errors import ConfigError
 from engine.model import Meta
 from engine.spec.lookups import Key, LookupDown, Wanted, fetch_all
@@ -35,21 +36,23 @@ class Asking:
             for lookup in same:
                 lookup.answers = answers
 
-    def answer(self, pipeline: Pipeline, messages: Iterable[tuple[bytes, Meta]]) -> None:
-        """Fetch all that the channel looks up for these messages. Raises LookupDown."""
+    def answer(self, pipeline: Pipeline, messages: Iterable[tuple[bytes, Meta]], states: States) -> None:
+        """Fetch all that the channel looks up for these messages, in order after `states`. Raises LookupDown."""
         if pipeline.lookups:
-            self._wait(self._answer(pipeline, list(messages)))
+            self._wait(self._answer(pipeline, list(messages), states.fork()))
 
-    async def _answer(self, pipeline: Pipeline, messages: list[tuple[bytes, Meta]]) -> None:
+    async def _answer(self, pipeline: Pipeline, messages: list[tuple[bytes, Meta]], states: States) -> None:
         for lookup in pipeline.lookups:
             lookup.asked.clear()
             lookup.closed = False
         while messages:
             wanted: list[Wanted] = []
             again = []
+            states.begin()
             for raw, meta in messages:
                 try:
-                    pipeline.run(raw, meta)
+                    if states.run(pipeline, raw, meta) is None:
+                        again.append((raw, meta))
                 except Wanted as one:
                     wanted.append(one)
                     again.append((raw, meta))

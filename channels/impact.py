@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,13 +18,14 @@ import msgspec
 from channels.asking import Asking
 from channels.build import Builder
 from channels.expecting import decoded, is_operations
-from channels.once import Memory, decide
+from channels.past import Past, known_before
 from channels.pipeline import Pipeline
 from engine.errors import HL7Error
 from engine.model import Meta
 from engine.spec.channel import Configuration
 from engine.states import MessageState
 from engine.store import deliveries, messages
+from engine.store.seen import related
 from engine.store.tx import Tx
 
 EXAMPLES = 3  # message ids of a group
@@ -73,6 +75,11 @@ def stored(tx: Tx, channel: str, last: int) -> list[Sample]:
         (channel, last),
     )
     return [Sample(Meta(*row), messages.raw(tx, row[0])) for row in reversed(list(rows))]
+
+
+def past_of(tx: Tx, samples: list[Sample]) -> Past:
+    """What the channel knew of resources before these messages; replays among them are known as such."""
+    return Past(known_before(tx, samples[0].meta.id), partial(related, tx)) if samples else Past()
 
 
 def given(pipeline: Pipeline, parts: list[bytes], at: int) -> list[Sample]:
@@ -131,21 +138,22 @@ class Run:
         self._asking = asking
         if asking is not None:
             asking.join(self.pipeline)
-        self._memory = Memory()  # `duplicate` filters know only the messages that are looked at
+        self.past = Past()  # `duplicate` filters know only the messages that are looked at
 
     def prepare(self, samples: list[Sample]) -> None:
         """Have the lookups of all samples answered at once. Raises LookupDown."""
         if self._asking is not None:
             self._asking.answer(
-                self.pipeline, [(one.raw, one.meta) for one in samples if one.raw is not None]
+                self.pipeline,
+                [(one.raw, one.meta) for one in samples if one.raw is not None],
+                self.past.states,
             )
 
     def fate(self, sample: Sample) -> Fate | None:
         """None when there is no content."""
         if sample.raw is None:
             return None
-        memory = self._memory.next(sample.meta.id, sample.meta.received_at)
-        done = decide(self.pipeline.process(sample.raw, sample.meta), memory)
+        done = self.past.run(self.pipeline, sample.raw, sample.meta)
         sent = {name: decoded(payload) for name, payload in done.payloads}
         return Fate(done.state, _why(done.state, done.reason, done.code, done.place), sent)
 

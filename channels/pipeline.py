@@ -28,6 +28,7 @@ from engine.store.snapshots import Snapshot
 
 Parse = Callable[[bytes], Any]
 Interpret = Callable[[Any, Meta], list[Any]]
+Run = Callable[[bytes, Meta], "Rendered"]
 Watch = Callable[[str, Scope, str | None], None] | None
 
 
@@ -108,22 +109,22 @@ class Pipeline:
         header = self.format.peek(raw)
         return Meta(0, self.channel, at, header.control_id, header.type, header.sender, peer)
 
-    def process(self, raw: bytes, meta: Meta, watch: Watch = None) -> Rendered:
+    def process(self, raw: bytes, meta: Meta, run: Run | None = None) -> Rendered:
         """`run` without anybody who could fetch: a lookup that has not its value is an error."""
         try:
-            return self.run(raw, meta, watch)
+            return (run or self.run)(raw, meta)
         except Wanted as wanted:
             text = "a value must be looked up, and nothing is asked here (with `--lookups ask` it is)"
             place = f"lookup {wanted.lookup.label}"
             return Rendered(MessageState.ERROR, code="lookup.offline", text=text, place=place)
 
-    async def fetched(self, raw: bytes, meta: Meta, now: float, watch: Watch = None) -> Rendered:
+    async def fetched(self, raw: bytes, meta: Meta, now: float, run: Run | None = None) -> Rendered:
         """`run`, with all lookups fetched. Raises LookupDown."""
         for lookup in self.lookups:
             lookup.begin(now)
         while True:
             try:
-                return self.run(raw, meta, watch)
+                return (run or self.run)(raw, meta)
             except Wanted as wanted:
                 await fetch_all([wanted], now)
 

@@ -10,6 +10,7 @@ right) fails the whole preview with its own error.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ import msgspec
 
 from channels.build import Builder
 from channels.once import decide
+from channels.past import Read
 from channels.pipeline import Pipeline
+from channels.states import States
 from engine.errors import DeliveryError, HL7Error
 from engine.model import Meta
 from engine.spec.channel import Configuration
 from engine.states import MessageState, Result
-from engine.store import deliveries, messages, operate
-from engine.store.seen import Seen
+from engine.store import deliveries, messages, operate, snapshots
+from engine.store.seen import Seen, related
 from engine.store.tx import Tx
 
 NO_PLAN = "this destination cannot tell beforehand what it would change"
@@ -55,8 +58,10 @@ class Previewer:
         tx: Tx | None = None,
         *,
         brief: bool = False,
+        read: Read = lambda *_: None,
     ) -> None:
-        """With `brief` only the channel's own steps are looked at: no destination is asked."""
+        """With `brief` only the channel's own steps are looked at: no destination is asked. `tx` reads the store
+        that the messages are in; of others, `read` tells the states of resources before them."""
         self._brief = brief
         self._builder = Builder(configuration, reactor, data_dir)
         self._reactor = reactor
@@ -64,6 +69,9 @@ class Previewer:
         self._pipelines: dict[str, Pipeline] = {}
         self._planners: dict[tuple[str, str], Any] = {}
         self._tx = tx
+        self._states = States(read, lambda *_: False)
+        if tx is not None:
+            self._states = States(partial(snapshots.get, tx), partial(related, tx))
 
     async def preview(
         self, verb: str, ids: Sequence[int], destination: str | None = None, **only: str | None
@@ -122,7 +130,8 @@ class Previewer:
         if pipeline is None:
             nowhere.why = "its channel is not in this configuration"
             return [nowhere]
-        rendered = await pipeline.fetched(raw, meta, self._reactor.seconds())
+        run = self._states.alone(pipeline)
+        rendered = await pipeline.fetched(raw, meta, self._reactor.seconds(), run)
         if self._tx is not None:
             rendered = decide(rendered, Seen(self._tx, meta), noting=False)
         if not rendered.payloads:

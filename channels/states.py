@@ -27,7 +27,7 @@ import orjson
 from msgspec.structs import replace
 
 from channels.notes import Notes
-from channels.pipeline import Pipeline, Rendered
+from channels.pipeline import Pipeline, Rendered, Run
 from engine.errors import IsthmusError
 from engine.fhir.moment import updated
 from engine.fhir.notification import note, noted
@@ -56,26 +56,47 @@ class States:
         """The messages of a batch that are not done are run, in order."""
         self._waiting.clear()
 
-    def run(self, pipeline: Pipeline, raw: bytes, meta: Meta) -> Rendered | None:
+    def fork(self) -> States:
+        """The same states; what is run on either is not seen by the other."""
+        twin = States(self._read, self._related)
+        twin._under_way = dict(self._under_way)
+        return twin
+
+    def alone(self, pipeline: Pipeline, look: Callable[[Meta], Any] = lambda meta: meta) -> Run:
+        """`run` for one message after the other: none waits. `look`: see channels.past."""
+
+        def run(raw: bytes, meta: Meta) -> Rendered:
+            self.begin()
+            done = self.run(pipeline, raw, meta, look)
+            assert done is not None, "nothing waits"
+            return done
+
+        return run
+
+    def run(
+        self, pipeline: Pipeline, raw: bytes, meta: Meta, look: Callable[[Meta], Any] = lambda meta: meta
+    ) -> Rendered | None:
         """What becomes of a message; None: it waits for the one before it of its resource. Raises Wanted."""
-        told = _told_by(raw, meta) if pipeline.states else None
+        told = told_by(raw, meta) if pipeline.states else None
         if told is None:
-            return pipeline.run(raw, meta)
+            return pipeline.run(raw, look(meta))
         if (meta.channel, told.reference) in self._waiting:
             return None
         try:
-            return self._run(pipeline, raw, meta, told)
+            return self._run(pipeline, raw, meta, told, look)
         except Wanted:
             self._waiting.add((meta.channel, told.reference))
             raise
 
-    def _run(self, pipeline: Pipeline, raw: bytes, meta: Meta, told: Snapshot) -> Rendered:
+    def _run(
+        self, pipeline: Pipeline, raw: bytes, meta: Meta, told: Snapshot, look: Callable[[Meta], Any]
+    ) -> Rendered:
         known = self._under_way.get((meta.channel, told.reference)) or self._read(
             meta.channel, told.reference
         )
         notes = pipeline.notes
         if told.deleted and notes is not None and notes.now(told.reference, sure=True) is not None:
-            return pipeline.run(raw, meta)  # it is there: that follows
+            return pipeline.run(raw, look(meta))  # it is there: that follows
         again = known is not None and self._related(known.message_id, meta.id)
         if known is not None:
             stopped = self._too_late(told, known, notes, meta.channel, again)
@@ -86,7 +107,7 @@ class States:
         if before is not None:
             data = orjson.loads(before.data) if before.data else None
             meta = replace(meta, previous=data, change=meta.change or ("" if data else "update"))
-        rendered = pipeline.run(raw, meta)
+        rendered = pipeline.run(raw, look(meta))
         if rendered.state != MessageState.ERROR and not rendered.parts:
             if told.deleted and known is not None:
                 told.version, told.updated_at = known.version, known.updated_at
@@ -129,7 +150,7 @@ class States:
         return f"{late}; what the server has now follows", found
 
 
-def _told_by(raw: bytes, meta: Meta) -> Snapshot | None:
+def told_by(raw: bytes, meta: Meta) -> Snapshot | None:
     """What a message tells of one resource; None of a Bundle, of what is only named, and of what cannot be read."""
     if meta.type.endswith(".unread") or meta.type == "Bundle":
         return None

@@ -18,7 +18,7 @@ import msgspec
 from channels import answering, foretell, recording
 from channels.asking import Asking
 from channels.influence import STATE, UNTOUCHED, Facts, Influence, Key, flatten
-from channels.once import Memory, decide
+from channels.past import Past
 from channels.pipeline import Pipeline, Rendered
 from channels.spying import Ran, Spy, spied
 from channels.trace import (
@@ -68,8 +68,8 @@ class Tracer:
         if asking is not None:
             asking.join(self._plain, self._watched)
         self.format = self._plain.format
-        self._memory = Memory()  # what `duplicate` filters know: the messages traced before
-        self._traced = 0
+        self._past = Past()  # the messages traced before
+        self._before = self._past.states  # and what is known before the one that is traced
         self.answers: dict[str, Any] = {}  # what destinations answer, as channels.answering takes it
         self._marks = {label: str(configuration.document.mark(bound.where)) for label, bound in self._bound()}
 
@@ -85,20 +85,21 @@ class Tracer:
         told = Trace(self._spec.name)
         try:
             header = self.format.peek(raw)
-            meta = self._plain.meta(raw, received_at, "try")
+            meta = self._past.meta(self._plain, raw, received_at, "try")
         except HL7Error as error:
             told.why = f"{error} [{error.code}]"
             told.answers = [decode(one).text for one in foretell.refusal(self.format, error, received_at)]
             return told
         told.type, told.control_id = meta.type, meta.control_id
+        self._before = self._past.states.fork()
         self._ask(raw, meta)
         for environment in self._builder.environments:
             environment.forget()
         self._builder.notes.take()
         spy = Spy(self._builder.notes)
-        result = spied(self._watched, spy).process(raw, recording.Known(meta, self._builder.notes))  # type: ignore[arg-type]
-        self._traced += 1
-        result = decide(result, self._memory.next(self._traced, received_at))
+        result = self._past.run(
+            spied(self._watched, spy), raw, meta, lambda known: recording.Known(known, self._builder.notes)
+        )
         told.state, told.why = result.state, why(result)
         answers = foretell.answers(self.format, self._spec.options, header, result, received_at)
         told.answers = [decode(answer).text for answer in answers]
@@ -144,7 +145,7 @@ class Tracer:
     def _ask(self, raw: bytes, meta: Meta) -> None:
         """Have the lookups of a message answered; what an experiment asks beyond that is not there."""
         if self._asking is not None:
-            self._asking.answer(self._plain, [(raw, meta)])
+            self._asking.answer(self._plain, [(raw, meta)], self._before)
             for lookup in self._plain.lookups:
                 lookup.closed = True
 
@@ -156,7 +157,8 @@ class Tracer:
         except HL7Error as error:
             return {STATE: (MessageState.ERROR, error.code)}
         spy = Spy()
-        result = spied(self._plain, spy).process(raw, meta)
+        pipeline = spied(self._plain, spy)
+        result = pipeline.process(raw, meta, run=self._before.fork().alone(pipeline))
         found[STATE] = (result.state, result.reason or result.code)
         for name, value in spy.variables.items():
             flatten(value, ("variable", name), found)

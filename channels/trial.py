@@ -19,7 +19,8 @@ model or resource where it has several, then by what is matched (several values:
 What destinations answer, where response steps look at it: `answers: {lab: "MSH|...\\rMSA|AE|..."}` beside the message,
 and `responses: {lab: {state: SENT, code: ..., forwarded: [{channel: notes, message: ...}]}}` in `expect`; an answer is
 a text, data, or `{answer: ..., refused: CODE, record: "res.partner,12"}`.
-Several messages one after the other: `messages: [{message: ..., expect: ...}, ...]`; several tests in a file:
+Several messages one after the other: `messages: [{message: ..., expect: ...}, ...]`; one without `expect` only comes
+before what is looked at, and must not be in ERROR. Several tests in a file:
 `cases: [...]`, each with the keys above; `channel` beside it holds for all.
 
 Guarantees: the code that runs is the channel's own pipeline, without store, wire or Odoo; everything that is wrong
@@ -41,7 +42,7 @@ from channels.asking import Asking
 from channels.build import Builder
 from channels.coverage import Coverage
 from channels.expecting import Expectation, Result, Wrong
-from channels.once import Memory, decide
+from channels.past import Past
 from channels.pipeline import Pipeline, Rendered
 from channels.recording import RecordingBuilder
 from channels.spying import Spy, spied
@@ -99,19 +100,21 @@ class Runner:
         outcome.wrong = list(self._form(document, where, test))
         if outcome.wrong:
             return outcome
-        memory = Memory()
-        for number, (place, one) in enumerate(steps(where, test), 1):
+        past = Past()
+        for place, one in steps(where, test):
             try:
                 raw = self.message(test["channel"], one["message"], file)
             except OSError as error:
                 text = f"cannot read {error.filename}: {error.strerror}"
                 outcome.wrong.append(Wrong(str(document.mark((*place, "message"))), "message", text=text))
                 continue
-            expectation = Expectation(document, (*place, "expect"))
             self.mock(test)
-            outcome.wrong += expecting.compare(
-                expectation, self.result(test["channel"], raw, memory.next(number), answers_of(test, one))
-            )
+            result = self.result(test["channel"], raw, past, answers_of(test, one))
+            if "expect" in one:
+                outcome.wrong += expecting.compare(Expectation(document, (*place, "expect")), result)
+            elif result.state == MessageState.ERROR:
+                text = f"the message is in ERROR: {result.text} [{result.code}]"
+                outcome.wrong.append(Wrong(str(document.mark(place)), "", text=text))
         return outcome
 
     def mock(self, test: dict[str, Any]) -> None:
@@ -142,9 +145,11 @@ class Runner:
             yield from (told(path, text, key=True) for path, text in self._unasked(test))
         if "messages" not in test and "name" not in test:
             yield told((), "`name` is missing")
-        for place, one in steps((), test):
+        several = steps((), test)
+        looked_at = any(isinstance(one, dict) and "expect" in one for _, one in several)
+        for place, one in several:
             yield from self._unanswered(told, test, place, one)
-            for name in ("message", "expect"):
+            for name in ("message",) if looked_at else ("message", "expect"):
                 if not isinstance(one, dict) or name not in one:
                     yield told(place, f"`{name}` is missing")
             expect = one.get("expect") if isinstance(one, dict) else None
@@ -195,20 +200,21 @@ class Runner:
         return str(given).strip().replace("\n", "\r").encode() + b"\r"
 
     def result(
-        self, channel: str, raw: bytes, memory: Memory | None = None, given: dict[str, Any] | None = None
+        self, channel: str, raw: bytes, past: Past | None = None, given: dict[str, Any] | None = None
     ) -> Result:
-        """What the channel makes of a message; `memory` holds what came before it, `given` what destinations answer."""
+        """What the channel makes of a message; `past` is what came before it, `given` what destinations answer."""
+        past = past or Past()
         pipeline = self.pipelines[channel]
         options = self.configuration.channels[channel].options
         try:
             header = pipeline.format.peek(raw)
-            meta = pipeline.meta(raw, 0, "test")
+            meta = past.meta(pipeline, raw, 0, "test")
         except HL7Error as error:
             return Result(MessageState.ERROR, "", error.code, error.what, error.where, [error.ack])
         if self.asking is not None:
-            self.asking.answer(pipeline, [(raw, meta)])
+            self.asking.answer(pipeline, [(raw, meta)], past.states)
         spy = Spy(self._notes)
-        done = decide(spied(pipeline, spy).process(raw, meta), memory or Memory())
+        done = past.run(spied(pipeline, spy), raw, meta)
         if self._coverage is not None:
             self._coverage.note(channel, spy)
         answers = foretell.answers(pipeline.format, options, header, done, 0)

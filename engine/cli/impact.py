@@ -10,7 +10,7 @@ import click
 import msgspec
 from rich.text import Text
 
-from channels.impact import KINDS, Impact, Run, Sample, Stored, given, impact, stored
+from channels.impact import KINDS, Impact, Run, Sample, Stored, given, impact, past_of, stored
 from channels.pipeline import Pipeline
 from engine.cli import access
 from engine.cli.asking import asking, lookups_option
@@ -68,7 +68,10 @@ def command(
             found = impact(samples, other, after, reveal=reveal)
         else:
             with access.reading(data) as tx:
-                found = impact(stored(tx, channel, last), other or Stored(tx), after, reveal=reveal)
+                samples = stored(tx, channel, last)
+                for run in filter(None, (after, other)):
+                    run.past = past_of(tx, samples)
+                found = impact(samples, other or Stored(tx), after, reveal=reveal)
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
     else:

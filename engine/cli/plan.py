@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
 
 from channels.build import Builder
+from channels.past import Read
 from channels.preview import Effect, Previewer
+from engine.cli import access
 from engine.cli.foresee import told, wait_for
 from engine.cli.options import checked, config_option, data_option, json_option
 from engine.cli.reactor import steady
 from engine.errors import HL7Error
 from engine.formats.base import Format
 from engine.model import Meta
+from engine.spec.channel import ChannelSpec
 from engine.spec.document import did_you_mean
 from engine.states import MessageState
+from engine.store import snapshots
+from engine.store.sqlite import DATABASE
 
 
 @click.command("plan")
@@ -47,9 +54,21 @@ def command(channel: str, files: tuple[Path, ...], config: Path, data: Path, as_
     form = Builder(configuration).format(configuration.channels[channel])
     messages = [raw for file in files for raw in form.parts(file.read_bytes())]
     with tempfile.TemporaryDirectory() as nothing_yet:  # a sandbox without a data folder is empty
-        previewer = Previewer(configuration, data if data.exists() else Path(nothing_yet), reactor)
-        found = wait_for(effects(previewer, channel, form, messages), reactor)
+        there = data if data.exists() else Path(nothing_yet)
+        with states(configuration.channels[channel], data) as read:
+            previewer = Previewer(configuration, there, reactor, read=read)
+            found = wait_for(effects(previewer, channel, form, messages), reactor)
     told(found, len(messages), as_json)
+
+
+@contextmanager
+def states(spec: ChannelSpec, data: Path) -> Iterator[Read]:
+    """What the channel of a data folder, if there is one, knows of FHIR resources."""
+    if not getattr(spec.listener.settings, "tells_states", False) or not (data / DATABASE).exists():
+        yield lambda *_: None
+        return
+    with access.reading(data) as tx:
+        yield partial(snapshots.get, tx)
 
 
 async def effects(

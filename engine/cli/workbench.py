@@ -25,7 +25,7 @@ from channels.wording import told
 from engine.cli import access
 from engine.cli.foresee import wait_for
 from engine.cli.lint import linted
-from engine.cli.plan import effects
+from engine.cli.plan import effects, states
 from engine.clock import now
 from engine.errors import ConfigError, IsthmusError
 from engine.spec.channel import Configuration, load
@@ -170,8 +170,9 @@ def plan(asked: Question) -> dict[str, Any]:
         parts = [raw for one in asked.messages for raw in form.parts(one)][:TRIED]
         with tempfile.TemporaryDirectory() as nothing_yet:  # a sandbox without a data folder is empty
             data = Path(asked.data)
-            previewer = Previewer(made, data if data.exists() else Path(nothing_yet), reactor)
-            return wait_for(effects(previewer, asked.channel, form, parts), reactor)
+            with states(made.channels[asked.channel], data) as read:
+                previewer = Previewer(made, data if data.exists() else Path(nothing_yet), reactor, read=read)
+                return wait_for(effects(previewer, asked.channel, form, parts), reactor)
 
     return {"effects": msgspec.to_builtins(_with(asked, work), enc_hook=str)}
 
