@@ -95,7 +95,8 @@ def test_reencryption_in_batches_makes_the_old_key_superfluous(bench, folder):
     bench.store.use_dictionaries()
     last = bench.receive(adt(7), channel="other", control_id="last").id
     for n in range(35):
-        bench.call(snapshots.put, "fhir", snapshots.Snapshot(f"Patient/{n}", "1", data=b'{"n": %d}' % n))
+        told = snapshots.Snapshot(f"Patient/{n}", "1", data=b'{"n": %d}' % n, message_id=last)
+        bench.call(snapshots.put, "fhir", told)
     bench.keys.rotate()
     after, rounds, most = "0", 0, []
 
