@@ -4,7 +4,8 @@ Guarantees: a filter, transformer or template that loops is stopped after `secon
 `step.timeout`; one that allocates without end gets a MemoryError and becomes ERROR; the engine goes on. Works by
 SIGALRM and RLIMIT_AS, so on the main thread of a POSIX process; elsewhere (tests in a thread) it does nothing.
 Time is counted in ticks of one timer that runs for a whole slice: a message has its `seconds` and at most one TICK
-more, and a tick between two messages does nothing. A process that is stopped (SIGSTOP, a paused machine) or gets
+more, and a tick between two messages does nothing, nor does one that comes while the bounds themselves are put up or
+taken down: they are always taken down. A process that is stopped (SIGSTOP, a paused machine) or gets
 no CPU counts none: its message is not to blame.
 Refuses nothing. It cannot stop C code that never looks at signals: such a message kills the engine, is found
 at work after the restart, and after the second time it is parked as `poison` (see channels.route).
@@ -12,12 +13,12 @@ at work after the restart, and after the second time it is parked as `poison` (s
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -27,6 +28,7 @@ from engine.errors import StepTimeout
 SECONDS = 2.0  # for one message
 TICK = 0.1  # seconds; a step that swallows the first interruption gets one with every further tick
 MEMORY = 512 << 20  # bytes that the steps of one slice may add to the process
+_BOUNDS = (__file__, contextlib.__file__)  # whose code is not interrupted
 _PAGE = resource.getpagesize()
 _STATM = Path("/proc/self/statm")
 
@@ -65,13 +67,13 @@ class Guard:
         """It is done."""
         self._armed = False
 
-    def _tick(self, _number: int, _frame: FrameType | None) -> None:
+    def _tick(self, _number: int, frame: FrameType | None) -> None:
         if self._armed:
             self._left -= 1
-            if self._left <= 0:
+            if self._left <= 0 and not (frame and frame.f_code.co_filename in _BOUNDS):
                 raise StepTimeout
 
-    @contextmanager
+    @contextlib.contextmanager
     def bounded(self) -> Iterator[None]:
         """A slice of messages: within this, those that are armed run out of time, and memory has an end."""
         with self._bounded_memory():
@@ -87,7 +89,7 @@ class Guard:
                 finally:  # even if the last tick of a message comes right here
                     signal.setitimer(signal.ITIMER_REAL, 0)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _bounded_memory(self) -> Iterator[None]:
         """Within this, an allocation beyond the budget raises MemoryError."""
         statm = _statm() if self.active else None

@@ -189,8 +189,12 @@ def order(configuration: Configuration, findings: Findings) -> None:
 
 
 def unused(configuration: Configuration, reader: Reader, findings: Findings) -> None:
-    """Fragments, tables and connections that nobody asks."""
-    for name in configuration.document.unused - configuration.fragments.used:
+    """Fragments, tables and connections that nobody asks; of a kind of which an unknown name is used, none is told:
+    it may be the one that is meant.
+    """
+    unsure = {problem.code for problem in findings.problems}
+    unsaid = unsure & {"fragment.unknown", "fragment.cycle", "template.unknown"}
+    for name in () if unsaid else configuration.document.unused - configuration.fragments.used:
         mark = findings.mark(("fragments", name), key=True)
         findings.tell("fragment.unused", mark, f"nobody uses the fragment {name!r}", "Delete it.", "warning")
     elsewhere = " ".join(
@@ -198,7 +202,7 @@ def unused(configuration: Configuration, reader: Reader, findings: Findings) -> 
         for path, data in configuration.files.contents.items()
         if path.suffix not in (".yaml", ".yml", ".csv")
     )
-    for name in configuration.tables if not reader.any_table else ():
+    for name in configuration.tables if not reader.any_table and "table.unknown" not in unsure else ():
         if name not in reader.tables and name not in elsewhere:
             text = f"nobody uses the code table {name!r}"
             findings.tell(

@@ -1,6 +1,7 @@
 """The budget of a message is its own: ticks of one timer for many messages, and none counts between two."""
 
 import signal
+import sys
 
 import pytest
 
@@ -50,5 +51,28 @@ def test_a_loop_ends_and_leaves_no_timer_and_no_armed_message(guard):
         guard.arm()
         while True:
             pass
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    tick(guard, 10)
+
+
+def test_ticks_at_every_call_while_the_bounds_are_taken_down_leave_nothing_behind(guard):
+    """CPython looks at signals when a function begins: this is each place where a late tick can come."""
+
+    def come(frame, event, _):
+        if event == "call":
+            guard._tick(signal.SIGALRM, frame)
+
+    try:
+        with guard.bounded():
+            guard.arm()
+            tick(guard, 3)
+            sys.setprofile(come)
+        sys.setprofile(None)
+        guard.arm()
+        tick(guard, 3)
+        sys.setprofile(come)
+        guard.disarm()
+    finally:
+        sys.setprofile(None)
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
     tick(guard, 10)
