@@ -90,6 +90,24 @@ def test_a_failed_message_is_replayed_after_a_question(browser, put, store):
     assert one.get(done.headers["location"]).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"id": "S1", "name": "Astrid"}',
+        b"<letter><to>Astrid</to></letter>",
+        b"id;name\n1;Astrid\n",
+        b"\xff\x00",
+    ],
+)
+def test_a_message_that_is_no_hl7_has_its_page(browser, put, raw):
+    put(raw=raw)
+    for who in ("admin", "seer"):
+        one = browser(who)
+        page = one.get("/messages/1")
+        assert page.status_code == 200 and "<h2>Message</h2>" in page.text and "Astrid" not in page.text
+    assert ("Astrid" in one.post("/messages/1/reveal").text) is (b"Astrid" in raw)
+
+
 def test_every_field_of_a_message_is_shown_as_text(browser, put):
     """Stored cross-site scripting through each field that pages show."""
     evil = EVIL.encode()
