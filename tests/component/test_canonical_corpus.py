@@ -9,17 +9,15 @@ from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
-import pytest
-
 from engine.errors import HL7Error, StepError
 from engine.hl7.er7 import Message
 from engine.model import Meta, Scope
 from engine.spec.component import BuildContext
 from engine.spec.template import compile_template
+from tests.corpus import CORPUS, HL7V2, needs_corpus
 from transforms.canonical.catalogue import ENTITIES, EVENTS
 from transforms.canonical.from_hl7 import ADAPTERS, interpreter, types
 
-CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus" / "dev"
 DOCUMENTED = {
     "patient.no_identifier",
     "patient.no_mrn",
@@ -28,7 +26,6 @@ DOCUMENTED = {
     *(f"{kind}.no_identifier" for kind in ("account", "charge", "document", "order", "referral")),
 }
 SPLIT = re.compile(rb"(?:^|(?<=[\r\n]))(?=MSH[^A-Za-z0-9\s])")
-needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason="the message corpus is not here")
 
 interpret = interpreter({})
 TEMPLATES = {name: compile_template(name, BuildContext()) for name in ("patient", "appointment")}
@@ -39,7 +36,7 @@ BUSINESS = ("BAR", "DFT", "MDM", "OMD", "OMG", "OML", "OMP", "ORM", "ORU", "RDE"
 
 def messages(kinds=("ADT", "SIU")):
     """Every message of these types in the corpus with its file."""
-    for path in sorted((CORPUS / "hl7v2").rglob("*.hl7")):
+    for path in sorted(HL7V2.rglob("*.hl7")):
         for part in SPLIT.split(path.read_bytes().removeprefix(b"\xef\xbb\xbf")):
             if not part.startswith(b"MSH"):
                 continue

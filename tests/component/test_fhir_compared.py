@@ -3,17 +3,13 @@ gives, every element that differs has its reason there, and what matters most ne
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 import pytest
 
 from tests.component.fhir_compared import TYPES, Element, compared, table
+from tests.corpus import CORPUS, ROOT, needs_corpus
 
-ROOT = Path(__file__).resolve().parents[2]
-CORPUS = Path(os.environ.get("ISTHMUS_CORPUS") or ROOT.parent / "shared" / "corpus" / "dev")
-needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason="the message corpus is not here")
 ROW = re.compile(r"\| (\w+)\.([\w.]+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (.*) \|")
 EQUAL = {
     "Patient": ("birthDate", "gender", "maritalStatus", "deceasedBoolean", "deceasedDateTime"),

@@ -4,9 +4,7 @@ the FHIR that others made of HL7 messages has the same patients and appointments
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
-from pathlib import Path
 
 import orjson
 import pytest
@@ -17,13 +15,10 @@ from engine.fhir.resource import Fhir
 from engine.model import Meta, Scope
 from engine.spec.component import BuildContext
 from engine.spec.template import compile_template
+from tests.corpus import CORPUS, FHIR, MEDPLUM, needs_corpus, needs_medplum
 from transforms.canonical.catalogue import ENTITIES, EVENTS
 from transforms.canonical.from_fhir import interpret, interpreter
 
-CORPUS = Path(
-    os.environ.get("ISTHMUS_CORPUS") or Path(__file__).resolve().parents[3] / "shared" / "corpus" / "dev"
-)
-needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason="the message corpus is not here")
 REFUSED = {"fhir.unresolved", "fhir.deleted", "patient.no_identifier", "template.key"}
 TEMPLATES = [
     compile_template(name, BuildContext()) for name in ("patient", "appointment", "charge", "referral")
@@ -32,7 +27,7 @@ TEMPLATES = [
 
 def resources():
     """Every resource of the corpus that can be read as a message."""
-    for path in sorted([*(CORPUS / "fhir").rglob("*.json"), *(CORPUS / "expected").rglob("*-expected.json")]):
+    for path in sorted([*FHIR.rglob("*.json"), *(CORPUS / "expected").rglob("*-expected.json")]):
         try:
             yield path, Fhir().parse(path.read_bytes())
         except HL7Error:
@@ -77,10 +72,7 @@ def test_every_resource_is_interpreted_and_rendered(identity):
     assert sum(counts[code] for code in REFUSED) <= (45 if identity == "business" else 8)
 
 
-MEDPLUM = CORPUS.parents[1] / "facts" / "fixtures" / "medplum_5.0.10_rest_hook.jsonl"
-
-
-@pytest.mark.skipif(not MEDPLUM.is_file(), reason="the recorded notifications are not here")
+@needs_medplum
 def test_what_a_real_server_told_are_the_steps_that_were_taken_there():
     """Two Subscriptions told of everything: the second telling is no event, nor is `active: true`."""
     known: dict[str, dict] = {}

@@ -9,7 +9,8 @@ import pytest
 from destinations.fhir import check
 from engine.errors import StepError
 from engine.model import Meta
-from tests.component.test_canonical_corpus import interpret, messages, needs_corpus
+from tests.component.test_canonical_corpus import interpret, messages
+from tests.corpus import needs_corpus
 from transforms.canonical.from_hl7 import ADAPTERS
 from transforms.canonical.to_fhir import RESOURCES, WRITTEN, plan
 

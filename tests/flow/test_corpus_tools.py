@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 import yaml
@@ -15,17 +13,17 @@ from channels.trial import Runner
 from engine.cli.traces import show
 from engine.hl7.format import Hl7v2
 from engine.spec.channel import load
-from tests.component.shipped import CHANNELS, ROOT
+from tests.component.shipped import CHANNELS
+from tests.corpus import HL7V2, needs_corpus
 from tests.flow.test_plan import everything, isthmus
 
-CORPUS = Path(os.environ.get("ISTHMUS_CORPUS") or ROOT.parent / "shared" / "corpus" / "dev") / "hl7v2"
 COUNT = 50
 STATES = {"TRANSFORMED", "FILTERED", "ERROR"}
 
 
 def chosen():
     """So many messages from all over the corpus: mostly ADT and SIU, and of every other kind some."""
-    files = sorted(CORPUS.rglob("*.hl7"))
+    files = sorted(HL7V2.rglob("*.hl7"))
     parts = [(file, raw) for file in files for raw in Hl7v2().parts(file.read_bytes())]
     ours = [one for one in parts if b"|ADT^" in one[1][:200] or b"|SIU^" in one[1][:200]]
     rest = [one for one in parts if one not in ours]
@@ -33,7 +31,7 @@ def chosen():
 
 
 MESSAGES = chosen()
-pytestmark = pytest.mark.skipif(not MESSAGES, reason="the message corpus is not here")
+pytestmark = needs_corpus
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,13 @@ import os
 import socket
 from collections import Counter
 
-import pytest
 from engine_process import ROOT, Closed, EngineProcess, fields, free_ports, until
 
 from engine.hl7.batch import split
+from tests.corpus import HL7V2, needs_corpus
 
-CORPUS = ROOT.parent / "shared" / "corpus" / "dev" / "hl7v2"
-FILES = sorted(CORPUS.rglob("*.hl7"))
-pytestmark = pytest.mark.skipif(not FILES, reason=f"the sample corpus is not at {CORPUS}")
+FILES = sorted(HL7V2.rglob("*.hl7"))
+pytestmark = needs_corpus
 
 
 def answers(engine: EngineProcess, raw: bytes) -> list[bytes]:

@@ -2,27 +2,22 @@
 
 import hmac
 import json
-import os
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 from desk import Desk, scripted
 from web import open_connection, post, request
 
 from engine.store.messages import unpack_keys
+from tests.corpus import FHIR, MEDPLUM, needs_corpus, needs_medplum
 
-ROOT = Path(__file__).resolve().parents[2]
-SHARED = ROOT.parent / "shared"
-CORPUS = Path(os.environ.get("ISTHMUS_CORPUS") or SHARED / "corpus" / "dev") / "fhir"
 FILES = sorted(
     file
     for pattern in ("*/notification-*.json", "*/*bundle*example*.json", "*/subscription_status_example.json")
-    for file in CORPUS.glob(pattern)
+    for file in FHIR.glob(pattern)
     if file.parts[-2] in ("HeliosSoftware__hfs", "inferno-framework__subscriptions-test-kit")
     and not file.name.startswith("bundle-")
 )
-MEDPLUM = SHARED / "facts" / "fixtures" / "medplum_5.0.10_rest_hook.jsonl"
 CONFIG = """
 channels:
   hook:
@@ -323,7 +318,7 @@ def test_nothing_is_answered_before_it_is_stored(desk):
     ]
 
 
-@pytest.mark.skipif(not FILES, reason="the notifications of the corpus are not here")
+@needs_corpus
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_notifications_of_the_corpus(desk, file):
     """Each is detected, answered with a Bundle, and gives a message for each event."""
@@ -344,7 +339,7 @@ def test_notifications_of_the_corpus(desk, file):
     assert not events or all(kind == "Encounter" for kind, _, _ in events) == full
 
 
-@pytest.mark.skipif(not MEDPLUM.is_file(), reason="the recorded requests of Medplum are not here")
+@needs_medplum
 def test_recorded_requests_of_medplum(desk):
     """Byte for byte; the same version, sent to several endpoints, is one message here."""
     recorded = [json.loads(line) for line in MEDPLUM.read_text(encoding="utf-8").splitlines()]

@@ -6,9 +6,10 @@ from functools import lru_cache
 from pathlib import Path
 from random import Random
 
+from tests.corpus import HL7V2
+
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "config" / "samples"
-CORPUS = ROOT.parent / "shared" / "corpus" / "dev" / "hl7v2"
 KB64 = 64 * 1024
 
 PUNCTUATION = b"!#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
@@ -42,10 +43,8 @@ def seeds() -> list[bytes]:
     """The sample messages, with line ends as they are sent."""
     own = [file.read_bytes() for file in sorted(SAMPLES.glob("*.hl7"))]
     found = [raw.replace(b"\r\n", b"\r").replace(b"\n", b"\r") for raw in own]
-    if CORPUS.is_dir():
-        foreign = [file.read_bytes() for file in sorted(CORPUS.rglob("*.hl7"))]
-        found += [raw for raw in foreign if len(raw) < 8_000]
-    return found
+    foreign = [file.read_bytes() for file in sorted(HL7V2.rglob("*.hl7"))]
+    return found + [raw for raw in foreign if len(raw) < 8_000]
 
 
 def message(rng: Random, most: int = KB64) -> bytes:

@@ -37,16 +37,16 @@ from engine.errors import HL7Error
 from engine.hl7 import ack, batch, dates, peek
 from engine.hl7.er7 import Message
 from engine.model import ABSENT, CLEAR
+from tests.corpus import HL7V2, needs_corpus
 
-CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus" / "dev" / "hl7v2"
-FILES = sorted(path for path in CORPUS.rglob("*") if path.is_file()) if CORPUS.is_dir() else []
-pytestmark = pytest.mark.skipif(not FILES, reason="the sample corpus is not here (../shared/corpus)")
+FILES = sorted(path for path in HL7V2.rglob("*") if path.is_file())
+pytestmark = needs_corpus
 NOW = 1_767_225_600_000_000
 WITHOUT_MSH = {"samples.lit257.hl7", "samples.lit306.hl7"}  # a file header and trailer alone
 
 
 def raw(name: str) -> bytes:
-    return (CORPUS / name).read_bytes()
+    return (HL7V2 / name).read_bytes()
 
 
 def read(name: str) -> Message:
