@@ -21,7 +21,7 @@ from channels.response import Response
 from destinations.base import Destination
 from engine.errors import ConfigError, IsthmusError
 from engine.fhirserver.connection import FhirConnection
-from engine.fhirserver.reading import ResourceLookup
+from engine.fhirserver.reading import Agreement, ResourceLookup
 from engine.formats.base import Format
 from engine.lookup.http import HttpConnection
 from engine.lookup.sql import SqlConnection
@@ -152,7 +152,7 @@ class Builder:
             columns=tuple(
                 Column(name, one.path, one.plain) for name, one in spec.options.search.declared.items()
             ),
-            lookups=(*context.cache.get("lookups", ()), *([notes.lookup] if notes else ())),
+            lookups=(*context.cache.get("lookups", ()), *([notes.lookup, notes.agreement] if notes else ())),
             notes=notes,
             states=getattr(spec.listener.settings, "tells_states", False),
         )
@@ -165,7 +165,8 @@ class Builder:
             return None
         searched = [one.partition("?")[0] for one in getattr(spec.listener.settings, "searches", ())]
         lookup = ResourceLookup(name, connection, self.reactor)
-        return Notes(context.format, lookup, connection.written, searched)
+        agreement = Agreement(name, connection, self.reactor)
+        return Notes(context.format, lookup, agreement, connection.written, searched)
 
     def response(self, spec: ChannelSpec, item: DestinationSpec, context: BuildContext) -> Response | None:
         """The steps that run on the answers of a destination; None when it has none."""

@@ -25,7 +25,7 @@ import msgspec
 from engine.errors import FormatError, StepError
 from engine.fhir.notification import note, noted
 from engine.fhir.resource import Fhir
-from engine.fhirserver.reading import GONE, LAST, ResourceLookup
+from engine.fhirserver.reading import GONE, LAST, Agreement, ResourceLookup
 from engine.fhirserver.written import OWN, Written
 from engine.model import Meta
 
@@ -43,11 +43,17 @@ class Notes:
     """Of one channel. `lookup` reads from its server; `written` is what this engine wrote there."""
 
     def __init__(
-        self, form: Fhir, lookup: ResourceLookup, written: Written, searched: Collection[str] = ()
+        self,
+        form: Fhir,
+        lookup: ResourceLookup,
+        agreement: Agreement,
+        written: Written,
+        searched: Collection[str] = (),
     ) -> None:
         """`searched`: types that the listener looks for itself, also when it is told that something changed."""
         self.form = form
         self.lookup = lookup
+        self.agreement = agreement
         self._written = written
         self._searched = frozenset(searched)
         self.met: set[str] = (

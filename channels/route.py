@@ -175,6 +175,10 @@ class Router:
     def use(self, pipelines: dict[str, Pipeline]) -> None:
         """Route by these from the next message on. What was rendered keeps the version that rendered it."""
         self.pipelines = {**self.pipelines, **pipelines}
+        if self._batch is not None:  # what it waits for is perhaps not wanted any more, or can be had now
+            self._batch = Batch(self._batch.first, self._batch.messages)
+            self.waits_for = ""
+            self.wake()
 
     def _slice(self) -> None:
         self._scheduled = None
@@ -224,14 +228,18 @@ class Router:
     def _fetch(self, batch: Batch, wanted: list[Wanted]) -> None:
         """Everything that these steps want, each lookup once. An outage: the messages wait, and it is tried again."""
         if self._batch is not batch:
-            return  # a rewind: they are read again
+            return  # a rewind, or a reload: they run again
 
         def fetched(_: Any) -> None:
+            if self._batch is not batch:
+                return
             self.waits_for = ""
             batch.ready = True
             self.wake()
 
         def failed(failure: Any) -> None:
+            if self._batch is not batch:
+                return
             down = failure.check(LookupDown)
             why = f"{failure.value.code}: {failure.value.what}" if down else failure.type.__name__
             held = down is not None and failure.value.held  # a wrong key or right: people must mend it
@@ -269,6 +277,8 @@ class Router:
                 self.guard.arm()
                 try:
                     pipeline = self.pipelines[arrived.meta.channel]
+                    if pipeline.notes is not None:
+                        pipeline.notes.agreement.settled()
                     run = self.states.run
                     rendered = run(pipeline, arrived.raw, arrived.meta) if arrived.raw else replace(DAMAGED)
                     if rendered is None:

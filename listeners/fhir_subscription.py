@@ -22,12 +22,14 @@ from twisted.web import http
 
 from engine.clock import Micros
 from engine.errors import ConfigError, HL7Error
+from engine.fhir import release
 from engine.fhir.notification import Notification, Status, detect
 from engine.fhir.resource import Fhir
 from engine.fhir.subscription import Wanted
 from engine.fhirserver.gaps import Gaps
 from engine.fhirserver.registrar import Registrar
 from engine.fhirserver.written import OWN, Written
+from engine.formats.base import bad
 from engine.model import Carried
 from engine.spec.component import BuildContext, Settings, component
 from engine.spec.meaning import ConnectionName
@@ -176,6 +178,7 @@ class FhirListener(HttpServer):
     """See listeners.base.Listener."""
 
     settings: FhirSubscription
+    format: Fhir
     methods: ClassVar[tuple[bytes, ...]] = (b"POST", b"PUT", b"DELETE")
 
     def __init__(self, settings: FhirSubscription, context: BuildContext) -> None:
@@ -309,6 +312,7 @@ class FhirListener(HttpServer):
     def arrival(self, request: Request, body: bytes) -> Arrival:
         """The messages of a notification; what cannot be read is one, in error."""
         try:
+            self._readable(request)
             found = detect(
                 request.method.decode("latin-1"),
                 lambda header: request.getHeader(header) or "",
@@ -326,6 +330,16 @@ class FhirListener(HttpServer):
         elif request.method == b"PUT":
             request.echo = body
         return FhirArrival(body, request, self._foreign(found), self.receiver.now())
+
+    def _readable(self, request: Request) -> None:
+        """Raises FormatError where the server says that this is another FHIR version than the channel reads."""
+        says = release.declared(request.getHeader("Content-Type") or "")
+        if not release.fits(says, self.format.version):
+            raise bad(
+                f"the body is FHIR {says}, and the channel reads {self.format.version}",
+                "write its `version` in `format: {fhir: {version: …}}` of the channel, and in the connection",
+                "fhir.version",
+            )
 
     def _foreign(self, found: Notification) -> Notification:
         """Without what this engine wrote itself to the same server: it is stored, and goes no further."""

@@ -14,6 +14,7 @@ from pydantic import Field
 from twisted.internet.defer import Deferred
 
 from engine.errors import ConfigError
+from engine.fhir import release
 from engine.fhir.resource import Fhir
 from engine.fhirserver.connection import FhirConnection
 from engine.fhirserver.reconciler import Reconciler
@@ -91,6 +92,12 @@ def server_of(name: str, context: BuildContext) -> FhirConnection:
         raise ConfigError(
             f"there is no FHIR connection {name!r}", code="fhir.connection",
             todo="declare it under `connections:` as `NAME: {fhir: {base: …}}`",
+        )  # fmt: skip
+    if release.ALIKE[found.version] != release.ALIKE[context.format.version]:
+        raise ConfigError(
+            f"the connection {name} says FHIR {found.version}, and the channel reads messages as"
+            f" {context.format.version}", code="fhir.version",
+            todo="write the same `version` in the connection and in `format: {fhir: {version: …}}` of the channel",
         )  # fmt: skip
     return found
 

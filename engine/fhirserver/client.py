@@ -11,7 +11,8 @@ fails with a FhirError and nothing else; one that cannot do harm twice (GET, sea
 tried again on RETRY and UNKNOWN, with growing pauses and never earlier than the server asks for; every other is sent
 once; a 401 renews a token once; never more than `connections` at a time. Before anything else the server is asked for
 its version: one that has another than the connection says is asked for nothing (`fhir.version`); one that does not
-answer that is no contradiction, and is asked again a minute later. Refuses: to wait more than `LONGEST`
+answer that is no contradiction, and is asked again a minute later; a contradiction stands until it says otherwise.
+Refuses: to wait more than `LONGEST`
 seconds for one request (the caller is told when to come again), more than `PAGES` pages of one search.
 
 What is searched for stands in the URL, which the server and what lies before it may log: `post=True` searches by
@@ -30,6 +31,7 @@ from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore
 from twisted.internet.task import deferLater
 
 from engine.errors import FormatError
+from engine.fhir import release
 from engine.fhirserver.auth import Login
 from engine.fhirserver.base import Base, foreign, resource
 from engine.fhirserver.errors import FhirError, of_answer, of_lost
@@ -43,8 +45,6 @@ LONGEST = 60.0  # seconds that one pause may take
 FIRST_PAUSE = 0.5  # seconds
 PAGES = 100_000
 AGREE = 60.0  # seconds until a server is asked again for its version
-_RELEASES = {"4.": "R4", "5.": "R5"}  # of `fhirVersion`
-_ALIKE = {"R4": "R4", "R4B": "R4", "R5": "R5"}  # 4.0 and 4.3 have the same resources here
 Params = Mapping[str, Any] | Sequence[tuple[str, Any]]
 
 
@@ -106,6 +106,7 @@ class FhirClient:
         self._version = version
         self._agreed = not version  # the server has the version that we speak, as far as it tells
         self._agreeing = DeferredLock()
+        self._asked = False  # and whether it told is known
         self._told = ""  # the other version that it has
         self._again = float("-inf")  # seconds of the reactor: when it is asked for it
 
@@ -234,6 +235,16 @@ class FhirClient:
                 pause = FIRST_PAUSE * 2**failures * (0.5 + self._random())
                 await deferLater(self._reactor, min(max(pause, error.retry_after), LONGEST))
 
+    @property
+    def agreed(self) -> bool:
+        """The server has the version that the connection says, as far as it tells."""
+        return self._agreed
+
+    @property
+    def disputed(self) -> bool:
+        """It was not asked yet, or it has another."""
+        return bool(self._told) or not self._asked
+
     async def agree(self) -> None:
         """Raise FhirError when the server says that it has another FHIR version than the connection."""
         if not self._agreed:
@@ -242,15 +253,15 @@ class FhirClient:
     async def _agree(self) -> None:
         now = self._reactor.seconds()
         if not self._agreed and now >= self._again:
-            self._again, self._told = now + AGREE, ""
+            self._again = now + AGREE
             try:
                 answer = await self._slots.run(self._once, "GET", self.base.url("metadata"), b"", {})
                 told = name(tree.load(answer.body, "FHIR JSON").get("fhirVersion"))
             except (FhirError, FormatError, AttributeError):
-                return  # the request itself will tell
-            says = re.match(r"\d+\.", told)
-            self._agreed = says is None or _RELEASES.get(says[0]) == _ALIKE[self._version]
-            self._told = "" if self._agreed else told
+                told = self._told  # what it said stands; else the request itself will tell
+            else:
+                self._agreed = release.fits(told, self._version)
+            self._asked, self._told = True, "" if self._agreed else told
         if self._told:
             raise FhirError(
                 "fhir.version", Result.CONFIG,

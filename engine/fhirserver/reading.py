@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from twisted.internet.defer import ensureDeferred, gatherResults
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 
 from engine.fhirserver.base import Base, resource
 from engine.fhirserver.client import FhirClient
@@ -105,9 +105,41 @@ class ResourceLookup(Lookup):
                 return error
         elif not held and not error.waits:
             return error
-        down = LookupDown(error.what, code=error.code, todo=error.todo)
-        down.held = held
-        return down
+        return _down(error, held)
+
+
+class Agreement(Lookup):
+    """Whether the server has the version of its connection: until it is known, and while it has another, messages of
+    the channel wait. One that could not be asked is asked meanwhile, and nobody waits for that."""
+
+    def __init__(self, label: str, connection: FhirConnection, reactor: Any) -> None:
+        super().__init__(label, _never, ttl=0, size=0)
+        self._connection = connection
+        self._reactor = reactor
+
+    def settled(self) -> None:
+        """Raises Wanted where messages of this batch may have to wait."""
+        if self._reactor is not None and not self._connection.client(self._reactor).agreed:
+            self.ask(())
+
+    async def get(self, keys: Iterable[Key], now: float) -> None:
+        """Ask the server. Raises LookupDown while it has another version."""
+        client = self._connection.client(self._reactor)
+        asking = Deferred.fromCoroutine(client.agree())
+        if client.disputed:
+            try:
+                await asking
+            except FhirError as error:
+                raise _down(error, held=True) from None
+        else:
+            asking.addErrback(lambda _: None)  # the next batch is told
+        self._held[()] = True
+
+
+def _down(error: FhirError, held: bool) -> LookupDown:
+    down = LookupDown(error.what, code=error.code, todo=error.todo)
+    down.held = held
+    return down
 
 
 async def ended(client: FhirClient, kind: str, id_: str) -> bool:

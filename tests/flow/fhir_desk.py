@@ -15,6 +15,12 @@ connections:
 """
 
 
+def of(text, version):
+    """The same channel and connection in this version."""
+    text = text.replace("format: fhir", f"format: {{fhir: {{version: {version}}}}}")
+    return text.replace('/fhir"}', f'/fhir", version: {version}}}')
+
+
 class FhirDesk(Desk):
     """`server` outlives restarts of the engine."""
 

@@ -12,7 +12,7 @@ SECRETS = "0123456789abcdef"
 CHANNEL = """
 channels:
   hook:
-    format: fhir
+    format: {{fhir: {{version: {version}}}}}
     listener:
       fhir_subscription:
         port: 8080
@@ -27,7 +27,7 @@ TOPIC = "topic: http://example.org/topic/patient, heartbeat: 60"
 
 def config(what="criteria: Patient?", more="", url="http://127.0.0.1:8080/fhir/hook", version="R4"):
     connection = CONNECTION.replace('/fhir"}', f'/fhir", version: {version}}}')
-    return connection + CHANNEL.format(what=what, more=more, url=url)
+    return connection + CHANNEL.format(what=what, more=more, url=url, version=version)
 
 
 class Clinic(FhirDesk):

@@ -9,7 +9,7 @@ import json
 
 import pytest
 from desk import Sent, scripted
-from fhir_desk import CONNECTION, FhirDesk
+from fhir_desk import CONNECTION, FhirDesk, of
 from web import post
 
 CONFIG = (
@@ -338,7 +338,7 @@ VISIT = "PV1|1|I" + "|" * 17 + "V1^^^RGH^VN"
 
 @pytest.mark.parametrize("version", ["R4", "R4B", "R5"])
 def test_charges_and_vaccinations_of_each_version(tmp_path, version):
-    chosen = CONFIG.replace('/fhir"}', f'/fhir", version: {version}}}')
+    chosen = of(CONFIG, version)
     with scripted():
         desk = FhirDesk(tmp_path, chosen)
         for _ in range(2):

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from desk import scripted
-from fhir_desk import FhirDesk
+from fhir_desk import FhirDesk, of
 from test_fhir_destination import CONFIG, FT1, HEAD, RXA, VISIT, book, pid, send, states
 from twisted.internet.defer import ensureDeferred
 
@@ -89,7 +89,7 @@ def foretell(desk: FhirDesk, payload: bytes) -> list[Any]:
 def test_what_is_foretold_is_done(tmp_path, seed, version):
     rng = random.Random(seed)
     with scripted():
-        desk = FhirDesk(tmp_path, CONFIG.replace('/fhir"}', f'/fhir", version: {version}}}'))
+        desk = FhirDesk(tmp_path, of(CONFIG, version))
         seen: set[str] = set()
         for _ in range(40):
             kind, segments = some(rng)

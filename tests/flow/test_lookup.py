@@ -6,6 +6,7 @@ import pytest
 import yaml
 from desk import HEADER, Desk, FlowReactor, Sent, scripted
 from pydantic import ValidationError
+from reloading import reload
 from structlog.testing import capture_logs
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.testing import StringTransportWithDisconnection
@@ -130,6 +131,20 @@ def test_a_wrong_key_holds_loudly_and_messages_wait(tmp_path, odoo):
         odoo.fault = None
         desk.advance(60)
         assert destinations["out"].effects == ["C1"]
+        desk.stop()
+
+
+def test_what_waits_goes_on_after_a_reload_that_mends_it(tmp_path, odoo):
+    with scripted() as destinations:
+        desk = start(tmp_path, PARTNER % "")
+        odoo.fault = OdooError("wrong key", result=Result.CONFIG, code="odoo.login")
+        receive(desk, ("C1", "P1"), ("C2", "P2"))
+        text = CONFIG.format(step="", folder=tmp_path).replace("lookup: ", "set: {vars: {found: x}}")
+        reload(desk, text)
+        desk.settle()
+        assert destinations["out"].effects == ["C1", "C2"]
+        desk.advance(200)
+        assert len(odoo.calls) == 1 and desk.engine.channels["adt"].status()["why"] == ""
         desk.stop()
 
 
