@@ -20,10 +20,9 @@ from console.rights import on_channel
 from engine.errors import HL7Error
 from engine.hl7 import charset
 from engine.hl7.er7 import Message
-from engine.hl7.format import Hl7v2
 from engine.security.roles import Role
 from engine.store.messages import raw
-from engine.store.stale import Stale, ordering_path, stale
+from engine.store.stale import Stale, keys_of, stale
 from engine.store.tx import Tx
 
 _END = re.compile(rb"\r\n|\r|\n")
@@ -129,13 +128,3 @@ def content_of(desk: Desk, message_id: int) -> bytes:
 def _channel(tx: Tx, message_id: int) -> str:
     rows = tx.rows("SELECT channel FROM message WHERE id = ?", (message_id,))
     return str(rows[0][0]) if rows else ""
-
-
-def keys_of(tx: Tx, channel: str, content: bytes) -> tuple[int, ...]:
-    """The ordering keys of HL7 bytes; none of anything else, which is then weighed by its old keys alone."""
-    form = Hl7v2()
-    try:
-        found = form.identify(content, form.peek(content), ordering_path(tx, channel))
-    except HL7Error:
-        return ()
-    return tuple(dict.fromkeys(tx.blind(f"key:{key}") for key in (found.key, *found.also) if key))

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from channels.preview import Effect, Previewer
-from console.editing import keys_of
 from engine.cli import access
 from engine.cli.bulk import warning
 from engine.cli.foresee import told, wait_for
 from engine.cli.options import checked, config_option, data_option, json_option
-from engine.cli.reactor import steady
 from engine.model import Meta
 from engine.store.messages import raw
-from engine.store.stale import stale
+from engine.store.stale import keys_of, stale
+
+if TYPE_CHECKING:  # other verbs of messages start without what is needed for a preview
+    from channels.preview import Effect
 
 
 @click.command("edit")
@@ -64,6 +64,9 @@ def command(
 
 def _foresee(content: bytes, old: Meta, config: Path, data: Path, as_json: bool) -> None:
     """Print the effects; ends the process."""
+    from channels.preview import Previewer
+    from engine.cli.reactor import steady
+
     configuration = checked(config)
     reactor = steady()
     found: list[Effect] = wait_for(Previewer(configuration, data, reactor).edited(content, old), reactor)

@@ -12,14 +12,13 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from channels.preview import Effect, Previewer
 from engine.change import kinds, named
 from engine.cli import access
 from engine.cli.options import checked
-from engine.cli.reactor import steady
 from engine.cli.selecting import chosen_ids, narrowing
 
-if TYPE_CHECKING:  # what the console brings is needed with --server alone
+if TYPE_CHECKING:  # other verbs of messages start without what is needed for a preview
+    from channels.preview import Effect
     from console.preview import Foreseen, Preview
 
 LONGEST = 200  # characters of a value
@@ -39,6 +38,9 @@ def foresee(
     """Print the effects; with `brief` nothing is asked of destinations.
 
     Exit 0, or 1 when a message would be in ERROR or would fail."""
+    from channels.preview import Previewer
+    from engine.cli.reactor import steady
+
     ids = chosen_ids(data, filters, limit)
     only = {} if verb == "replay" else narrowing(filters)
     configuration = checked(config)

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from engine.errors import HL7Error
+from engine.hl7.format import Hl7v2
 from engine.store import operate
 from engine.store.messages import unpack_keys
 from engine.store.tx import Tx
@@ -213,3 +215,13 @@ def _origins(tx: Tx, ids: Iterable[int]) -> dict[int, int]:
 
 def _json(values: Iterable[int]) -> str:
     return orjson.dumps(list(values)).decode()
+
+
+def keys_of(tx: Tx, channel: str, content: bytes) -> tuple[int, ...]:
+    """The ordering keys of HL7 bytes; none of anything else, which is then weighed by its old keys alone."""
+    form = Hl7v2()
+    try:
+        found = form.identify(content, form.peek(content), ordering_path(tx, channel))
+    except HL7Error:
+        return ()
+    return tuple(dict.fromkeys(tx.blind(f"key:{key}") for key in (found.key, *found.also) if key))
