@@ -20,6 +20,7 @@ ERROR tells nothing, so its replay is a change. Refuses nothing. Source: FHIR R4
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -27,8 +28,8 @@ import orjson
 from msgspec.structs import replace
 
 from channels.notes import Notes
-from channels.pipeline import Pipeline, Rendered, Run
-from engine.errors import IsthmusError
+from channels.pipeline import Pipeline, Rendered, Run, failed
+from engine.errors import IsthmusError, StepTimeout
 from engine.fhir.moment import updated
 from engine.fhir.notification import note, noted
 from engine.formats import tree
@@ -39,6 +40,7 @@ from engine.store.snapshots import Snapshot
 
 Key = tuple[str, str]
 """Channel and `Type/id`."""
+_NUMBER = re.compile(r"[0-9]{1,64}")  # a versionId has 64 characters at most
 
 
 class States:
@@ -76,7 +78,10 @@ class States:
     def run(
         self, pipeline: Pipeline, raw: bytes, meta: Meta, look: Callable[[Meta], Any] = lambda meta: meta
     ) -> Rendered | None:
-        """What becomes of a message; None: it waits for the one before it of its resource. Raises Wanted."""
+        """What becomes of a message; None: it waits for the one before it of its resource. Raises Wanted.
+
+        What the server refuses to tell of its resource is the error of the message.
+        """
         told = told_by(raw, meta) if pipeline.states else None
         if told is None:
             return pipeline.run(raw, look(meta))
@@ -87,6 +92,8 @@ class States:
         except Wanted:
             self._waiting.add((meta.channel, told.reference))
             raise
+        except (Exception, StepTimeout) as error:
+            return failed(error, "read")
 
     def _run(
         self, pipeline: Pipeline, raw: bytes, meta: Meta, told: Snapshot, look: Callable[[Meta], Any]
@@ -137,7 +144,7 @@ class States:
         late = f"superseded: {'its deletion' if known.deleted else 'a later version'} {came}"
         if notes is None:
             return (late, b"") if _earlier(told, known) or told.version == known.version != "" else None
-        if not known.deleted and told.version.isdigit() and known.version.isdigit():
+        if not known.deleted and _NUMBER.fullmatch(told.version) and _NUMBER.fullmatch(known.version):
             return late, b""
         found = notes.now(told.reference, sure=known.deleted)
         if found is None:
@@ -178,7 +185,7 @@ def told_by(raw: bytes, meta: Meta) -> Snapshot | None:
 def _earlier(told: Snapshot, known: Snapshot) -> bool:
     """Whether one state is older than another. Numbers count unless the time says otherwise: a server was restored."""
     sooner = bool(told.updated_at and known.updated_at) and told.updated_at < known.updated_at
-    if told.version.isdigit() and known.version.isdigit():
+    if _NUMBER.fullmatch(told.version) and _NUMBER.fullmatch(known.version):
         later = bool(told.updated_at and known.updated_at) and told.updated_at > known.updated_at
         return int(told.version) < int(known.version) and not later
     return sooner
