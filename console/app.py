@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -48,6 +49,7 @@ API = (
     patients.router,
     people.router,
 )
+PREFIX = "/api/v1"
 STATIC = Path(__file__).parent / "static"
 
 
@@ -62,7 +64,7 @@ def make_app(data_dir: Path, config: Path, providers: Mapping[str, Provider] | N
     app.state.throttle, app.state.exports = Throttle(), Exports()
     app.state.workbench, app.state.sign_on = Workbench(config, data_dir), SignOn(providers or {})
     for router in API:
-        app.include_router(router, prefix="/api/v1")
+        app.include_router(router, prefix=PREFIX)
     app.include_router(health.router)
     pages.include(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -122,10 +124,22 @@ async def _invalid(request: Request, error: Any) -> Response:
     return problem(422, "invalid", "the request does not fit", errors=found)
 
 
+def _allowed(path: str) -> str:
+    """The methods of every endpoint with this path: each route knows its own alone (RFC 9110, 15.5.6)."""
+    routes = (route for router in API for route in router.routes if isinstance(route, APIRoute))
+    inside = path.removeprefix(PREFIX)
+    return ", ".join(
+        sorted({one for route in routes if route.path_regex.match(inside) for one in route.methods or ()})
+    )
+
+
 async def _http(request: Request, error: Any) -> Response:
     if _wants_page(request):
         return pages.error_page(request, error.status_code, str(error.detail), "", "http")
-    return problem(error.status_code, "http", str(error.detail), headers=error.headers)
+    headers = error.headers
+    if error.status_code == 405 and request.url.path.startswith(PREFIX):
+        headers = {"Allow": _allowed(request.url.path)}
+    return problem(error.status_code, "http", str(error.detail), headers=headers)
 
 
 def _unexpected(request: Request, error: Exception) -> Response:

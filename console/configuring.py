@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from console.acting import RELOAD_WAIT, Desk
 from console.preview import Foreseen, effect
 from console.problems import Refused
+from console.queries import LARGEST_ID
 from console.rights import on_channel
 from console.workbench import Workbench
 from engine.security.roles import Role
@@ -32,7 +33,7 @@ class Sample(BaseModel):
     model_config = ConfigDict(extra="forbid")
     text: str = Field(default="", max_length=1 << 20, description="The message itself.")
     sample: str = Field(default="", max_length=300, description="A file of the folder `samples`.")
-    message_id: int | None = Field(default=None, ge=1, lt=2**52, description="A stored message.")
+    message_id: int | None = Field(default=None, ge=1, lt=LARGEST_ID, description="A stored message.")
 
 
 class Outcome(msgspec.Struct):

@@ -19,7 +19,6 @@ from engine.clock import Micros
 from engine.security.roles import Identity
 from engine.store import search
 from engine.store.messages import raw
-from engine.store.tx import Tx
 
 PORTION = 200  # messages in one transaction
 LOOKED_AT = 20_000  # messages that one search looks into ...
@@ -94,7 +93,7 @@ def _read(
     while True:
         began = time.monotonic()
         with stores.reading() as tx:
-            now = newest_id(tx)
+            now = search.newest_id(tx)
             newest = now if newest is None else newest
             rows = [
                 row
@@ -110,8 +109,3 @@ def _read(
         if came and now - came > BUSY * (began - then):
             time.sleep(min(took * STILL, LONGEST_STILL))
         came, then = now, began
-
-
-def newest_id(tx: Tx) -> int:
-    """The id of the last message that came; 0 when there is none."""
-    return int(tx.rows("SELECT coalesce(max(id), 0) FROM message")[0][0])

@@ -17,10 +17,10 @@ from itertools import islice
 import msgspec
 
 from console.acting import Desk, described
-from console.content import every, newest_id
+from console.content import every
 from console.masking import masked
 from console.problems import Refused
-from console.queries import Query
+from console.queries import Query, known
 from engine.clock import Micros
 from engine.security.roles import Role
 from engine.store import search
@@ -96,7 +96,9 @@ def allowed(desk: Desk, query: Query, reveal: bool) -> None:
         raise Refused(403, "forbidden", "this needs the role operator")
     if (reveal or query.text) and not desk.identity.reveal:
         raise Refused(403, "forbidden", "this needs the right to see patient data")
-    _ = query.filters  # what cannot be read is told now
+    _ = query.filters  # what cannot be read is told now, before the answer has begun
+    with desk.stores.reading() as tx:
+        known(tx, desk.identity, query)
 
 
 def stream(
@@ -130,7 +132,7 @@ def _pieces(desk: Desk, query: Query, told: Export) -> Iterator[bytes]:
 def _portions(desk: Desk, query: Query, told: Export) -> Iterator[list[int]]:
     """The ids, the oldest first, as far as there were any when this began."""
     with desk.stores.reading() as tx:
-        newest = newest_id(tx)
+        newest = search.newest_id(tx)
     filters = query.filters | {"channels": desk.identity.channels(Role.OPERATOR)}
     if query.text:
         found = every(desk.stores, desk.identity, query.text, filters)

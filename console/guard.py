@@ -4,7 +4,8 @@ Guarantees: nobody's body is read before they are known (public paths: sign-in, 
 bodies are bounded, of who is not known to what a sign-in needs; a request that changes something must come from our
 own pages (Origin or Sec-Fetch-Site, and the session's CSRF token) or carry an API token; strict security headers on
 every answer, errors included.
-Refuses: 401 without a session or token (pages: to sign-in), 403 from another site, 413 a large body.
+Refuses: 400 a request whose end could be read in two ways (RFC 9112, 6.3), 401 without a session or token (pages: to
+sign-in), 403 from another site, 413 a large body.
 """
 
 from __future__ import annotations
@@ -101,17 +102,22 @@ class Guard:
             if path.startswith("/static/") or path in ("/health", "/ready"):
                 return None
             return problem(503, error.code, str(error), headers={"Retry-After": "5"})
+        if (
+            "content-length" in headers and "transfer-encoding" in headers
+        ):  # a proxy may have read it otherwise
+            close = {"Connection": "close"}
+            return problem(400, "framing", "a request has one length, or comes in chunks", headers=close)
         length = headers.get("content-length", "0")
         most = (
             LARGEST_BODY if state["identity"] is not None or not path.startswith(PUBLIC) else LARGEST_UNKNOWN
         )
         if not length.isdecimal() or int(length) > most:
             return too_large(most)
+        if state["identity"] is None and not path.startswith(PUBLIC):
+            return _unknown(path, scope.get("query_string", b"").decode("latin-1"), headers)
         by_token = state["session"] is None and state["identity"] is not None
         if method not in SAFE and not by_token and not _same_site(headers, scope):
             return problem(403, "other-site", "this request came from another site")
-        if state["identity"] is None and not path.startswith(PUBLIC):
-            return _unknown(path, scope.get("query_string", b"").decode("latin-1"), headers)
         return None
 
     def _identify(self, headers: Headers, state: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import fastapi
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from console.content import ACTED, Looked, every, look
 from console.problems import Refused
@@ -22,7 +22,8 @@ from engine import clock
 from engine.clock import Micros
 from engine.security.roles import Identity, Role
 from engine.states import DeliveryState, MessageState
-from engine.store import search
+from engine.store import columns, search
+from engine.store.tx import Tx
 
 PRIVATE = (
     "mrn",
@@ -30,6 +31,7 @@ PRIVATE = (
     "text",
     "columns",
 )  # filters that may be patient data: never in an address or a log
+MOST = 1_000_000  # messages of one act: whether they are stale is weighed in memory
 LARGEST_ID = 2**51  # body ids are 4096 times as large
 After = Annotated[int | None, fastapi.Query(ge=1, lt=LARGEST_ID, description="Continue below this id.")]
 
@@ -103,10 +105,10 @@ class Act(BaseModel):
 
     verb: Literal["replay", "resend", "discard"] = Field(description="What to do.")
     query: Query = Field(description="With what.")
-    limit: int | None = Field(default=None, ge=1, le=10_000_000, description="The oldest so many.")
+    limit: int | None = Field(default=None, ge=1, le=MOST, description="The oldest so many.")
     rate: float | None = Field(default=None, gt=0, le=100_000, description="Messages a second, at most.")
     note: str = Field(default="", max_length=500, description="Why; kept with it; no patient data.")
-    force: bool = Field(default=False, description="Put older data over newer, too.")
+    force: StrictBool = Field(default=False, description="Put older data over newer, too.")
 
 
 def id_of(text: Any) -> int:
@@ -136,11 +138,24 @@ def moment(text: str | None, zone: str | None = None) -> Micros | None:
         ) from None
 
 
+def known(tx: Tx, identity: Identity, query: Query) -> None:
+    """Refused 422 when a searchable column is of no channel that they may see, or is not found by its beginning."""
+    declared = columns.declared(tx, identity.channels(Role.VIEWER))
+    names = sorted({one.name for some in declared.values() for one in some})
+    for name, wanted in (query.columns or {}).items():
+        if name not in names:
+            todo = f"Known: {', '.join(names) or 'none'}; see `search` of a channel"
+            raise Refused(422, "column.unknown", f"no channel declares the column {name!r}", todo)
+        columns.term(tx, name, wanted)
+
+
 def found(
     stores: Stores, identity: Identity, query: Query, *, after: int | None = None, limit: int = 50
 ) -> Looked:
     """The newest messages that fit, below the id `after`."""
     filters = query.filters | {"channels": identity.channels(Role.VIEWER)}
+    with stores.reading() as tx:
+        known(tx, identity, query)
     if query.text:
         return look(stores, identity, query.text, filters, after, limit)
     with stores.reading() as tx:
@@ -156,9 +171,14 @@ def chosen(stores: Stores, identity: Identity, act: Act) -> list[int]:
     filters = query.filters | {
         "channels": identity.channels(Role.OPERATOR), "dismissed": None if query.ids else False
     }  # fmt: skip
+    with stores.reading() as tx:
+        known(tx, identity, query)
     if query.text:
         rows = every(stores, identity, query.text, filters, ACTED)
         return [row.id for row in islice(rows, act.limit)]
-    with stores.reading() as tx:
-        rows_found = search.find(tx, **filters, limit=10_000_000)
-    return sorted(row.id for row in rows_found)[: act.limit]
+    found = search.ids(stores.reading, min(act.limit or MOST + 1, MOST + 1), **filters)
+    if len(found) > MOST:
+        raise Refused(
+            422, "query.wide", f"more than {MOST:,} messages fit", "narrow it by time, or give a limit"
+        )
+    return found

@@ -93,14 +93,17 @@ def factor_off(request: Request, name: str, password: str) -> None:
 
 
 def _confirm(request: Request, name: str, password: str) -> None:
-    """Refused when this is not the password of who is signed in; wrong ones are counted as at the door."""
-    throttle = throttle_of(request)
+    """Refused when this is not the password of who is signed in; wrong ones are counted by address, and by user from
+    wherever they come: who has stolen a session shall not find the password with it."""
+    throttle, counted = throttle_of(request), (request.state.address, f"user {name}")
     with throttle.turn:
-        throttle.check(request.state.address)
+        for one in counted:
+            throttle.check(one)
         with stores_of(request).reading() as tx:
             known = users.secrets_of(tx, name)
         if not passwords.matches(known.password, password):
-            throttle.failed(request.state.address)
+            for one in counted:
+                throttle.failed(one)
             raise Refused(422, "password.wrong", N_("The password is another one."))
 
 

@@ -85,6 +85,9 @@ def status(request: Request, identity: Viewer) -> Response:
     def mine(found: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in found.items() if identity.may(Role.VIEWER, name)}
 
-    if engine is not None and "channels" in engine["status"]:
-        engine["status"]["channels"] = mine(engine["status"]["channels"])
+    if engine is not None and not identity.may(Role.VIEWER):
+        told = engine["status"]
+        told |= {name: mine(told[name]) for name in ("channels", "totals_at_start") if name in told}
+        if told.get("config_problem"):  # it may name any channel
+            told["config_problem"] |= {"why": "see with who may see all channels"}
     return answer(Status(running, engine, mine(totals), mine(waiting), unfinished))

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Header, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from starlette.responses import Response
 
 from console.api.answers import answer, desk_of
@@ -120,7 +120,7 @@ class Rollback(BaseModel):
     model_config = ConfigDict(extra="forbid")
     version: str = Field(min_length=1, max_length=80)
     note: str = Field(default="", max_length=500)
-    force: bool = Field(
+    force: StrictBool = Field(
         default=False, description="Also over edits that no version has; they are kept beside."
     )
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -50,11 +50,11 @@ class Edited(BaseModel):
         min_length=1, max_length=3_000_000, description="The whole message; a line each segment."
     )
     note: str = Field(default="", max_length=500, description="Why; kept with it; no patient data.")
-    force: bool = Field(default=False, description="Put older data over newer, too.")
+    force: StrictBool = Field(default=False, description="Put older data over newer, too.")
 
 
 @router.post(
-    "/messages/{message_id}/edit",
+    "/messages/{message_id:int}/edit",
     summary="Replay an edited copy of a message",
     status_code=201,
     responses=gives(Copy, 201),
@@ -70,7 +70,7 @@ async def edit(request: Request, identity: Editor, message_id: MessageId, wanted
 
 
 @router.post(
-    "/messages/{message_id}/edit/preview",
+    "/messages/{message_id:int}/edit/preview",
     summary="What an edited copy of a message would do",
     responses=gives(Consequences),
 )
@@ -85,7 +85,7 @@ def preview_edit(request: Request, identity: Editor, message_id: MessageId, want
 
 
 @router.get(
-    "/messages/{message_id}/compare",
+    "/messages/{message_id:int}/compare",
     summary="Which fields of two messages differ",
     responses=gives(Comparison),
 )
@@ -95,7 +95,7 @@ def compare_masked(request: Request, identity: Viewer, message_id: MessageId, ot
 
 
 @router.post(
-    "/messages/{message_id}/compare",
+    "/messages/{message_id:int}/compare",
     summary="Two messages side by side, with values; audited",
     responses=gives(Comparison),
 )

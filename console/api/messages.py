@@ -90,7 +90,7 @@ def seen(
 
 
 @router.get(
-    "/messages/{message_id}",
+    "/messages/{message_id:int}",
     summary="One message, its values masked",
     responses=gives(message_view.MessageView),
 )
@@ -100,7 +100,7 @@ def show(request: Request, identity: Viewer, message_id: MessageId, segment: Seg
 
 
 @router.post(
-    "/messages/{message_id}/reveal",
+    "/messages/{message_id:int}/reveal",
     summary="One message with what it holds; audited",
     responses=gives(message_view.MessageView),
 )
@@ -112,7 +112,7 @@ def reveal(request: Request, identity: Revealer, message_id: MessageId, segment:
 
 
 @router.post(
-    "/messages/{message_id}/record",
+    "/messages/{message_id:int}/record",
     summary="Everything that the store has of a message; audited",
     responses=RECORD,
 )
@@ -204,7 +204,7 @@ def try_again(request: Request, identity: Operator, kind: Kind) -> Response:
 
 
 @router.get(
-    "/messages/{message_id}/trace",
+    "/messages/{message_id:int}/trace",
     summary="What today's channel makes of a message, without values",
     responses=gives(dict[str, Any]),
 )
@@ -214,7 +214,9 @@ def trace_masked(request: Request, identity: Viewer, message_id: MessageId) -> R
 
 
 @router.post(
-    "/messages/{message_id}/trace", summary="The same with values; audited", responses=gives(dict[str, Any])
+    "/messages/{message_id:int}/trace",
+    summary="The same with values; audited",
+    responses=gives(dict[str, Any]),
 )
 def trace_revealed(request: Request, identity: Revealer, message_id: MessageId) -> Response:
     """Who saw it is kept before it is shown."""
@@ -240,13 +242,13 @@ def list_jobs(
     return answer(desk_of(request).newest_jobs(limit, after))
 
 
-@router.get("/jobs/{job_id}", summary="One job", responses=gives(jobs.Job))
+@router.get("/jobs/{job_id:int}", summary="One job", responses=gives(jobs.Job))
 def show_job(request: Request, identity: Viewer, job_id: JobId) -> Response:
     """As it stands now."""
     return answer(desk_of(request).job(job_id))
 
 
-@router.post("/jobs/{job_id}/{act}", summary="Pause, resume or cancel a job", responses=gives(jobs.Job))
+@router.post("/jobs/{job_id:int}/{act}", summary="Pause, resume or cancel a job", responses=gives(jobs.Job))
 def move_job(
     request: Request,
     identity: Operator,

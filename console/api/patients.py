@@ -40,7 +40,7 @@ def find(request: Request, identity: Viewer, wanted: Wanted, limit: Limit = 50) 
 
 
 @router.post(
-    "/messages/{message_id}/patient",
+    "/messages/{message_id:int}/patient",
     summary="Everything about the patient of a message",
     responses=gives(patients.PatientView),
 )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from starlette.responses import Response
 
 from console.api.answers import answer, desk_of, stores_of
@@ -64,7 +64,7 @@ class NewUser(BaseModel):
     name: str = Field(max_length=100)
     password: str = Field(max_length=passwords.LONGEST)
     grants: list[GrantIn] = Field(max_length=100)
-    reveal: bool = Field(default=False, description="May see patient data.")
+    reveal: StrictBool = Field(default=False, description="May see patient data.")
 
 
 class UserChange(BaseModel):
@@ -73,8 +73,8 @@ class UserChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
     password: str | None = Field(default=None, max_length=passwords.LONGEST)
     grants: list[GrantIn] | None = Field(default=None, max_length=100)
-    reveal: bool | None = None
-    disabled: bool | None = None
+    reveal: StrictBool | None = None
+    disabled: StrictBool | None = None
     locked: Literal[False] | None = Field(default=None, description="false: may try again at once.")
     second_factor: Literal[False] | None = Field(
         default=None, description="false: takes it away, when it is lost."
@@ -87,7 +87,7 @@ class NewToken(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: str = Field(min_length=1, max_length=100)
     grants: list[GrantIn] = Field(max_length=100)
-    reveal: bool = False
+    reveal: StrictBool = False
     days: int = Field(default=90, ge=1, le=LONGEST_TOKEN, description="Days until it expires.")
 
 
@@ -181,7 +181,7 @@ class Rotation(BaseModel):
 
 
 @router.post(
-    "/tokens/{number}/rotate",
+    "/tokens/{number:int}/rotate",
     summary="A new secret for an API token",
     status_code=201,
     responses=gives(Secret, 201),
@@ -197,7 +197,7 @@ def rotate(request: Request, identity: Viewer, number: TokenId, wanted: Rotation
     return answer(Secret(secret, token), 201)
 
 
-@router.delete("/tokens/{number}", summary="Revoke an API token", status_code=204)
+@router.delete("/tokens/{number:int}", summary="Revoke an API token", status_code=204)
 def revoke(
     request: Request,
     identity: Viewer,

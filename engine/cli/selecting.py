@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,7 @@ def chosen_ids(data: Path, filters: dict[str, Any], limit: int | None = None) ->
         raise click.UsageError("Name messages by id, or choose them with a filter such as --state ERROR.")
     dismissed = None if filters["ids"] else False
     with access.reading(data) as tx:
-        found = search.find(tx, **filters, dismissed=dismissed, limit=ALL)
-    return sorted(row.id for row in found)[:limit]
+        return search.ids(lambda: nullcontext(tx), limit or ALL, **filters, dismissed=dismissed)
 
 
 def narrowing(filters: dict[str, Any]) -> dict[str, Any]:

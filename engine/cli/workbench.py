@@ -11,8 +11,10 @@ import base64
 import resource
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -340,8 +342,15 @@ def answered(line: bytes) -> dict[str, Any]:
         return {"error": {"code": "config.files", "what": what, "todo": "", "problems": []}}
 
 
+def crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Where it happened, and not what it says: that may be patient data, and this goes into the console's log."""
+    places = ", ".join(f"{one.filename}:{one.lineno}" for one in traceback.extract_tb(trace)[-5:])
+    sys.stderr.write(f"workbench: {kind.__name__} at {places}\n")
+
+
 def main() -> None:
     """Answer one question."""
+    sys.excepthook = crashed
     for what, most in LIMITS.items():
         _, hard = resource.getrlimit(what)
         resource.setrlimit(what, (most if hard < 0 else min(most, hard), hard))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -26,7 +27,8 @@ COLUMNS = (
     "id", "received", "channel", "type", "control_id", "sender", "state", "error_code", "parent_id", "deliveries",
     "columns",
 )  # fmt: skip
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA = re.compile(r"""(^|[;,|\t\r\n])(["'\s]*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\r\n])""")
+"""Where a spreadsheet may see a formula: at the beginning, and behind what it may take for the end of a cell."""
 HEAD: dict[Form, bytes] = {"hl7": b"", "json": b"[", "csv": b""}
 FOOT: dict[Form, bytes] = {"hl7": b"", "json": b"]\n", "csv": b""}
 
@@ -82,8 +84,7 @@ def _row(row: search.Row) -> bytes:
 def line(values: Iterable[Any]) -> bytes:
     """One line of CSV (RFC 4180); a spreadsheet must not take what a sender wrote for a formula."""
     text = io.StringIO()
-    safe = [f"'{value}" if str(value)[:1] in FORMULA else value for value in values]
-    csv.writer(text, lineterminator="\r\n").writerow(safe)
+    csv.writer(text, lineterminator="\r\n").writerow(FORMULA.sub(r"\1'\2", str(value)) for value in values)
     return text.getvalue().encode()
 
 

@@ -32,7 +32,7 @@ from engine.store import operate
 from engine.store.tx import Tx
 
 BATCH = {"replay": 50, "resend": 250, "discard": 250}  # messages in one transaction: about 10 ms of work
-FILL = 20_000  # ids written in one transaction
+FILL = 2_000  # ids written or deleted in one transaction: a few ms that a sender may wait
 OPEN = "('filling', 'running', 'paused')"
 MOVES = {"pause": ("running", "paused"), "resume": ("paused", "running"), "cancel": (OPEN, "cancelled")}
 

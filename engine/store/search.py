@@ -7,7 +7,8 @@ Refuses: filters it does not know (TypeError at the call).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ from engine.store.tx import Tx
 
 MARGIN: Micros = 600_000_000
 """How far the clock may have been set back: within it, a time range is found whatever the order of ids."""
+PORTION = 10_000  # rows of `ids` in memory
 ROW = (
     "id, channel, state, received_at, routed_at, control_id, type, sender, parent_id, error_code,"
     f" flags & {DISMISSED} <> 0"
@@ -73,13 +75,14 @@ def find(
     after: int | None = None,
     oldest: bool = False,
     limit: int = 100,
+    brief: bool = False,
 ) -> list[Row]:
     """Messages that meet every filter, newest first; `after` continues below that id. With `oldest` the other way.
 
     `error_code` and `error_place` match the message's own error or that of one of its deliveries (of
     `destination`, when given); `cause` is the fingerprint of an open error (engine.store.causes).
     `columns` are searchable columns (engine.store.columns). `dismissed=False` leaves out messages whose own error
-    an operator has dealt with. `type` is "ADT" or "ADT^A01".
+    an operator has dealt with. `type` is "ADT" or "ADT^A01". `brief`: rows without deliveries and columns.
     """
     terms: list[str] = []
     values: list[Any] = []
@@ -145,6 +148,8 @@ def find(
         if len(rows) >= limit:
             break
     found = {row[0]: Row(*row[:10], *map(bool, row[10:])) for row in rows}
+    if brief:
+        return list(found.values())
     wanted = orjson.dumps(list(found)).decode()
     for message_id, name, delivered in tx.rows(
         "SELECT message_id, destination, state FROM delivery"
@@ -155,6 +160,32 @@ def find(
     for message_id, plain in plain_of(tx, list(found)).items():
         found[message_id].columns = plain
     return list(found.values())
+
+
+def ids(reading: Callable[[], AbstractContextManager[Tx]], limit: int, **filters: Any) -> list[int]:
+    """The ids of the oldest `limit` messages that `find` finds and that are there now, the oldest first.
+
+    Read in portions, each in a transaction of its own (`reading`), as a long one would keep the log of the database
+    from being begun anew; one portion of rows is in memory.
+    """
+    found: list[int] = []
+    newest: int | None = None
+    while len(found) < limit:
+        with reading() as tx:
+            newest = newest_id(tx) if newest is None else newest
+            after = found[-1] if found else 0
+            rows = find(
+                tx, **filters, after=after, oldest=True, limit=min(PORTION, limit - len(found)), brief=True
+            )
+        found += [row.id for row in rows if row.id <= newest]
+        if len(rows) < PORTION or rows[-1].id > newest:
+            break
+    return found
+
+
+def newest_id(tx: Tx) -> int:
+    """The id of the last message that came; 0 when there is none."""
+    return int(tx.rows("SELECT coalesce(max(id), 0) FROM message")[0][0])
 
 
 def _state_term(state: str) -> tuple[Any, ...]:

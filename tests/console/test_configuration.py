@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -247,3 +249,11 @@ def test_markup_in_a_configuration_is_text(folder, browser):
         "/config/edit", act="check", file="channels.yaml", seen="x", text="channels: {'<script>x': 1}"
     )
     assert "&lt;script&gt;x" in page.text and "<script>x" not in page.text
+
+
+def test_a_fault_in_a_process_of_the_workbench_puts_no_content_into_the_log():
+    program = "from engine.cli import workbench as one; one.ACTS['look'] = lambda asked: int('Vogelsang'); one.main()"
+    question = b'{"do": "look", "config": "", "data": ""}'
+    done = subprocess.run([sys.executable, "-c", program], input=question, capture_output=True, check=False)
+    assert done.returncode == 1 and done.stdout == b""
+    assert b"ValueError at " in done.stderr and b"Vogelsang" not in done.stderr

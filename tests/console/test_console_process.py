@@ -45,12 +45,17 @@ def start(store, people, tmp_path):
     return started
 
 
-def answered(url, head, body=b"", tls=None):
-    """Send a head and maybe a beginning of a body; what comes back at once, although the rest never comes."""
+def answered(url, head, body=b"", whole=False):
+    """Send a head and maybe a beginning of a body; what comes back at once, although the rest never comes.
+
+    `whole`: what comes until the console closes the connection."""
     host, port = url.removeprefix("http://").removeprefix("https://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(f"{head}\r\nHost: {host}:{port}\r\n\r\n".encode() + body)
-        return connection.recv(65536).decode("latin-1")
+        told = connection.recv(65536)
+        while whole and (more := connection.recv(65536)):
+            told += more
+        return told.decode("latin-1")
 
 
 def test_it_is_on_loopback_and_answers_strangers_before_their_body(start, store):
@@ -76,7 +81,15 @@ def test_it_is_on_loopback_and_answers_strangers_before_their_body(start, store)
             assert answered(url, f"{head}\r\nTransfer-Encoding: chunked", piece).split()[1] == "413", (
                 "counted as it comes"
             )
-        assert answered(url, "POST /login HTTP/1.1\r\nContent-Length: -1").split()[1] in ("400", "413")
+        for length in ("-1", "+5", "0, 5", "5\r\nContent-Length: 0"):
+            head = f"POST /login HTTP/1.1\r\nContent-Length: {length}"
+            assert answered(url, head).split()[1] in ("400", "413"), length
+        head = "POST /login HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked"
+        hidden = f"0\r\n\r\nGET /health HTTP/1.1\r\nHost: {url[7:]}\r\n\r\n".encode()
+        told = answered(url, head, hidden, whole=True)
+        assert told.startswith("HTTP/1.1 400") and told.count("HTTP/1.1") == 1, (
+            "no request is hidden in another"
+        )
         lie = {"x-forwarded-for": "6.6.6.6", "x-forwarded-proto": "https", "origin": url}
         answer = httpx.post(f"{url}/login", data={"name": "viewer", "password": PASSWORD}, headers=lie)
         assert answer.status_code == 303 and "secure" not in answer.headers["set-cookie"].lower()

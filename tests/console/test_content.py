@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
+from contextlib import contextmanager
 
 from console import content
 from engine.security.roles import Grant, Identity, Role
-from engine.store import jobs
+from engine.store import jobs, search
 
 SEER = Identity("x", (Grant(Role.OPERATOR),), reveal=True)
 
@@ -65,6 +66,27 @@ def test_an_act_by_text_is_about_every_message_or_about_none(editor, put, store,
     monkeypatch.setattr("console.queries.ACTED", 9)
     made = api(editor, "acts", **act).json()["job"]
     assert made["total"] == len(numbers) // 2
+
+
+def test_an_act_on_many_is_chosen_in_portions_the_oldest_first_and_bounded(editor, put, store, monkeypatch):
+    monkeypatch.setattr(search, "PORTION", 2)
+    monkeypatch.setattr("console.queries.MOST", 5)
+    numbers = [put(f"C{n}", error="table.code") for n in range(6)]
+    act = {"verb": "discard", "query": {"state": "ERROR"}}
+    refused = api(editor, "acts", **act)
+    assert refused.status_code == 422 and refused.json()["title"] == "query.wide"
+    job = api(editor, "acts", **act, limit=3).json()["job"]["id"]
+    chosen = store.reader.rows("SELECT message_id FROM job_item WHERE job_id = ?", (job,))
+    assert [number for (number,) in chosen] == numbers[:3]
+
+    @contextmanager
+    def reading():
+        put(f"D{len(seen)}")
+        seen.append(1)
+        yield store.reader
+
+    seen: list[int] = []
+    assert search.ids(reading, 100, channel="adt") == [*numbers, numbers[-1] + 1] and len(seen) == 4
 
 
 def test_an_export_by_text_is_whole(editor, put, monkeypatch):

@@ -75,6 +75,18 @@ def test_many_attempts_at_once_are_no_more_than_one_after_the_other(app, people,
     assert store.reader.rows("SELECT failures FROM user WHERE name = 'viewer'") == [(users.TRIES,)]
 
 
+def test_a_stolen_session_does_not_find_the_password_from_many_addresses(browser, monkeypatch):
+    monkeypatch.setattr(throttle, "TRIES", 3)
+    one, answers = browser("viewer"), []
+    csrf = one.csrf
+    for number in range(5):
+        one.http._transport.transport.client = (f"10.0.0.{number}", 1)
+        new = {"old": "wrong", "password": "another long sentence"}
+        answer = one.http.post("/api/v1/account/password", json=new, headers={"x-csrf-token": csrf})
+        answers.append(answer.status_code)
+    assert answers == [422] * 3 + [429] * 2
+
+
 def test_one_network_of_ipv6_is_one_address():
     one = throttle.Throttle()
     for number in range(throttle.TRIES):

@@ -151,6 +151,22 @@ def test_no_endpoint_is_without_a_schema_of_its_answers_and_errors(app):
         ("GET", "/api/v1/messages/0", {}, 422),
         ("GET", "/api/v1/messages/99", {}, 404),
         ("GET", "/api/v1/jobs?limit=x", {}, 422),
+        ("GET", "/api/v1/messages/acts", {}, 405),
+        ("GET", "/api/v1/messages/search", {}, 405),
+        (
+            "POST",
+            "/api/v1/messages/acts",
+            {"json": {"verb": "replay", "query": {"ids": [1]}, "force": 0}},
+            422,
+        ),
+        ("POST", "/api/v1/messages/search", {"json": {"columns": {"nope": "x"}}}, 422),
+        ("POST", "/api/v1/messages/export?format=csv", {"json": {"columns": {"nope": "x"}}}, 422),
+        (
+            "POST",
+            "/api/v1/configuration/try",
+            {"json": {"channel": "adt", "message": {"message_id": 2**51}}},
+            422,
+        ),
         ("POST", "/api/v1/configuration/deploy", {"json": {"edits": {"a.yaml": "x"}}}, 428),
     ],
 )
@@ -160,6 +176,15 @@ def test_every_error_is_a_problem(admin, method, path, more, status):
     told = answer.json()
     assert set(PROBLEM["required"]) <= set(told) and told["status"] == status
     assert told["type"].startswith("urn:isthmus:")
+
+
+def test_a_wrong_method_is_told_which_there_are(app, admin):
+    """Of all routes with that path, as the OpenAPI has them."""
+    for path, operations in app.openapi()["paths"].items():
+        if path.startswith("/api/"):
+            answer = admin.request("OPTIONS", path.format(**KNOWN, act="pause", reference="x"))
+            assert answer.status_code == 405
+            assert answer.headers["allow"].split(", ") == sorted(map(str.upper, operations)), path
 
 
 def test_a_fault_of_ours_is_a_problem_without_a_word_of_what_it_was_about(app, admin, monkeypatch):
