@@ -15,9 +15,10 @@ from typing import Any, Literal
 import structlog
 from twisted.internet.defer import Deferred, inlineCallbacks
 
+from channels.arrived import Arrived
 from channels.deliver import Sender
 from channels.receive import OVERLOADED, Intake, Taken
-from channels.route import Arrived, Router
+from channels.route import Router
 from engine.clock import Micros
 from engine.errors import ConfigError, HL7Error
 from engine.model import Incoming, Meta

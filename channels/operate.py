@@ -13,10 +13,10 @@ import msgspec
 import structlog
 from twisted.internet.defer import inlineCallbacks
 
+from channels.arrived import Arrived
 from channels.backlog import Backlog
 from channels.channel import Channel
 from channels.jobs import JobRunner
-from channels.route import Arrived
 from engine.errors import IsthmusError
 from engine.model import Meta
 from engine.store import commands, operate

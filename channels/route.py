@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -20,15 +19,14 @@ from msgspec.structs import replace
 from twisted.internet.defer import ensureDeferred
 
 from channels import once
+from channels.arrived import DAMAGED, POISON, Arrived, Batch, refused
 from channels.guard import Guard
 from channels.parts import parts
 from channels.pipeline import Pipeline, Rendered
 from channels.states import States
 from engine.clock import Micros
 from engine.errors import StepTimeout
-from engine.model import Meta
 from engine.spec.lookups import LookupDown, Wanted, fetch_all
-from engine.states import MessageState
 from engine.store import messages, snapshots
 from engine.store.seen import Seen
 from engine.store.together import route_all, sparing
@@ -43,42 +41,8 @@ SLICE = 32  # messages routed before the reactor gets its turn
 FETCH_AGAIN, FETCH_LONGEST = 1.0, 60.0  # seconds until a lookup that cannot be answered is tried again
 CAREFUL = 100  # messages found at the start that are routed one by one, each marked first
 LIVES = 2  # deaths of the process with this message at work
-DAMAGED = Rendered(
-    MessageState.ERROR,
-    code="store.corrupt",
-    text="the stored message is damaged or gone (restore a backup, or let the sender send it again under a new MSH-10)",
-    place="route",
-)
-POISON = Rendered(
-    MessageState.ERROR,
-    code="poison",
-    text="the engine died twice while it worked on this message (replay it after the cause is mended)",
-    place="route",
-)
-
-
-@dataclass(slots=True)
-class Arrived:
-    """A stored message that waits for its pipeline."""
-
-    meta: Meta
-    raw: bytes
-    keys: tuple[int, ...]  # ordering keys; () when it waits for nobody
-    attempts: int = 0  # times that the engine died while it worked on it
-
-
 Made = list[tuple[Arrived, Rendered]]
 """Messages that went through their pipelines, in order."""
-
-
-@dataclass(slots=True)
-class Batch:
-    """Messages that are routed together; None for those that are not done."""
-
-    first: int  # id of the first
-    messages: list[tuple[Arrived, Rendered | None]]
-    ready: bool = True  # False while lookups are fetched for it
-    failures: int = 0
 
 
 class Unrouted(Protocol):
@@ -175,8 +139,10 @@ class Router:
     def use(self, pipelines: dict[str, Pipeline]) -> None:
         """Route by these from the next message on. What was rendered keeps the version that rendered it."""
         self.pipelines = {**self.pipelines, **pipelines}
-        if self._batch is not None:  # what it waits for is perhaps not wanted any more, or can be had now
-            self._batch = Batch(self._batch.first, self._batch.messages)
+        if (
+            old := self._batch
+        ) is not None:  # what it waits for is perhaps not wanted any more, or can be had now
+            self._batch = Batch(old.first, old.messages, marked=None if old.marked is None else False)
             self.waits_for = ""
             self.wake()
 
@@ -207,11 +173,16 @@ class Router:
         for pipeline in self.pipelines.values():
             for lookup in pipeline.lookups:
                 lookup.begin(self.clock.seconds())
-        self._go_on(Batch(first.meta.id, self._take()))
+        marked = None if self._marked is None else True
+        self._go_on(Batch(first.meta.id, self._take(), marked=marked))
 
     def _go_on(self, batch: Batch) -> None:
         """Run a batch; when values must be looked up for it, fetch them and run those messages again."""
         self._batch = None
+        if batch.marked is False:
+            self._batch, batch.ready, batch.marked = batch, False, True
+            self._count(batch.messages[0][0], 1, partial(self._ready, batch))
+            return
         try:
             wanted = self._render(batch)
         except (Exception, StepTimeout) as error:  # an interruption that came between two messages
@@ -220,6 +191,9 @@ class Router:
             return
         if wanted:
             self._batch, batch.ready = batch, False
+            if batch.marked:  # who waits for others is not at work: a death meanwhile is not its doing
+                batch.marked = False
+                self._count(batch.messages[0][0], 0, lambda *_: None)
             self._fetch(batch, wanted)
             return
         group = [(arrived, rendered) for arrived, rendered in batch.messages if rendered is not None]
@@ -307,7 +281,16 @@ class Router:
             self._commit([(arrived, replace(POISON, version=version))])
             return
         self._marked, self._marking = arrived, True
-        self.writer.submit(lambda tx: messages.mark_attempt(tx, [arrived.meta.id]), self._now_marked)
+        self._count(arrived, 1, self._now_marked)
+
+    def _count(self, arrived: Arrived, more: int, done: Callable[[Any, BaseException | None], None]) -> None:
+        attempts = arrived.attempts + more
+        self.writer.submit(lambda tx: messages.mark_attempt(tx, arrived.meta.id, attempts), done)
+
+    def _ready(self, batch: Batch, _: Any, _error: BaseException | None) -> None:
+        if self._batch is batch:
+            batch.ready = True
+            self.wake()
 
     def _now_marked(self, _: Any, _error: BaseException | None) -> None:
         self._marking = False
@@ -341,7 +324,7 @@ class Router:
 
     def _commit(self, group: Made) -> None:
         self.pending += len(group)
-        self.writer.submit(sparing(group, self._store, _refused), partial(self._stored, group))
+        self.writer.submit(sparing(group, self._store, refused), partial(self._stored, group))
         self.wake()
 
     def _store(self, tx: Any, group: Made) -> list[Rendered | None]:
@@ -389,10 +372,3 @@ class Router:
             self.states.stored(arrived.meta.channel, rendered.snapshot)
         self.done([(arrived, made) for (arrived, _), made in stored if made])
         self.wake()
-
-
-def _refused(one: tuple[Arrived, Rendered], error: Exception) -> tuple[Arrived, Rendered]:
-    """In the place of what the steps made, when that cannot be stored."""
-    text = f"what the steps made cannot be stored ({type(error).__name__})"
-    code, version = "route.refused", one[1].version
-    return one[0], Rendered(MessageState.ERROR, code=code, text=text, place="route", version=version)

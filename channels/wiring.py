@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any
 
 from channels.answers import Answers, sender_to
+from channels.arrived import Arrived
 from channels.backlog import Backlog
 from channels.channel import Channel
 from channels.deliver import Sender
@@ -30,7 +31,7 @@ from channels.lanes import Lanes
 from channels.pipeline import Pipeline, Rendered
 from channels.receive import Intake
 from channels.respond import Responder
-from channels.route import CAREFUL, Arrived, Router
+from channels.route import CAREFUL, Router
 from channels.states import States
 from engine.clock import Micros
 from engine.errors import StepError

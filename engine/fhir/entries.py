@@ -23,6 +23,8 @@ import msgspec
 NAMESPACE = uuid.UUID("0a4f6f0e-52b4-5d0c-8f61-6d2f5b7d9f10")
 DEEP = ("period", "hospitalization", "actualPeriod", "admission")
 """Objects that are written part by part; any other object and every list is written as a whole."""
+CHOICES = (("deceasedBoolean", "deceasedDateTime"), ("multipleBirthBoolean", "multipleBirthInteger"))
+"""Elements of one choice: `true` says less than what is there already."""
 Mode = Literal["update", "ensure", "existing"]
 RANK = ("existing", "ensure", "update")
 OPS = {"update": "upsert", "ensure": "ensure", "existing": "write"}
@@ -120,6 +122,9 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         elif name in DEEP and isinstance(value, dict) and isinstance(old.get(name), dict):
             value = merged(old[name], value)
         made[name] = value
+    for whether, more in CHOICES:  # only one of them may stand there
+        if made.get(whether) is True and made.get(more) is not None:
+            del made[whether]
     return made
 
 

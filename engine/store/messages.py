@@ -8,7 +8,7 @@ Refuses nothing that has bytes: a message that cannot be read arrives in state E
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -257,9 +257,10 @@ def unrouted_row(tx: Tx, row: Sequence[Any]) -> Unrouted:
     return Unrouted(message_id, received_at, control_id, kind, sender, peer, keys, attempts, raw)
 
 
-def mark_attempt(tx: Tx, ids: Iterable[int]) -> None:
-    """Count that the engine found these unrouted at its start: two such starts mean `poison`."""
-    tx.executemany(Q["mark_attempt"], [(message_id,) for message_id in ids])
+def mark_attempt(tx: Tx, message_id: int, attempts: int) -> None:
+    """How often the engine was at work on this message, found at a start, as far as is known: two deaths of it mean
+    `poison`."""
+    tx.execute(Q["mark_attempt"], (attempts, message_id))
 
 
 def raw(tx: Tx, message_id: int) -> bytes | None:

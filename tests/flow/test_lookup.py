@@ -134,6 +134,23 @@ def test_a_wrong_key_holds_loudly_and_messages_wait(tmp_path, odoo):
         desk.stop()
 
 
+def test_who_waits_is_not_at_work_when_the_engine_dies(tmp_path, odoo):
+    """Deaths during an outage are not the doing of the messages that wait for its end."""
+    with scripted() as destinations:
+        desk = start(tmp_path, PARTNER % "")
+        odoo.fault = OdooError("gone", result=Result.UNKNOWN, code="odoo.disconnected")
+        receive(desk, ("C1", "P1"), ("C2", "P2"))
+        for _ in range(4):
+            desk.crash()
+            desk.advance(3)
+        assert desk.rows("SELECT state, attempts FROM message") == [("RECEIVED", 0)] * 2
+        odoo.fault = None
+        for _ in range(5):
+            desk.advance(20)
+        assert destinations["out"].effects == ["C1", "C2"]
+        desk.stop()
+
+
 def test_what_waits_goes_on_after_a_reload_that_mends_it(tmp_path, odoo):
     with scripted() as destinations:
         desk = start(tmp_path, PARTNER % "")

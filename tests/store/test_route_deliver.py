@@ -110,10 +110,10 @@ def test_killed_in_the_steps_the_starts_are_counted_until_poison(bench):
     bench.receive(b"raw")
     for attempts in (1, 2):
         bench = reopened(bench)
-        bench.call(messages.mark_attempt, [1])
+        bench.call(messages.mark_attempt, 1, attempts)
         assert messages.unrouted(bench.reader, "adt")[0].attempts == attempts
     bench.route(1, state="ERROR", error_code="poison", error_text="killed the engine twice")
-    bench.call(messages.mark_attempt, [1])
+    bench.call(messages.mark_attempt, 1, 3)
     assert show(bench.reader, 1)["attempts"] == 2
     bench.store.close()
 

@@ -13,7 +13,19 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from transforms.canonical.types import NAMELESS, Address, Code, Identifier, Maybe, Name, Phone, Ref, escape
+from transforms.canonical.types import (
+    NAMELESS,
+    Address,
+    Code,
+    Contact,
+    Diagnosis,
+    Identifier,
+    Maybe,
+    Name,
+    Phone,
+    Ref,
+    escape,
+)
 
 NOWHERE = Address()
 OPEN_VISIT = timedelta(hours=1)  # how long a visit without an end is drawn in a calendar
@@ -144,8 +156,10 @@ class Patient(Entity):
     deceased: Maybe[bool] = UNSET
     deceased_at: Maybe[str] = UNSET
     multiple_birth: Maybe[bool] = UNSET
+    birth_order: Maybe[int] = UNSET  # of a multiple birth
     account_number: Maybe[Identifier] = UNSET
     general_practitioner: Practitioner | None = None
+    contacts: Maybe[list[Contact]] = UNSET
 
     @property
     def key(self) -> str:
@@ -232,6 +246,9 @@ class Encounter(Entity):
     discharge_disposition: Maybe[str] = UNSET
     reason: Maybe[Code] = UNSET
     hospital_service: Maybe[str] = UNSET
+    diagnoses: list[Diagnosis] = []
+    financial_class: Maybe[str] = UNSET  # PV1-20, HL7 table 0064
+    vip: Maybe[str] = UNSET  # PV1-16, HL7 table 0099
 
     @property
     def key(self) -> str:
@@ -280,6 +297,7 @@ class Appointment(Entity):
     contact: Ref | None = None
     comments: list[str] = []
     occurrence: str = ""
+    group: Identifier | None = None  # SCH-4: of the appointments that belong together
     prior_start: Maybe[datetime] = UNSET
 
     @property

@@ -100,6 +100,28 @@ class Address(Value, frozen=True):
     use: str = ""  # home, work, temp, old, billing or ""
 
 
+class Contact(Value, frozen=True):
+    """Who else there is to talk to: next of kin, in an emergency (NK1; FHIR Patient.contact)."""
+
+    name: Name = NAMELESS
+    relationship: Maybe[Code] = UNSET
+    phones: list[Phone] = []
+    address: Address | None = None
+
+    @property
+    def phone(self) -> str | UnsetType:
+        """The first number for talking."""
+        return next((item.value for item in self.phones if item.system == "phone"), UNSET)
+
+
+class Diagnosis(Value, frozen=True):
+    """A diagnosis of a visit (DG1; FHIR Encounter.diagnosis)."""
+
+    code: Code
+    type: str = ""  # HL7 table 0052: A admitting, W working, F final; of FHIR the code of its use
+    rank: int = 0  # 1 is the first
+
+
 class Ref(Value, frozen=True):
     """A reference to something that this event does not carry in full."""
 

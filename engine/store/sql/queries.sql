@@ -46,7 +46,7 @@ SELECT m.id, m.received_at, m.control_id, m.type, m.sender, m.peer, m.ordering_k
   WHERE m.channel = ? AND m.state = 'RECEIVED' AND m.id > ? ORDER BY m.id LIMIT ?;
 
 -- mark_attempt: the engine found this message unrouted at its start
-UPDATE message SET attempts = attempts + 1 WHERE id = ? AND state = 'RECEIVED';
+UPDATE message SET attempts = ? WHERE id = ? AND state = 'RECEIVED';
 
 -- finish_delivery: C3, only while it is still open
 UPDATE delivery SET state = ?, attempts = ?, next_at = ?, error_code = ?, error_text = ?, error_place = ?,

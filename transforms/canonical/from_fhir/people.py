@@ -15,7 +15,7 @@ from transforms.canonical import codes
 from transforms.canonical.entities import Location, Organization, Patient, Practitioner
 from transforms.canonical.from_fhir.reader import RESOURCE_ID, Reader, Resource, dict_, dicts, text
 from transforms.canonical.identity import choose
-from transforms.canonical.types import NAMELESS, Address, Code, Identifier, Maybe, Name, Phone
+from transforms.canonical.types import NAMELESS, Address, Code, Contact, Identifier, Maybe, Name, Phone
 
 US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-"
 PLACES = {
@@ -63,8 +63,28 @@ def patient(read: Reader) -> Patient:
         else True
         if isinstance(data.get("multipleBirthInteger"), int)
         else read.absent,
+        birth_order=order if type(order := data.get("multipleBirthInteger")) is int else read.absent,
         general_practitioner=practitioners[0] if practitioners else None,
+        contacts=_contacts(read) or read.absent,
     )
+
+
+def _contacts(read: Reader) -> list[Contact]:
+    found = []
+    for item in dicts(read.data.get("contact")):
+        names, phones = read.names(item.get("name")), read.phones(item.get("telecom"))
+        addresses = read.addresses(item.get("address"))
+        if names or phones or addresses:
+            kin = read.code(item.get("relationship"))
+            found.append(
+                Contact(
+                    name=names[0] if names else NAMELESS,
+                    relationship=kin if isinstance(kin, Code) else UNSET,
+                    phones=phones,
+                    address=addresses[0] if addresses else None,
+                )
+            )
+    return found
 
 
 def _active(read: Reader) -> Any:

@@ -28,7 +28,7 @@ from transforms.canonical.from_fhir.changes import Kind, differing
 from transforms.canonical.from_fhir.people import location, patient_of, practitioner
 from transforms.canonical.from_fhir.reader import Reader, Resource, dict_, dicts, text
 from transforms.canonical.maker import Maker
-from transforms.canonical.types import Maybe
+from transforms.canonical.types import Code, Diagnosis, Maybe
 
 STATUS = {
     "triaged": "arrived",
@@ -138,7 +138,24 @@ def encounter(read: Reader) -> Encounter:
         discharge_disposition=getattr(disposition, "code", "") or getattr(disposition, "label", read.absent),
         reason=read.code(data.get("reasonCode") or [one.get("value") for one in dicts(data.get("reason"))]),
         hospital_service=getattr(service, "code", "") or getattr(service, "label", read.absent),
+        diagnoses=_diagnoses(read),
     )
+
+
+def _diagnoses(read: Reader) -> list[Diagnosis]:
+    """Those that are told: by the Condition that came along or can be read, by their words, in R5 by their code."""
+    found = []
+    for item in dicts(read.data.get("diagnosis")):
+        use, rank = read.code_of(item.get("use")), item.get("rank")
+        for one in dicts(item.get("condition")):
+            reference = dict_(one.get("reference")) or one
+            data = read.resolve(reference) if isinstance(reference.get("reference"), str) else None
+            code = read.code(dict_(data).get("code")) if data is not None else read.code(one.get("concept"))
+            if not isinstance(code, Code) and (said := text(reference.get("display")).strip()):
+                code = Code(text=said)
+            if isinstance(code, Code):
+                found.append(Diagnosis(code=code, type=use, rank=rank if type(rank) is int else 0))
+    return found
 
 
 def _place(read: Reader) -> Maybe[Location]:

@@ -18,7 +18,7 @@ from transforms.canonical.events import Event
 from transforms.canonical.from_hl7.maker import Maker
 from transforms.canonical.from_hl7.patient import no_prior, patient, retired
 from transforms.canonical.from_hl7.reader import Reader
-from transforms.canonical.from_hl7.visit import encounter, prior
+from transforms.canonical.from_hl7.visit import diagnoses, encounter, prior
 
 EXPIRED = frozenset({"20", "40", "41", "42"})  # HL7 table 0112
 
@@ -102,18 +102,17 @@ def adt(read: Reader, make: Maker, trigger: str) -> list[Event]:
         return []
     if trigger in ("A17", "A24", "A37"):
         for pid, pd1, pv1, pv2, _ in _groups(read):
-            _events(read, make, trigger, meaning, (pid, pd1, pv1, pv2))
+            _events(read, make, trigger, meaning, (pid, pd1, pv1, pv2, (), ()))
     else:
-        segment = read.message.segment
-        _events(
-            read, make, trigger, meaning, (segment("PID"), segment("PD1"), segment("PV1"), segment("PV2"))
-        )
+        one, all_ = read.message.segment, read.message.segments
+        found = *map(one, ("PID", "PD1", "PV1", "PV2")), all_("NK1"), all_("DG1")
+        _events(read, make, trigger, meaning, found)
     return make.events
 
 
 def _events(read: Reader, make: Maker, trigger: str, meaning: Trigger, segments: tuple[Any, ...]) -> None:
-    pid, pd1, pv1, pv2 = segments
-    who = patient(read, pid, pd1)
+    pid, pd1, pv1, pv2, nk1, dg1 = segments
+    who = patient(read, pid, pd1, nk1)
     if meaning.patient:
         make.event(f"patient.{meaning.patient}", "Patient", who.key, patient=who)
     if not meaning.encounter:
@@ -122,6 +121,7 @@ def _events(read: Reader, make: Maker, trigger: str, meaning: Trigger, segments:
     if meaning.needs_visit and not visit.identifiers:
         return
     _times(visit, trigger, make.time)
+    visit.diagnoses = diagnoses(read, dg1)
     if trigger == "A03" and visit.discharge_disposition in EXPIRED and who.deceased is UNSET:
         who.deceased = True
     make.event(

@@ -46,8 +46,9 @@ def first(group: Group, name: str) -> Any:
 def around(read: Reader) -> tuple[Patient | None, Encounter | None]:
     """The patient and the visit that a whole message is about. Raises StepError when PID has no identifier."""
     segment = read.message.segment
-    pid, pv1 = segment("PID"), segment("PV1")
-    who = patient(read, pid, segment("PD1"), whole=False) if pid is not None else None
+    pids, pv1 = list(read.message.segments("PID")), segment("PV1")
+    kin = read.message.segments("NK1") if len(pids) == 1 else ()  # of several patients nobody knows whose
+    who = patient(read, pids[0], segment("PD1"), kin, whole=False) if pids else None
     return who, encounter(read, pv1, segment("PV2"), who, "") if pv1 is not None else None
 
 

@@ -1,4 +1,4 @@
-"""PID, PD1 and MRG → Patient.
+"""PID, PD1, NK1 and MRG → Patient.
 
 Guarantee: which identifier is the MRN is decided by one rule for every message type, so that a patient is the
 same in ADT and SIU. Refused (`StepError`): a patient without an identifier (`patient.no_identifier`), or
@@ -8,6 +8,8 @@ second record of the same person.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import UNSET
@@ -17,12 +19,15 @@ from transforms.canonical import codes
 from transforms.canonical.entities import Patient
 from transforms.canonical.from_hl7.reader import Reader
 from transforms.canonical.identity import choose
-from transforms.canonical.types import NAMELESS, Address, Code, Identifier, Maybe, Phone
+from transforms.canonical.types import NAMELESS, Address, Code, Contact, Identifier, Maybe, Phone
 
+_SMALL = re.compile(r"[0-9]{1,2}")
 YES = {"Y": True, "YES": True, "N": False, "NO": False}
 
 
-def patient(read: Reader, pid: Any, pd1: Any = None, *, whole: bool = True) -> Patient:
+def patient(
+    read: Reader, pid: Any, pd1: Any = None, nk1: Iterable[Any] = (), *, whole: bool = True
+) -> Patient:
     """The patient of a PID segment. `whole` says that the address replaces the one before (ADT)."""
     found = _identifiers(read, pid, 3, (2, 4))
     chosen = _choose(read, found, "PID-3")
@@ -44,8 +49,10 @@ def patient(read: Reader, pid: Any, pd1: Any = None, *, whole: bool = True) -> P
         deceased=_yes(read, pid, 30),
         deceased_at=read.day(pid, 29),
         multiple_birth=_yes(read, pid, 24),
+        birth_order=_number(read, pid, 25),
         account_number=_account(read, pid),
         general_practitioner=next(iter(read.people(pd1, 4)), None),
+        contacts=_contacts(read, nk1),
     )
 
 
@@ -120,6 +127,34 @@ def _language(read: Reader, pid: Any) -> Maybe[str]:
 def _yes(read: Reader, pid: Any, field: int) -> Maybe[bool]:
     value = read.field(pid, field)
     return YES.get(value.upper(), UNSET) if isinstance(value, str) else value
+
+
+def _number(read: Reader, pid: Any, field: int) -> Maybe[int]:
+    value = read.field(pid, field)
+    return value if not isinstance(value, str) else int(value) if _SMALL.fullmatch(value) else UNSET
+
+
+def _contacts(read: Reader, nk1: Iterable[Any]) -> Maybe[list[Contact]]:
+    """NK1-2 to 6. One without name, number and address says nothing; a name of `""` and no other clears them."""
+    found, cleared = [], False
+    for segment in nk1:
+        names = read.all(segment, 2)
+        cleared = cleared or read.cleared(names)
+        named = read.names(names)
+        phones: dict[str, Phone] = {}
+        for field, use in ((5, "home"), (6, "work"), (40, "")):
+            for parts in read.all(segment, field):
+                if (item := read.phone(parts, use)) is not None:
+                    phones.setdefault(item.value, item)
+        parts = read.one(segment, 4)
+        address = read.address(parts, True) if any(parts) and not read.cleared([parts]) else None
+        if named or phones or address:
+            relationship = read.code(read.one(segment, 3))
+            name = named[0] if named else NAMELESS
+            found.append(
+                Contact(name=name, relationship=relationship, phones=list(phones.values()), address=address)
+            )
+    return found or (None if cleared else UNSET)
 
 
 def _account(read: Reader, pid: Any) -> Maybe[Identifier]:

@@ -57,6 +57,7 @@ def appointment(read: Reader, status: str) -> Appointment:
         resources=resources,
         locations=_locations(read, places),
         contact=_contact(read, sch),
+        group=read.identifier(read.one(sch, 4), authority=2),
         comments=[text for note in message.segments("NTE") for text in _texts(read, note)],
     )
 

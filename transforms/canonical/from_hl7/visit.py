@@ -1,16 +1,17 @@
-"""PV1 and PV2 → Encounter.
+"""PV1, PV2 and DG1 → Encounter.
 
 Guarantee: a visit is named by PV1-19, else by PID-18 (the account), else not at all; nothing is made up.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from transforms.canonical import codes
 from transforms.canonical.entities import Encounter, Patient
 from transforms.canonical.from_hl7.reader import Reader
-from transforms.canonical.types import Identifier, Maybe
+from transforms.canonical.types import Code, Diagnosis, Identifier, Maybe
 
 
 def encounter(read: Reader, pv1: Any, pv2: Any, who: Patient | None, status: str) -> Encounter:
@@ -37,7 +38,24 @@ def encounter(read: Reader, pv1: Any, pv2: Any, who: Patient | None, status: str
         discharge_disposition=read.field(pv1, 36),
         reason=read.code(read.one(pv2, 3)),
         hospital_service=read.field(pv1, 10),
+        financial_class=read.field(pv1, 20),
+        vip=read.field(pv1, 16),
     )
+
+
+def diagnoses(read: Reader, segments: Iterable[Any]) -> list[Diagnosis]:
+    """Those of DG1: DG1-3 (what it is, or only its words in DG1-4), DG1-6 and DG1-15."""
+    found = []
+    for segment in segments:
+        code = read.code(read.one(segment, 3))
+        said = read.plain(segment, 4)
+        if not isinstance(code, Code):
+            code = Code(text=said) if said else None
+        if code is not None:
+            rank = read.plain(segment, 15)
+            ranked = int(rank) if rank.isascii() and rank.isdigit() and len(rank) < 4 else 0
+            found.append(Diagnosis(code=code, type=read.plain(segment, 6), rank=ranked))
+    return found
 
 
 def prior(read: Reader, mrg: Any) -> Encounter | None:

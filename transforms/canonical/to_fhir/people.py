@@ -26,7 +26,7 @@ from transforms.canonical.to_fhir.datatypes import (
     listed,
 )
 from transforms.canonical.to_fhir.plan import Mode, Plan
-from transforms.canonical.types import Code, Identifier
+from transforms.canonical.types import Code, Contact, Identifier
 
 US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-"
 CDC = "urn:oid:2.16.840.1.113883.6.238"
@@ -64,12 +64,13 @@ def patient(
         communication=[{"language": coded(language, "urn:ietf:bcp:47")}]
         if isinstance(language, str)
         else language,
-        multipleBirthBoolean=who.multiple_birth,
+        contact=listed(who.contacts, _contact),
         generalPractitioner=_practitioners(
             plan, [who.general_practitioner] if who.general_practitioner else []
         ),
         extension=[*_us_core("race", who.race), *_us_core("ethnicity", who.ethnicity)],
         **_deceased(who),
+        **_births(who),
     ) | given(**extra)
     others = [item for item in who.identifiers if item.type != "RI"]
     return plan.add(
@@ -84,6 +85,28 @@ def _deceased(who: Patient) -> Json:
     if who.deceased is UNSET:
         return {}
     return {"deceasedBoolean": who.deceased} | ({"deceasedDateTime": None} if not who.deceased else {})
+
+
+def _births(who: Patient) -> Json:
+    """multipleBirth[x]: the number when it is known, else whether."""
+    if isinstance(who.birth_order, int):
+        return {"multipleBirthInteger": who.birth_order, "multipleBirthBoolean": None}
+    if who.multiple_birth is UNSET:
+        return {}
+    return {"multipleBirthBoolean": who.multiple_birth} | (
+        {"multipleBirthInteger": None} if not who.multiple_birth else {}
+    )
+
+
+def _contact(one: Contact) -> Json:
+    """Patient.contact; what says nothing of it is left out, for a contact is written as a whole."""
+    kin = concept(one.relationship, f"{TERMS}v2-0063")
+    return given(
+        relationship=[kin] if kin not in (None, UNSET, {}) else [],
+        name=human_name(one.name),
+        telecom=[contact_point(phone) for phone in one.phones],
+        address=address(one.address) if one.address is not None else {},
+    )
 
 
 def _us_core(name: str, code: Any) -> list[Json]:
