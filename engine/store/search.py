@@ -21,7 +21,7 @@ from engine.store.bodies import Kind
 from engine.store.causes import DISMISSED, UNDISMISSED
 from engine.store.columns import plain_of, term
 from engine.store.messages import PART, ack_of
-from engine.store.stretches import BLIND, COLUMN, FIRST, LAST, WITHIN
+from engine.store.stretches import BLIND, COLUMN, FIRST, HAS, LAST, WITHIN
 from engine.store.tx import Tx
 
 MARGIN: Micros = 600_000_000
@@ -91,6 +91,14 @@ def find(
         terms.append(term)
         values.extend(given)
 
+    error = any(one is not None for one in (error_code, error_place, cause))
+    few = state in ("RECEIVED", "ERROR") or any(one is not None for one in (ids, control_id, parent_id))
+    rare = few or delivery_state in ("QUEUED", "PENDING", "ERROR") or (error and delivery_state is None)
+    by_kind = None
+    if not rare:  # what is rare is found by an index of its own, and each asked for the rest
+        names = [channel] if channel is not None else channels
+        asked = stretches.kinds(names, type) + stretches.outcomes(names, state, destination, delivery_state)
+        by_kind = stretches.runs_of(tx, asked)
     if ids is not None:
         where("id IN (SELECT value FROM json_each(?))", orjson.dumps(list(ids)).decode())
     if channel is not None:
@@ -99,10 +107,15 @@ def find(
         where("channel IN (SELECT value FROM json_each(?))", orjson.dumps(list(channels)).decode())
     if state is not None:
         where(*_state_term(state))
+    low, high = 0, 1 << 62  # ids between which all of it is
     if since is not None:  # + : rows are read in the order of ids, which is nearly that of times
-        where("+received_at >= ? AND id > ?", since, _near_id(tx, since - MARGIN, "before"))
+        where("+received_at >= ?", since)
+        low = _near_id(tx, since - MARGIN, "before")
     if until is not None:
-        where("+received_at < ? AND id < ?", until, _near_id(tx, until + MARGIN, "after"))
+        where("+received_at < ?", until)
+        high = _near_id(tx, until + MARGIN, "after")
+    if after is not None:
+        low, high = (max(low, after), high) if oldest else (low, min(high, after))
     if control_id is not None:
         where("control_id = ? AND control_id <> ''", control_id)
     if mrn is not None:
@@ -111,7 +124,12 @@ def find(
         where(BLIND.format("visit"), FIRST, LAST, tx.blind(visit))
     for name, wanted in (columns or {}).items():
         condition, given = term(tx, name, wanted)
-        where(COLUMN.format(condition), FIRST, LAST, *given)
+        if (
+            rare or state == "FILTERED" or delivery_state == "DISCARDED"
+        ):  # a list of all with the value may be long
+            where(HAS.format(condition), *given)
+        else:
+            where(COLUMN.format(condition), FIRST, LAST, *given)
     if type is not None:
         where(
             "type = ?"
@@ -121,28 +139,24 @@ def find(
         )
     if parent_id is not None:
         where("parent_id = ?", parent_id)
-    if after is not None:
-        where("id > ?" if oldest else "id < ?", after)
     if dismissed is not None:
         where(f"flags & {DISMISSED} = ?", DISMISSED * dismissed)
-    few = state in ("RECEIVED", "ERROR") or any(
-        one is not None for one in (ids, control_id, mrn, visit, columns, parent_id)
-    )
+    few = few or state == "FILTERED" or any(one is not None for one in (mrn, visit, columns))
     delivery = _delivery_term(few, destination, delivery_state, error_code, error_place, cause)
     if delivery is not None:
         where(*delivery)
-    by_kind = None
-    if ids is None and control_id is None and parent_id is None:
-        names = [channel] if channel is not None else channels
-        asked = stretches.kinds(names, type) + stretches.outcomes(names, state, destination, delivery_state)
-        by_kind = stretches.runs_of(tx, asked)
     if by_kind is not None and FIRST not in values:
         where(WITHIN.format("id"), FIRST, LAST)
+    found_by_id = "" if FIRST not in values else "+"  # else a range of ids would be read from its far end
+    if low > 0:
+        where(f"{found_by_id}id > ?", low)
+    if high < 1 << 62:
+        where(f"{found_by_id}id < ?", high)
     condition = " AND ".join(terms) or "1"
     order = "ASC" if oldest else "DESC"
     sql = f"SELECT {ROW} FROM message WHERE {condition} ORDER BY id {order} LIMIT ?"
     rows: list[Any] = []
-    for first, last in stretches.looks(tx, values, by_kind, after, oldest, limit):
+    for first, last in stretches.looks(tx, values, by_kind, (low, high), oldest, limit):
         inside = [first if one is FIRST else last if one is LAST else one for one in values]
         rows += tx.rows(sql, (*inside, limit - len(rows)))
         if len(rows) >= limit:
@@ -255,7 +269,7 @@ def _delivery_term(
             LAST,
             *values,
         )
-    if state == "DISCARDED":
+    if state in ("DISCARDED", "SENT"):
         terms.append(WITHIN.format("message_id"))
         values += [FIRST, LAST]
     selected = f"SELECT message_id FROM delivery WHERE {' AND '.join(terms)}"

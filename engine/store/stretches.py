@@ -22,6 +22,7 @@ COLUMN = (
     f"id IN ({_STRETCHES} SELECT c.message_id FROM stretch CROSS JOIN message_column AS c"
     " WHERE c.message_id >> 11 = n AND {})"
 )
+HAS = "EXISTS (SELECT 1 FROM message_column AS c WHERE c.message_id = message.id AND {})"
 RUNS = 64  # runs of stretches that are looked into one by one; more are not worth it
 NEAR = 4  # stretches that are looked into first; each further look takes in WIDER times as many
 WIDER = 4
@@ -82,22 +83,19 @@ def looks(
     tx: Tx,
     values: list[Any],
     by_kind: list[tuple[int, int]] | None,
-    after: int | None,
+    between: tuple[int, int],
     oldest: bool,
     limit: int,
 ) -> Iterator[tuple[int, int]]:
     """The stretches to look into, one look after the other: near ones first, as a page is soon full of them.
 
-    One look where nothing is found by stretches, or everything is wanted.
+    `between`: of ids, that all of it is between. One look where nothing is found by stretches, or everything is wanted.
     """
     if FIRST not in values:
         yield 0, 0
         return
     lowest, highest = everywhere(tx)
-    if after is not None and oldest:
-        lowest = max(lowest, after >> 11)
-    elif after is not None:
-        highest = min(highest, after >> 11)
+    lowest, highest = max(lowest, between[0] >> 11), min(highest, between[1] >> 11)
     runs = [(lowest, highest)] if by_kind is None else by_kind
     size = NEAR if limit <= 1000 else highest - lowest + 1
     for first, last in runs if oldest else reversed(runs):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 
 import pytest
 
 from bench.search import filters, questions
-from bench.search_store import fill
+from bench.search_store import START, STEP, fill
 from engine.security.keyring import open_keyring
 from engine.store import columns, search
 from engine.store.store import open_store
@@ -97,6 +98,28 @@ def test_exactly_what_fits_is_found_in_pages_from_both_ends(store, everything, n
         assert [row.id for row in search.find(tx, **wanted, limit=20, oldest=True)] == expected[:20]
 
 
+def test_any_two_filters_find_exactly_what_fits_both(store, everything):
+    rows, deliveries, kept = everything
+    tx, singles = store.reader, {name: one for name, one in filters(COUNT).items() if len(one) == 1}
+    alone = {
+        name: {row[0] for row in rows if fits(tx, row, deliveries.get(row[0], []), kept.get(row[0], {}), one)}
+        for name, one in singles.items()
+    }
+    by_id, asked = {row[0]: row for row in rows}, 0
+    for (first, one), (second, other) in combinations(singles.items(), 2):
+        wanted = {**one, **other}
+        if len(wanted) < 2:
+            continue
+        expected = [
+            number
+            for number in sorted(alone[first] & alone[second], reverse=True)
+            if fits(tx, by_id[number], deliveries.get(number, []), kept.get(number, {}), wanted)
+        ]
+        assert [row.id for row in search.find(tx, **wanted, limit=30)] == expected[:30], (first, second)
+        asked += 1
+    assert asked > 200
+
+
 @pytest.mark.parametrize("name", [name for name in questions(COUNT) if name not in LAZY])
 def test_what_is_rare_is_found_by_an_index(store, name):
     asked, db = [], store.reader.db
@@ -159,3 +182,16 @@ def test_a_channel_that_hardly_ever_lets_one_through_is_not_read_wholly(tmp_path
     found, looks = looked_into(one, state="TRANSFORMED")
     assert found == [2048] and looks == [1]
     one.close()
+
+
+def test_a_deep_page_and_a_time_begin_where_they_are(store):
+    """Not at the newest message: of a rare type every further page would be read from there, again and again."""
+    until = filters(COUNT)["newest"] | {"delivery_state": "SENT", "until": START + 100 * STEP}
+    _, looks = looked_into(store, **until)
+    assert looks == [0], "from ten minutes later on, as clocks are set back"
+    asked, db = [], store.reader.db
+    db.set_trace_callback(asked.append)
+    search.find(store.reader, channel="quiet", after=20)
+    db.set_trace_callback(None)
+    (sql,) = [one for one in asked if one.startswith("SELECT id, channel")]
+    assert "+id < 20" in sql and "id < (0 + 1) << 11" in sql, "the range of ids is the stretch"
