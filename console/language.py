@@ -70,7 +70,9 @@ ACTS = ("start", "stop", "pause", "resume", "reload", "cancel", "replay", "resen
 
 OUTCOMES = (
     "created", "changed", "untouched", "archived", "merged", "called", "added", "removed", "same", "passed", "filtered",
-    "unchanged", "error",
+    "unchanged", "error", "done already", "no such record", "nothing to archive", "nothing to merge",
+    "skipped: no such record", "skipped: no such resource", "would be adopted", "would name the survivor",
+    "would take over the retired record", "kept: merged into another",
 )  # fmt: skip
 """What becomes of a record, a segment, or a message in a step."""
 

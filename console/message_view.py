@@ -1,6 +1,7 @@
 """One message for people: its timeline, its relatives and its bodies; HL7 as a tree, too (console.hl7_tree).
 
-Guarantees: without `reveal` nothing of it holds a value of the message (console.masking).
+Guarantees: without `reveal` nothing of it holds a value of the message (console.masking); what it says beside states
+is in the language that was chosen.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 import msgspec
 
 from console.hl7_tree import Tree, tree
+from console.language import N_, gettext
 from console.masking import masked, readable
 from engine.clock import Micros
 from engine.odoo import links
@@ -18,6 +20,10 @@ from engine.store import search, servers
 from engine.store.family import Relative, family, lineage
 from engine.store.tx import Tx
 
+SENT = (
+    ("payload", N_("%(destination)s: operations")), ("request", N_("%(destination)s: request")),
+    ("response", N_("%(destination)s: answer")),
+)  # fmt: skip
 TONES = {"ERROR": "bad", "FILTERED": "note", "RECEIVED": "wait"}
 
 
@@ -92,11 +98,11 @@ def view(
         | {"links": linked(places.get(item["destination"], ""), item["record"])}
         for item in shown["deliveries"]
     ]
-    bodies = [Body("Message", text(shown["raw"])), Body("ACK", text(shown["answer"]))]
+    bodies = [Body(gettext(N_("Message")), text(shown["raw"])), Body("ACK", text(shown["answer"]))]
     for item in shown["deliveries"]:
-        for key, title in (("payload", "operations"), ("request", "request"), ("response", "answer")):
+        for key, title in SENT:
             if item[key]:
-                bodies.append(Body(f"{item['destination']}: {title}", text(item[key])))
+                bodies.append(Body(gettext(title) % {"destination": item["destination"]}, text(item[key])))
     relatives = [one for one in family(tx, message_id) if may(one.channel)]
     fields: dict[str, Any] = {name: shown.get(name) for name in MessageView.__struct_fields__}
     return MessageView(
@@ -124,7 +130,7 @@ def _timeline(shown: dict[str, Any], places: dict[str, str], relatives: list[Rel
             shown["received_at"],
             "RECEIVED",
             shown["channel"],
-            f"{shown['size']} bytes from {shown['peer']}",
+            gettext(N_("%(size)s bytes from %(peer)s")) % {"size": shown["size"], "peer": shown["peer"]},
             "ok",
         )
     ]
@@ -139,7 +145,7 @@ def _timeline(shown: dict[str, Any], places: dict[str, str], relatives: list[Rel
         moments.append(Moment(shown["routed_at"], shown["state"], shown["channel"], why, tone))
     for item in shown["deliveries"]:
         tone = {"SENT": "ok", "ERROR": "bad", "DISCARDED": "note"}.get(item["state"], "wait")
-        attempts = f"{item['attempts']} attempts" if item["attempts"] > 1 else ""
+        attempts = gettext(N_("%(num)s attempts")) % {"num": item["attempts"]} if item["attempts"] > 1 else ""
         why = " ".join(filter(None, (attempts, item["error_text"], _code(item["error_code"]), item["note"])))
         at = item["finished_at"] or item["next_at"] or None
         records = linked(places.get(item["destination"], ""), item["record"])

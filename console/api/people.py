@@ -163,6 +163,11 @@ def list_tokens(request: Request, identity: Viewer) -> Response:
 )
 def add_token(request: Request, identity: Viewer, new: NewToken) -> Response:
     """It can never do more than you can; a token makes no tokens."""
+    return answer(made_token(request, identity, new), 201)
+
+
+def made_token(request: Request, identity: Identity, new: NewToken) -> Secret:
+    """A new token of who asks, with its secret."""
     signed_in(identity)
     until = int((datetime.now(UTC) + timedelta(days=new.days)).timestamp() * 1_000_000)
     grants = [item.grant for item in new.grants]
@@ -170,7 +175,7 @@ def add_token(request: Request, identity: Viewer, new: NewToken) -> Response:
         "token.create", new.name,
         lambda tx: tokens.add(tx, identity.name, new.name, grants, until, reveal=new.reveal),
     )  # fmt: skip
-    return answer(Secret(secret, token), 201)
+    return Secret(secret, token)
 
 
 class Rotation(BaseModel):
@@ -188,13 +193,17 @@ class Rotation(BaseModel):
 )
 def rotate(request: Request, identity: Viewer, number: TokenId, wanted: Rotation) -> Response:
     """With its name, rights and length of life; only of your own, as who has the secret acts as its user."""
+    return answer(rotated(request, identity, number, wanted.overlap), 201)
+
+
+def rotated(request: Request, identity: Identity, number: int, overlap: int) -> Secret:
+    """The token that takes the place of one; the old secret stays good for `overlap` hours."""
     signed_in(identity)
     _owned(request, identity.name, number)
-    hours = wanted.overlap * 3_600_000_000
     secret, token = desk_of(request).audited(
-        "token.rotate", str(number), lambda tx: tokens.rotate(tx, number, hours)
+        "token.rotate", str(number), lambda tx: tokens.rotate(tx, number, overlap * 3_600_000_000)
     )
-    return answer(Secret(secret, token), 201)
+    return Secret(secret, token)
 
 
 @router.delete("/tokens/{number:int}", summary="Revoke an API token", status_code=204)
@@ -204,9 +213,14 @@ def revoke(
     number: TokenId,
 ) -> Response:
     """Your own; for an admin, anybody's."""
+    ended(request, identity, number)
+    return Response(status_code=204)
+
+
+def ended(request: Request, identity: Identity, number: int) -> None:
+    """A token is good no more."""
     _owned(request, None if identity.may(Role.ADMIN) else identity.name, number)
     desk_of(request).audited("token.revoke", str(number), lambda tx: tokens.revoke(tx, number))
-    return Response(status_code=204)
 
 
 def signed_in(identity: Identity) -> None:

@@ -156,7 +156,17 @@ const look = EditorView.theme({
   ".cm-selectionBackground, &.cm-focused .cm-selectionBackground": { background: "color-mix(in srgb, var(--main) 28%, transparent) !important" },
   ".cm-tooltip": { background: "var(--card)", color: "var(--ink)", border: "1px solid var(--line)", borderRadius: "6px", maxWidth: "46em" },
   ".cm-tooltip-autocomplete ul li[aria-selected]": { background: "var(--main)", color: "var(--main-ink)" },
-  ".cm-panels": { background: "var(--card)", color: "var(--ink)" },
+  ".cm-panels": { background: "var(--card)", color: "var(--ink)", fontFamily: "system-ui, sans-serif" },
+  ".cm-panels.cm-panels-bottom": { borderTop: "1px solid var(--line)" },
+  ".cm-panel.cm-search": { padding: "8px 28px 8px 8px" },
+  ".cm-panel.cm-search label": { fontSize: "12.5px" },
+  ".cm-panel.cm-search [name=close]": { color: "var(--dim)", fontSize: "18px", right: "8px" },
+  ".cm-textfield": { background: "var(--back)", color: "var(--ink)", border: "1px solid var(--line)", borderRadius: "6px", padding: "3px 7px", fontSize: "13px" },
+  ".cm-button": { background: "var(--card)", color: "var(--ink)", border: "1px solid var(--line)", borderRadius: "6px", padding: "3px 9px", fontSize: "13px" },
+  ".cm-button:active": { background: "var(--back)" },
+  ".cm-textfield:focus-visible, .cm-button:focus-visible, .cm-panel [name=close]:focus-visible": { outline: "2px solid var(--main)", outlineOffset: "1px" },
+  ".cm-searchMatch": { background: "color-mix(in srgb, var(--warn) 30%, transparent)" },
+  ".cm-searchMatch.cm-searchMatch-selected": { background: "color-mix(in srgb, var(--warn) 55%, transparent)" },
   ".told": { padding: "6px 10px", fontFamily: "system-ui, sans-serif" },
 });
 
@@ -178,7 +188,7 @@ const view = new EditorView({
     extensions: [
       lineNumbers(), foldGutter(), history(), drawSelection(), bracketMatching(), closeBrackets(), highlightActiveLine(), highlightSelectionMatches(),
       indentUnit.of("  "), syntaxHighlighting(colors), look, EditorView.lineWrapping, EditorView.contentAttributes.of({ "aria-label": file }),
-      EditorState.readOnly.of(field.readOnly),
+      EditorState.readOnly.of(field.readOnly), EditorState.phrases.of(JSON.parse(place.dataset.phrases)),
       keymap.of([...completionKeymap, { key: "Enter", run: newLine }, ...defaultKeymap, ...historyKeymap, ...searchKeymap, ...lintKeymap, indentWithTab]),
       ...(isYaml ? [yaml()] : []),
       ...(isChannels ? [autocompletion({ override: [completions] }), hover] : []),
@@ -199,7 +209,7 @@ place.hidden = false;
 document.getElementById("live").hidden = false;
 form.elements.message.addEventListener("input", tryAgain);
 if (form.dataset.at) goTo(view, Number(form.dataset.at));
-if (isChannels) ask("schema").then((found) => (schema = found), () => {});
+if (isChannels) ask("schema").then((found) => ((schema = found), (place.dataset.schema = "there")), () => {});
 if (!field.readOnly) forceLinting(view);
 
 // "Take it" fills the message in place.

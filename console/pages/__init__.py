@@ -15,6 +15,7 @@ from console.pages import (
     patients,
     people,
     tables,
+    tokens,
     work,
 )
 from console.pages.render import error_page
@@ -23,6 +24,7 @@ PAGES = tuple(
     module.router
     for module in (
         account,
+        tokens,
         oidc,
         dashboard,
         messages,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+import segno
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
@@ -20,7 +21,7 @@ from console.signing_in import checked, keep
 from console.throttle import throttle_of
 from engine.errors import UserError
 from engine.security import passwords
-from engine.security.roles import Identity
+from engine.security.roles import Identity, Role
 from engine.store import tokens, users
 
 router = APIRouter()
@@ -123,17 +124,25 @@ def setup(
 @router.get("/account")
 def account_page(request: Request, identity: Viewer) -> Response:
     """Password, second factor, tokens."""
-    return _account(request, identity)
+    return account(request, identity)
 
 
-def _account(request: Request, identity: Identity, status: int = 200, **more: str) -> Response:
+def account(request: Request, identity: Identity, status: int = 200, **more: str) -> Response:
+    """The page, with what was done or went wrong, a secret to keep, or a second factor to set up."""
     with stores_of(request).reading() as tx:
-        user, mine = users.get(tx, identity.name), tokens.find(tx, identity.name)
+        user, mine, now = users.get(tx, identity.name), tokens.find(tx, identity.name), tx.now()
     told = {"done": "", "wrong": "", "totp": "", "address": "", "secret": ""} | more
     return page(
         request, "account.html", status, user=user, tokens=mine, languages=words.LANGUAGES,
-        picked=request.cookies.get(words.COOKIE, ""), **told,
+        picked=request.cookies.get(words.COOKIE, ""), now=now, roles=list(Role), drawn=_drawn(told["address"]), **told,
     )  # fmt: skip
+
+
+def _drawn(text: str) -> tuple[int, str]:
+    """A text as a QR code: how many squares wide, and the path of the dark ones."""
+    rows = list(segno.make(text, error="m").matrix_iter(border=3)) if text else []
+    dark = ((x, y) for y, row in enumerate(rows) for x, square in enumerate(row) if square)
+    return len(rows), "".join(f"M{x} {y}h1v1h-1z" for x, y in dark)
 
 
 @router.post("/account/language")
@@ -160,11 +169,11 @@ def new_password(
 ) -> Response:
     """All sessions end, also this one."""
     if password != again:
-        return _account(request, identity, 422, wrong=N_("The two new passwords are not the same."))
+        return account(request, identity, 422, wrong=N_("The two new passwords are not the same."))
     try:
         signing_in.new_password(request, identity.name, old, password)
     except UserError as error:
-        return _account(request, identity, 422, wrong=error.what)
+        return account(request, identity, 422, wrong=error.what)
     return RedirectResponse("/login", 303)
 
 
@@ -181,13 +190,13 @@ def second_factor(
     name = identity.name
     if not off and not secret:
         fresh = passwords.new_totp()
-        return _account(request, identity, totp=fresh, address=passwords.totp_address(fresh, name))
+        return account(request, identity, totp=fresh, address=passwords.totp_address(fresh, name))
     try:
         if off:
             signing_in.factor_off(request, name, password)
-            return _account(request, identity, done=N_("The second factor is off."))
+            return account(request, identity, done=N_("The second factor is off."))
         signing_in.factor_on(request, name, secret, code, password)
-        return _account(request, identity, done=N_("The second factor is on."))
+        return account(request, identity, done=N_("The second factor is on."))
     except UserError as error:
         again = {} if off else {"totp": secret, "address": passwords.totp_address(secret, name)}
-        return _account(request, identity, 422, wrong=error.what, **again)
+        return account(request, identity, 422, wrong=error.what, **again)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from console import queries
+from console import language, queries
 from console.api.answers import desk_of, stores_of
 from console.api.messages import Segment, seen, traced
 from console.pages.render import page
@@ -96,7 +96,13 @@ def browse(request: Request, identity: Viewer, after: queries.After = None) -> R
         identity,
         query_of({name: request.query_params.get(name) for name in (*FIELDS, "ids")}),
         after,
+        _template(request),
     )
+
+
+def _template(request: Request) -> str:
+    """The whole page, or the rows that go below those of before."""
+    return "_rows.html" if request.headers.get("hx-target") == "more" else "messages.html"
 
 
 @router.post("/messages")
@@ -104,9 +110,13 @@ async def find(request: Request, identity: Viewer) -> Response:
     """By everything; also the next page of such a search."""
     form = await request.form()
     after = str(form.get("after", ""))
-    name = "_rows.html" if request.headers.get("hx-target") == "more" else "messages.html"
     return await run_in_threadpool(
-        _list, request, identity, query_of(form), queries.id_of(after) if after else None, name
+        _list,
+        request,
+        identity,
+        query_of(form),
+        queries.id_of(after) if after else None,
+        _template(request),
     )
 
 
@@ -143,6 +153,7 @@ def reveal(request: Request, identity: Revealer, message_id: int, segment: Segme
 def _one(request: Request, identity: Identity, message_id: int, unmasked: bool, segment: int) -> Response:
     if not 0 < message_id < queries.LARGEST_ID:
         raise Refused(404, "message.unknown", f"there is no message {message_id}")
+    language.choose(language.wanted(request))
     found = seen(request, identity, message_id, unmasked, segment)
     return page(request, "message.html", message=found, warning=None)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context, select_autoescape
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -75,9 +75,13 @@ def sparkline(values: list[float]) -> Markup:
     return form.format(label, points)
 
 
-env.filters.update(
-    moment=moment, duration=duration, count=count, sparkline=sparkline, translated=language.gettext
-)
+@pass_context
+def translated(_: object, text: str) -> str:
+    """A word in the reader's language: looked up at each rendering, also where it is a constant of the template."""
+    return language.gettext(text)
+
+
+env.filters.update(moment=moment, duration=duration, count=count, sparkline=sparkline, translated=translated)
 
 
 def fragment(request: Request, template: str, /, **values: Any) -> str:

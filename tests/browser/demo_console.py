@@ -13,23 +13,26 @@ PASSWORD = "a long sentence to type"
 
 class Demo(Process):
     """`demo` on a copy of the shipped configuration whose table of sexes refuses unknown codes; with the messages that
-    are broken on purpose or, as other tests make their own, without."""
+    are broken on purpose or, as other tests make their own, without; `more` are channels beside the shipped ones."""
 
-    def __init__(self, folder: Path, broken: bool = False) -> None:
+    def __init__(
+        self, folder: Path, broken: bool = False, more: str = "", environ: dict[str, str] | None = None
+    ) -> None:
         self.config, self.data = folder / "config", folder / "data"
         shutil.copytree(
             ROOT / "config", self.config, ignore=None if broken else shutil.ignore_patterns("broken")
         )
         self.channels = channels = self.config / "channels.yaml"
         channels.write_text(
-            channels.read_text().replace("sex.yaml, otherwise: keep", "sex.yaml, otherwise: error")
+            channels.read_text().replace("sex.yaml, otherwise: keep", "sex.yaml, otherwise: error") + more
         )
         table = self.config / "tables/sex.yaml"
         table.write_text(table.read_text().replace("W: F\n", "M: M\nF: F\n"))
         *ports, console = map(str, free_ports(4))  # the same after a restart
         arguments = ["-c", str(channels), "-d", str(self.data), "--console", f"127.0.0.1:{console}"]
         names = ("ADT_PORT", "SIU_PORT", "FHIR_PORT")
-        super().__init__(["demo", *arguments], folder / "demo.log", dict(zip(names, ports, strict=True)))
+        named = dict(zip(names, ports, strict=True))
+        super().__init__(["demo", *arguments], folder / "demo.log", named | (environ or {}))
         self.spawn()
         self.setup = self.told(r"(http://[^\s]+/setup\?token=\S+)")
         self.url = self.setup.partition("/setup")[0]

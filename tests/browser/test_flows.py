@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from demo_console import PASSWORD
-from engine_process import ROOT
-
-PAGES = ("/", "/messages", "/patients", "/messages/3", "/errors", "/jobs", "/users", "/audit", "/account")
-AXE = ROOT / "console/assets/node_modules/axe-core/axe.min.js"
 
 
 def received(page) -> int:
@@ -141,19 +136,25 @@ def test_who_reads_or_works_by_keyboard_keeps_their_place_while_the_dashboard_ch
     page.get_by_role("button", name="pause adt").wait_for()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_fits_a_telephone_and_axe_finds_nothing_serious(open_page, picture, scheme):
-    page = open_page(color_scheme=scheme)
-    for path in PAGES:
-        page.goto(path)
-        page.set_viewport_size({"width": 390, "height": 844})
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
-        picture(page, f"{scheme}-narrow-{path.strip('/').replace('/', '-') or 'dashboard'}")
-        page.set_viewport_size({"width": 1360, "height": 800})
-        picture(page, f"{scheme}-{path.strip('/').replace('/', '-') or 'dashboard'}")
-        page.evaluate(AXE.read_text())
-        found = page.evaluate("axe.run().then(found => found.violations)")
-        serious = [
-            (one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")
-        ]
-        assert not serious, path
+def test_results_stream_in_below_each_other_as_one_scrolls(open_page, demo):
+    for number in range(110):
+        demo.send(f"STREAM{number}", "770004")
+    page = open_page("/messages?channel=adt&type=ADT^A28")
+    page.evaluate("window.stillHere = true")
+    rows = page.locator("tbody input[type=checkbox]")
+    assert rows.count() == 50
+    rows.first.check()
+    page.wait_for_function(
+        "() => { const more = document.getElementById('more'); more?.scrollIntoView(); return !more; }"
+    )
+    assert page.evaluate("window.stillHere") and rows.first.is_checked(), (
+        "the page stayed, with what was ticked"
+    )
+    numbers = [int(one) for one in page.locator("tbody td.n").all_inner_texts()]
+    assert len(numbers) > 110 and numbers == sorted(set(numbers), reverse=True)
+    page.get_by_label("MRN").fill("770004")  # patient data: posted, and never in an address
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelectorAll('tbody input[type=checkbox]').length === 50")
+    page.get_by_role("button", name="Older").click()
+    page.wait_for_function("() => document.querySelectorAll('tbody input[type=checkbox]').length === 100")
+    assert "770004" not in page.url

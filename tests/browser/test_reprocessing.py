@@ -4,46 +4,22 @@ from __future__ import annotations
 
 import re
 
-import pytest
-from engine_process import ROOT
 
-AXE = ROOT / "console/assets/node_modules/axe-core/axe.min.js"
-
-
-@pytest.fixture
-def accessible(picture):
-    """Takes a picture of a page, wide and narrow, and asks axe about it."""
-
-    def looked_at(page, name):
-        page.set_viewport_size({"width": 390, "height": 844})
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
-        page.set_viewport_size({"width": 1360, "height": 900})
-        picture(page, name, full_page=True)
-        page.evaluate(AXE.read_text())
-        found = page.evaluate("axe.run().then(found => found.violations)")
-        serious = [
-            (one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")
-        ]
-        assert not serious, name
-
-    return looked_at
-
-
-def test_a_message_is_edited_compared_and_replayed(open_page, demo, accessible):
+def test_a_message_is_edited_compared_and_replayed(open_page, demo, picture):
     demo.send("EDIT1", "770101", sex="W")
     page = open_page("/messages?control_id=EDIT1")
     page.get_by_role("link", name=re.compile(r"^\d+$")).first.click()
     old = page.url.rpartition("/")[2]
     page.get_by_role("button", name="Edit and replay").click()
     text = page.get_by_label("The message")
-    accessible(page, "edit")
+    picture(page, "edit")
     text.fill(text.input_value().replace("|W", "|F").replace("Astrid", "Ingrid"))
     page.get_by_label("Why").fill("wrong code")
     page.get_by_role("button", name="Look at what would change").click()
     page.locator("#effects").get_by_text("created").first.wait_for()
     assert page.locator("del").all_inner_texts() == ["Astrid", "W"]
     assert "Ingrid Lindqvist" in page.locator("#effects").inner_text()
-    accessible(page, "edited")
+    picture(page, "edited")
     page.get_by_role("button", name="Replay as edited").click()
     page.wait_for_url(re.compile(rf"/messages/(?!{old}\b)\d+$"))
     page.get_by_text("edited copy of").wait_for()
@@ -55,16 +31,16 @@ def test_a_message_is_edited_compared_and_replayed(open_page, demo, accessible):
     assert "Ingrid" not in page.content()
     page.get_by_role("button", name="Show patient data").click()
     page.get_by_text("Ingrid").wait_for()
-    accessible(page, "compare")
+    picture(page, "compare")
     page.goto("/errors")
     assert "EDIT1" not in page.content()
 
 
-def test_everything_about_a_patient(open_page, demo, accessible):
+def test_everything_about_a_patient(open_page, demo, picture):
     demo.send("PAT1", "770102")
     demo.send("PAT2", "770102")
     page = open_page("/patients")
-    accessible(page, "patients")
+    picture(page, "patients")
     page.get_by_label("MRN, exactly").fill("770102")
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Records").wait_for()
@@ -75,21 +51,21 @@ def test_everything_about_a_patient(open_page, demo, accessible):
             break
         page.wait_for_timeout(250)
     assert page.get_by_role("link", name=re.compile(r"^\d+$")).count() >= 3
-    accessible(page, "patient")
+    picture(page, "patient")
     page.get_by_role("link", name=re.compile(r"^\d+$")).last.click()
     page.get_by_role("button", name="Everything about this patient").click()
     page.get_by_role("heading", name="Everything about a patient").wait_for()
 
 
-def test_messages_are_exported(open_page, demo, accessible):
+def test_messages_are_exported(open_page, demo, picture):
     demo.send("EXP1", "770103")
     page = open_page("/messages?control_id=EXP1")
     page.locator("details.export summary").click()
     page.get_by_label("with patient data").check()
-    accessible(page, "messages-export")
+    picture(page, "messages-export")
     page.get_by_role("button", name="Export").click()
     page.get_by_text("Ready to be fetched").wait_for()
-    accessible(page, "export")
+    picture(page, "export")
     with page.expect_download() as told:
         page.get_by_role("link", name="Download").click()
     content = told.value.path().read_bytes()
@@ -98,7 +74,7 @@ def test_messages_are_exported(open_page, demo, accessible):
     page.get_by_text("1 messages written").wait_for()
 
 
-def test_a_message_tells_where_each_value_comes_from(open_page, demo, accessible):
+def test_a_message_tells_where_each_value_comes_from(open_page, demo, picture):
     demo.send("TRACE1", "770104")
     page = open_page("/messages?control_id=TRACE1")
     page.get_by_role("link", name=re.compile(r"^\d+$")).first.click()
@@ -108,10 +84,10 @@ def test_a_message_tells_where_each_value_comes_from(open_page, demo, accessible
     assert "PID-5.1" in trace.inner_text() and "Lindqvist" not in page.content()
     trace.get_by_role("button", name="Show the values").click()
     trace.get_by_text("Astrid Lindqvist").first.wait_for()
-    accessible(page, "trace")
+    picture(page, "trace")
 
 
-def test_after_a_fix_one_sees_what_would_now_pass(open_page, demo, accessible):
+def test_after_a_fix_one_sees_what_would_now_pass(open_page, demo, picture):
     for number in range(3):
         demo.send(f"AGAIN{number}", f"77020{number}", sex="Q")
     page = open_page("/errors")
@@ -121,4 +97,4 @@ def test_after_a_fix_one_sees_what_would_now_pass(open_page, demo, accessible):
     table.write_text(f"{table.read_text()}\nQ: F\nW: F\n")
     page.get_by_role("button", name="Would they pass now?").first.click()
     page.get_by_text("All 3 of them would now pass.").wait_for()
-    accessible(page, "errors-again")
+    picture(page, "errors-again")

@@ -92,7 +92,7 @@ def test_a_family_is_told_over_channels(browser, put, store):
     timeline = page[page.index('class="timeline"') : page.index("</ol>")]
     told = [
         timeline.index(text)
-        for text in ("origin</strong> adt", "part</strong> siu", "edited copy</strong> adt")
+        for text in ("the origin</strong> adt", "a part</strong> siu", "an edited copy</strong> adt")
     ]
     assert told == sorted(told), "what came of it and of its relatives, over channels, in the order of time"
     assert all(f'href="/messages/{one}"' in timeline for one in (eldest, child, grandchild))

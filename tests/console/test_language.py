@@ -62,6 +62,16 @@ def test_text_between_tags_is_wrapped_as_it_stands():
     )
 
 
+def test_a_word_that_is_a_constant_of_a_template_is_translated_at_each_rendering():
+    template = env.from_string("{{ 'reload' | translated }}")
+    said = []
+    for name in language.LANGUAGES:
+        language.choose(name)
+        said.append(template.render())
+    language.choose("en")
+    assert said[0] == "reload" and len(set(said)) == len(language.LANGUAGES)
+
+
 def test_values_are_escaped_in_every_language(monkeypatch):
     template = env.from_string("<b>Version {{ version }} runs.</b>")
     for name in ("en", *OTHERS):

@@ -1,15 +1,19 @@
 """What people see and do: the first admin, patient data masked until revealed, replay, errors, users, the audit log."""
 
+import html
 import re
 import time
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import httpx
 import pyotp
 import pytest
-from console_desk import PASSWORD, Browser
+import segno
+from console_desk import BASE, PASSWORD, Browser, InThread
 
-from engine.store import audit, jobs, users
+from engine.security import passwords
+from engine.store import audit, jobs, tokens, users
 
 PAGES = ("/", "/messages", "/patients", "/errors", "/jobs", "/users", "/audit", "/account")
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
@@ -108,6 +112,21 @@ def test_a_message_that_is_no_hl7_has_its_page(browser, put, raw):
     assert ("Astrid" in one.post("/messages/1/reveal").text) is (b"Astrid" in raw)
 
 
+def test_xml_is_shown_an_element_a_line_and_masked_but_for_its_names(browser, put):
+    put(
+        raw=b'<letter id="770"><!-- Astrid --><to kind="x">Astrid</to>'
+        b"<p>a <b>Keller</b> c</p><?pi Astrid?></letter>"
+    )
+    one = browser("seer")
+    masked = html.unescape(one.get("/messages/1").text)
+    assert '<letter id="•••">\n  <!--•••-->\n  <to kind="•••">•••</to>\n  <p>•••<b>•••</b>•••</p>' in masked
+    assert not any(word in masked for word in ("Astrid", "770", "Keller"))
+    shown = html.unescape(one.post("/messages/1/reveal").text)
+    assert '  <to kind="x">Astrid</to>\n  <p>a <b>Keller</b> c</p>\n  <?pi Astrid?>\n</letter>' in shown
+    put(raw=b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>', control_id="C2")
+    assert "•••" in one.get("/messages/2").text and "root:" not in one.post("/messages/2/reveal").text
+
+
 def test_every_field_of_a_message_is_shown_as_text(browser, put):
     """Stored cross-site scripting through each field that pages show."""
     evil = EVIL.encode()
@@ -202,3 +221,49 @@ def test_typed_times_are_those_of_the_reader(browser, put, store):
         refused = one.post("/messages", since=before, zone=zone)
         assert refused.status_code == 422 and "no time zone" in refused.text
     assert link in one.get("/messages?zone=Asia/Tokyo").text
+
+
+def test_api_tokens_are_made_changed_and_revoked_under_ones_name(browser, app, store):
+    one, other = browser("operator"), browser("viewer")
+
+    def made(answer):
+        assert answer.status_code == 200
+        return re.search(r"ist_[\w-]+", answer.text)[0]
+
+    def good(secret):
+        headers = {"authorization": f"Bearer {secret}"}
+        return (
+            httpx.Client(transport=InThread(app), base_url=BASE)
+            .get("/api/v1/account", headers=headers)
+            .status_code
+        )
+
+    secret = made(
+        one.post("/account/tokens", name="lab", role="admin", channels="adt, tag:lab", days="5", reveal="1")
+    )
+    (token,) = tokens.find(store.reader)
+    assert (token.user, token.grants[0].channels, good(secret)) == ("operator", ("adt", "tag:lab"), 200)
+    assert secret not in one.get("/account").text, "shown once"
+    assert other.post("/account/tokens/rotate", number=token.id).status_code == 404
+    assert other.post("/account/tokens/revoke", number=token.id).status_code == 404
+    fresh = made(one.post("/account/tokens/rotate", number=token.id, overlap="24"))
+    assert (good(secret), good(fresh)) == (200, 200)
+    last = made(one.post("/account/tokens/rotate", number=token.id + 1))
+    assert (good(fresh), good(last)) == (401, 200)
+    assert one.post("/account/tokens/rotate", number=token.id + 1).status_code == 422
+    assert one.post("/account/tokens/revoke", number=token.id + 2).status_code == 303
+    assert good(last) == 401
+    for wrong in ({"name": ""}, {"days": "0"}, {"days": "x"}, {"role": "king"}):
+        assert one.post("/account/tokens", **({"name": "x", "role": "viewer"} | wrong)).status_code == 422
+    actions = [row.action for row in audit.find(store.reader, limit=20)]
+    assert {"token.create", "token.rotate", "token.revoke"} <= set(actions)
+
+
+def test_a_second_factor_is_drawn_for_the_app_that_reads_it(browser):
+    page = browser("viewer").post("/account/totp").text
+    width = int(re.search(r'viewBox="0 0 (\d+) \1"', page)[1])
+    dark = set(re.findall(r"M(\d+) (\d+)h1v1h-1z", page))
+    secret = re.search(r'name="secret" value="(\w+)"', page)[1]
+    wanted = segno.make(passwords.totp_address(secret, "viewer"), error="m").matrix_iter(border=3)
+    assert dark == {(str(x), str(y)) for y, row in enumerate(wanted) for x, one in enumerate(row) if one}
+    assert width == max(int(x) for x, _ in dark) + 4

@@ -42,7 +42,9 @@ API = {
     "POST /config/tables": "POST /configuration/tables/{name}/codes",
     "GET /users": "GET /users", "POST /users": "PATCH /users/{name}", "GET /audit": "GET /audit",
     "GET /account": "GET /account", "POST /account/password": "POST /account/password",
-    "POST /account/totp": "PUT /account/second-factor",
+    "POST /account/totp": "PUT /account/second-factor", "POST /account/tokens": "POST /tokens",
+    "POST /account/tokens/rotate": "POST /tokens/{number}/rotate",
+    "POST /account/tokens/revoke": "DELETE /tokens/{number}",
 }  # fmt: skip
 NOT_NEEDED = {  # a token stands for a session; pages alone speak a language
     "GET /login", "POST /login", "POST /logout", "GET /setup", "POST /setup", "POST /account/language",
