@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from engine.model import Scope, Transformer
 from engine.spec.component import BuildContext, Settings, component
-from engine.spec.fields import changing, check_paths
+from engine.spec.fields import changing, check_paths, fill_all
 from engine.spec.filters import clean, name_case
 from engine.spec.meaning import HL7Path
 from engine.spec.values import is_absent, is_present
@@ -73,11 +73,8 @@ class Address(Settings):
             msg = scope.msg
             wanted = [one for one in (city, code) if one]
             if path:
-                for place in msg.places(path):
-                    here = [f"{place}.{n}" for n in (3, 5)]
-                    if any(is_present(msg[one]) for one in here) and is_absent(msg[f"{place}.6"]):
-                        msg[f"{place}.6"] = default
-                        scope.events = None
+                if fill_all(msg, path, 6, default, beside=(3, 5)):
+                    scope.events = None
             elif any(is_present(msg[one]) for one in wanted) and is_absent(msg[country]):
                 msg[country] = default
                 scope.events = None

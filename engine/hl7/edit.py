@@ -7,7 +7,7 @@ MSH-2 names no separator for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from engine.errors import HL7Error
 from engine.hl7.delimiters import NEVER
@@ -25,7 +25,36 @@ def write(segment: Segment, path: Path, value: str) -> None:
 
 
 def change(segment: Segment, path: Path, new: Callable[[str], str]) -> bool:
-    """Write `new(value)` in the place of every value that `path` names, the last one first; True when any differs.
+    """Write `new(value)` in the place of every value that `path` names, the last one first; True when any differs."""
+
+    def made(text: str) -> str | None:
+        value = segment.part(text, path.component, path.sub)
+        if value is ABSENT:
+            return None
+        wanted = new(value)
+        if wanted is value or (wanted == value and value is not CLEAR):
+            return None
+        return _replaced(segment, text, path, _fitting(segment, path, _escaped(segment, wanted)))
+
+    return _each(segment, path, made)
+
+
+def fill(segment: Segment, path: Path, value: str, beside: Sequence[Path]) -> bool:
+    """Write `value` at `path` in every repetition that has nothing there, and something at one of the places `beside`
+    in it; True when there is any."""
+
+    def made(text: str) -> str | None:
+        if segment.part(text, path.component, path.sub) is not ABSENT:
+            return None
+        if not any(segment.part(text, other.component, other.sub) for other in beside):
+            return None
+        return _replaced(segment, text, path, _fitting(segment, path, _escaped(segment, value)))
+
+    return _each(segment, path, made)
+
+
+def _each(segment: Segment, path: Path, made: Callable[[str], str | None]) -> bool:
+    """Put what `made` gives, if anything, in the place of every repetition that `path` names, the last one first.
 
     The field is taken apart and put together once, however many repetitions it has.
     """
@@ -34,18 +63,12 @@ def change(segment: Segment, path: Path, new: Callable[[str], str]) -> bool:
     changed = False
     repetitions = list(texts)
     for place in reversed(range(len(texts))):
-        text = texts[place]
-        if path.repetition not in (0, place + 1) or (named is not None and text not in named):
+        if path.repetition not in (0, place + 1) or (named is not None and texts[place] not in named):
             continue
-        value = segment.part(text, path.component, path.sub)
-        if value is ABSENT:
-            continue
-        wanted = new(value)
-        if wanted is value or (wanted == value and value is not CLEAR):
-            continue
-        written = _fitting(segment, path, _escaped(segment, wanted))
-        repetitions[place] = _replaced(segment, text, path, written)
-        changed = True
+        text = made(texts[place])
+        if text is not None:
+            repetitions[place] = text
+            changed = True
     if not changed:
         return False
     if path.field <= 2 and fields[0] in HEADERS:

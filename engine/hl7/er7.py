@@ -26,7 +26,7 @@ was set keep their text, not always their bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from engine.errors import HL7Error
@@ -217,10 +217,20 @@ class Message:
     def change(self, path: str, new: Callable[[str], str]) -> bool:
         """Put `new(value)` in the place of every value that `path` names (`places`), the last one first."""
         compiled = paths.compile(path)
-        segments = self.segments(compiled.segment)
-        if compiled.occurrence:
-            segments = segments[compiled.occurrence - 1 : compiled.occurrence]
-        return sum(edit.change(segment, compiled, new) for segment in reversed(segments)) > 0
+        return sum(edit.change(segment, compiled, new) for segment in self._backwards(compiled)) > 0
+
+    def fill(self, path: str, value: str, beside: Sequence[str]) -> bool:
+        """Put `value` at `path` in every repetition that it leaves open, has nothing there, and has something at one
+        of the paths `beside`, which are into the same field; True when there is any."""
+        compiled, others = paths.compile(path), [paths.compile(other) for other in beside]
+        return sum(edit.fill(segment, compiled, value, others) for segment in self._backwards(compiled)) > 0
+
+    def _backwards(self, path: Path) -> Iterator[Segment]:
+        """The segments that a path names, the last one first."""
+        segments = self.segments(path.segment)
+        if path.occurrence:
+            segments = segments[path.occurrence - 1 : path.occurrence]
+        return reversed(segments)
 
     def split(self, path: str) -> list[bytes]:
         """One message for each group that begins with the segment `path` (`OBR`): what stands before the first,

@@ -6,7 +6,7 @@ nothing keeps its bytes; an error names the path, never the value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -57,6 +57,19 @@ def change_all(msg: Any, path: str, new: Callable[[Any], Any]) -> bool:
         wanted = value if is_absent(value) else new(value)
         if wanted is not value and (wanted != value or is_clear(value)):
             msg[place] = wanted
+            changed = True
+    return changed
+
+
+def fill_all(msg: Any, field: str, component: int, value: str, beside: Sequence[int]) -> bool:
+    """Put `value` in a component of every repetition of an HL7 field that lacks it, and has one of those `beside`; True
+    when there is any."""
+    if isinstance(msg, Message):
+        return msg.fill(f"{field}.{component}", value, [f"{field}.{n}" for n in beside])
+    changed = False
+    for place in msg.places(field):
+        if is_absent(msg[f"{place}.{component}"]) and any(is_present(msg[f"{place}.{n}"]) for n in beside):
+            msg[f"{place}.{component}"] = value
             changed = True
     return changed
 

@@ -69,6 +69,10 @@ def test_thousands_of_repetitions_are_taken_apart_once():
     assert edit.change(segment, paths.compile("PID-3.1"), lambda value: f"x{value}")
     assert segment.fields[3] == "~".join(f"x{text}" for text in texts)
     assert 0 < looked_at < 3 * sum(map(len, texts))
+    looked_at, segment.fields[3] = 0, Counting("~".join(texts))
+    assert edit.fill(segment, paths.compile("PID-3.2"), "7", [paths.compile("PID-3.1")])
+    assert segment.fields[3] == "~".join(text.replace("^", "^7", 1) for text in texts)
+    assert 0 < looked_at < 3 * sum(map(len, texts))
 
 
 def test_reading_one_repetition_after_the_other_takes_a_field_apart_once():
@@ -80,3 +84,15 @@ def test_reading_one_repetition_after_the_other_takes_a_field_apart_once():
     assert segment.texts(3) is first
     msg["PID-3[50].1"] = "changed"
     assert msg["PID-3[50].1"] == "changed" and msg["PID-3[51].1"] == "50" and len(segment.texts(3)) == 100
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path.count(".") < 2])
+def test_filled_as_one_by_one(path):
+    """Where PID-3.3 is absent, for one; `ZPI` and `QQQ` have nothing beside it."""
+    at_once, singly = Message(RAW), Message(RAW)
+    told = at_once.fill(f"{path}.3", "é^", [f"{path}.1", f"{path}.5"])
+    for place in singly.places(path):
+        if singly[f"{place}.3"] is ABSENT and any(singly[f"{place}.{n}"] for n in (1, 5)):
+            singly[f"{place}.3"] = "é^"
+    assert bytes(at_once) == bytes(singly)
+    assert told == (bytes(at_once) != RAW)
