@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 from channels.answers import Answers, Send, wanted
@@ -225,15 +226,18 @@ class Intake:
             self._open = None
         policy = self.options.duplicates
         window = policy.window * 1_000_000
-        if not self._rejects and not any(one.filtered for one in group):
-            for one, result in zip(
-                group, receive_all(tx, [one.row for one in group], window=window), strict=True
-            ):
-                one.result = result
+        if not self._rejects:
+            for filtered, alike in groupby(group, key=lambda one: one.filtered != ""):
+                some = list(alike)
+                found = receive_all(tx, [one.row for one in some], window=window)
+                for one, result in zip(some, found, strict=True):
+                    one.result = result
+                    if filtered:
+                        self._filter(tx, one, result)
             return
         for one in group:
             reuse, code = None, "CR" if self._accepts(one.header) else "AR"
-            if self._rejects and one.header is not None and one.error is None:
+            if one.header is not None and one.error is None:
                 reuse = self.acknowledge(one.header, code, REUSED_ID)
             one.result = messages.receive(
                 tx,
@@ -243,13 +247,17 @@ class Intake:
                 reuse_ack=reuse,
                 reuse_ack_code=code if reuse else None,
             )
-            if one.filtered and not one.result.duplicate_of:
-                state, at = MessageState.FILTERED, one.row.received_at
-                version = self.version or None
-                routed = messages.Routed(
-                    one.result.id, state, at, reason=one.filtered, config_version=version
-                )
-                messages.route(tx, routed)
+            if one.filtered:
+                self._filter(tx, one, one.result)
+
+    def _filter(self, tx: Any, one: Taken, result: messages.Received) -> None:
+        """What only carries messages goes no further, unless it came before."""
+        if not result.duplicate_of:
+            state, at = MessageState.FILTERED, one.row.received_at
+            version = self.version or None
+            messages.route(
+                tx, messages.Routed(result.id, state, at, reason=one.filtered, config_version=version)
+            )
 
     def _done(self, group: list[Taken], _: None, error: Exception | None) -> None:
         """C1 is committed, or has failed: only now anybody is answered."""
