@@ -12,8 +12,12 @@ import time
 from typing import Any
 
 from twisted.internet import epollreactor
+from twisted.internet.abstract import isIPAddress
+from twisted.internet.address import IPv4Address
+from twisted.internet.interfaces import IHostnameResolver, IHostResolution
 from twisted.internet.main import installReactor
 from twisted.logger import Logger
+from zope.interface import implementer
 
 READABLE = epollreactor.EPollReactor._POLL_IN
 log = Logger()
@@ -47,6 +51,44 @@ class Reactor(epollreactor.EPollReactor):
     doIteration = doPoll
 
 
+@implementer(IHostResolution)
+class Resolved:
+    """The resolution of a name that was an address."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def cancel(self) -> None:
+        """It is done already."""
+
+
+@implementer(IHostnameResolver)
+class Resolver:
+    """The reactor's, but an IPv4 address is its own answer: Twisted asks the system for it in a thread, every time."""
+
+    def __init__(self, system: Any) -> None:
+        self._system = system
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: Any,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Any = None,
+        transportSemantics: str = "TCP",
+    ) -> Any:
+        """As IHostnameResolver says."""
+        if not isIPAddress(hostName) or (addressTypes is not None and IPv4Address not in addressTypes):
+            return self._system.resolveHostName(
+                resolutionReceiver, hostName, portNumber, addressTypes, transportSemantics
+            )
+        resolution = Resolved(hostName)
+        resolutionReceiver.resolutionBegan(resolution)
+        resolutionReceiver.addressResolved(IPv4Address(transportSemantics, hostName, portNumber))  # type: ignore[arg-type]
+        resolutionReceiver.resolutionComplete()
+        return resolution
+
+
 def steady() -> Any:
     """The reactor, its timers counting by the monotonic clock. Call it before anything is scheduled."""
     if "twisted.internet.reactor" not in sys.modules:
@@ -55,4 +97,6 @@ def steady() -> Any:
 
     found: Any = reactor
     found.seconds = time.monotonic
+    if not isinstance(found.nameResolver, Resolver):
+        found.installNameResolver(Resolver(found.nameResolver))
     return found

@@ -11,7 +11,7 @@ from engine.cli.reactor import Reactor, steady
 reactor = steady()
 assert type(reactor) is Reactor, type(reactor)
 
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
 
 seen = []
@@ -47,7 +47,8 @@ factory = Factory.forProtocol(Server)
 def listening(port):
     here = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
     connectProtocol(here, Client("bad")).addCallback(lambda client: client.transport.write(b"fail"))
-    connectProtocol(here, Client("good")).addCallback(
+    named = HostnameEndpoint(reactor, b"127.0.0.1", port.getHost().port)
+    connectProtocol(named, Client("good")).addCallback(
         lambda client: reactor.callLater(0.05, client.transport.write, b"one")
     )
 
@@ -55,6 +56,7 @@ def listening(port):
 TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory).addCallback(listening)
 reactor.callLater(10, reactor.stop)
 reactor.run()
+assert reactor.threadpool is None, "an address was looked up in a thread"
 print(sorted(seen, key=str))
 """
 
@@ -71,3 +73,47 @@ def test_a_connection_whose_protocol_raises_is_dropped_and_others_go_on() -> Non
     assert done.stdout.strip() == str(
         sorted([("bad", "lost"), ("good", b"ONE"), ("good", b"BYE"), ("good", "lost")], key=str)
     )
+
+
+NAMES = """
+from twisted.internet.interfaces import IResolutionReceiver
+from zope.interface import implementer
+
+from engine.cli.reactor import Resolver, steady
+
+reactor = steady()
+assert steady() is reactor and isinstance(reactor.nameResolver, Resolver)
+assert not isinstance(reactor.nameResolver._system, Resolver)
+
+
+@implementer(IResolutionReceiver)
+class Receiver:
+    def __init__(self):
+        self.found = []
+
+    def resolutionBegan(self, resolution):
+        self.name = resolution.name
+
+    def addressResolved(self, address):
+        self.found.append((address.host, address.port))
+
+    def resolutionComplete(self):
+        print(self.name, ("127.0.0.1", 7) in self.found)
+        if self.name == "localhost":
+            reactor.stop()
+
+
+def ask():
+    for name in ("127.0.0.1", "localhost"):
+        reactor.nameResolver.resolveHostName(Receiver(), name, 7)
+
+
+reactor.callWhenRunning(ask)
+reactor.callLater(10, reactor.stop)
+reactor.run()
+"""
+
+
+def test_an_address_is_its_own_answer_and_names_are_asked_of_the_system():
+    done = subprocess.run([sys.executable, "-c", NAMES], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["127.0.0.1 True", "localhost True"], done.stderr
