@@ -147,6 +147,10 @@ def said(resource: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in resource.items():
         if name in DEEP and isinstance(value, dict):
             value = {key: part for key, part in value.items() if part is not None}
+        elif name == "extension" and isinstance(value, list):
+            value = [
+                item for item in value if not (isinstance(item, dict) and item.get("extension", 1) is None)
+            ]
         if value not in (None, {}, []):
             made[name] = value
     return made

@@ -61,6 +61,7 @@ class Organization(Reachable):
     kind: str = ""  # provider, payer, employer or department
     active: bool = True
     address: Address | None = None
+    tax_id: Maybe[str] = UNSET  # the identifier of type TAX (HL7 table 0203), or a US EIN
 
     @property
     def key(self) -> str:
@@ -118,7 +119,13 @@ class Location(Reachable):
     floor: str = ""
     description: str = ""
     address: Address | None = None
-    active: Maybe[bool] = UNSET
+    status: Maybe[str] = UNSET  # active, suspended or inactive
+    bed_status: Maybe[str] = UNSET  # HL7 table 0116: O occupied, U unoccupied, H housekeeping …
+
+    @property
+    def active(self) -> bool | UnsetType:
+        """Whether it is in use, or only suspended; UNSET when its status is not told."""
+        return self.status != "inactive" if self.status else UNSET
 
     @property
     def display(self) -> str:
@@ -153,12 +160,16 @@ class Patient(Entity):
     language: Maybe[str] = UNSET  # ISO 639-1 where it could be told, else as it was sent
     race: Maybe[Code] = UNSET
     ethnicity: Maybe[Code] = UNSET
+    nationality: Maybe[Code] = UNSET
     deceased: Maybe[bool] = UNSET
     deceased_at: Maybe[str] = UNSET
     multiple_birth: Maybe[bool] = UNSET
     birth_order: Maybe[int] = UNSET  # of a multiple birth
     account_number: Maybe[Identifier] = UNSET
     general_practitioner: Practitioner | None = None
+    managing_organization: Maybe[Organization] = (
+        UNSET  # whose record of the patient it is; only FHIR tells it
+    )
     contacts: Maybe[list[Contact]] = UNSET
 
     @property
@@ -298,6 +309,8 @@ class Appointment(Entity):
     comments: list[str] = []
     occurrence: str = ""
     group: Identifier | None = None  # SCH-4: of the appointments that belong together
+    based_on: Maybe[list[Ref]] = UNSET  # the orders that it fulfils, each with placer and filler number
+    encounter: Maybe[Ref] = UNSET  # the visit that it belongs to
     prior_start: Maybe[datetime] = UNSET
 
     @property

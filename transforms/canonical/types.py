@@ -13,6 +13,8 @@ from msgspec import UNSET, UnsetType
 
 ASSIGNER = "urn:isthmus:assigner:"
 """What stands before the name of an assigner that has no URI, in FHIR."""
+EIN = "2.16.840.1.113883.4.4"
+"""OID of the US employer identification numbers, by which employers are taxed."""
 T = TypeVar("T")
 Maybe: TypeAlias = T | UnsetType | None
 """Absent (`UNSET`), cleared (`None`) or a value."""
@@ -140,6 +142,14 @@ class Money(Value, frozen=True):
 
     amount: str
     currency: str = ""
+
+
+def tax_id(found: list[Identifier], absent: UnsetType | None = UNSET) -> Maybe[str]:
+    """The tax number among the identifiers of an organization, `absent` when there is none."""
+    return next(
+        (item.value for item in found if item.type == "TAX" or item.system.removeprefix("urn:oid:") == EIN),
+        absent,
+    )
 
 
 def escape(part: str) -> str:

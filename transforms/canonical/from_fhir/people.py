@@ -15,9 +15,20 @@ from transforms.canonical import codes
 from transforms.canonical.entities import Location, Organization, Patient, Practitioner
 from transforms.canonical.from_fhir.reader import RESOURCE_ID, Reader, Resource, dict_, dicts, text
 from transforms.canonical.identity import choose
-from transforms.canonical.types import NAMELESS, Address, Code, Contact, Identifier, Maybe, Name, Phone
+from transforms.canonical.types import (
+    NAMELESS,
+    Address,
+    Code,
+    Contact,
+    Identifier,
+    Maybe,
+    Name,
+    Phone,
+    tax_id,
+)
 
 US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-"
+NATIONALITY = "http://hl7.org/fhir/StructureDefinition/patient-nationality"
 PLACES = {
     "bd": "bed", "ro": "room", "wa": "point_of_care", "area": "point_of_care", "lvl": "floor", "wi": "building",
     "bu": "building", "si": "facility",
@@ -56,6 +67,7 @@ def patient(read: Reader) -> Patient:
         language=_language(read),
         race=_us_core(read, "race"),
         ethnicity=_us_core(read, "ethnicity"),
+        nationality=_nationality(read),
         deceased=True if died else deceased if isinstance(deceased, bool) else read.absent,
         deceased_at=read.day(died),
         multiple_birth=birth
@@ -65,6 +77,7 @@ def patient(read: Reader) -> Patient:
         else read.absent,
         birth_order=order if type(order := data.get("multipleBirthInteger")) is int else read.absent,
         general_practitioner=practitioners[0] if practitioners else None,
+        managing_organization=_owner(read),
         contacts=_contacts(read) or read.absent,
     )
 
@@ -85,6 +98,12 @@ def _contacts(read: Reader) -> list[Contact]:
                 )
             )
     return found
+
+
+def _owner(read: Reader) -> Maybe[Organization]:
+    """Patient.managingOrganization; UNSET when there is one of which nothing is told."""
+    reference = read.data.get("managingOrganization")
+    return organization(read, reference, "provider") or UNSET if reference else read.absent
 
 
 def _active(read: Reader) -> Any:
@@ -187,13 +206,15 @@ def organization_entity(read: Reader, kind: str = "") -> Organization:
     )
     phones = read.phones(data.get("telecom"), "work")
     phones = phones or [phone for one in contacts for phone in read.phones(one.get("telecom"), "work")]
+    found = read.identifiers()
     return Organization(
-        identifiers=read.identifiers(),
+        identifiers=found,
         name=text(data.get("name")).strip(),
         kind=kind,
         active=data.get("active") is not False,
         address=addresses[0] if addresses else None,
         phones=phones,
+        tax_id=tax_id(found, read.absent),
     )
 
 
@@ -228,12 +249,12 @@ def location_entity(read: Reader) -> Location:
     contacts = dicts(data.get("contact"))
     addresses: list[Address] = read.addresses(data.get("address"))
     phones: list[Phone] = read.phones(data.get("telecom"), "work")
-    status = text(data.get("status"))
     return Location(
         identifiers=read.identifiers(),
         phones=phones or [phone for one in contacts for phone in read.phones(one.get("telecom"), "work")],
         address=addresses[0] if addresses else None,
-        active=status != "inactive" if status else UNSET,
+        status=read.maybe(data.get("status")),
+        bed_status=read.code_of(data.get("operationalStatus")) or read.absent,
         **parts,
     )
 
@@ -267,4 +288,14 @@ def _us_core(read: Reader, name: str) -> Maybe[Code]:
         for item in read.extension(extension, "text"):
             if said := text(item.get("valueString")):
                 return Code(text=said)
+    return read.absent
+
+
+def _nationality(read: Reader) -> Maybe[Code]:
+    """The first one."""
+    for extension in read.extension(read.data, NATIONALITY):
+        for part in read.extension(extension, "code"):
+            code = read.code(part.get("valueCodeableConcept"))
+            if isinstance(code, Code):
+                return code
     return read.absent

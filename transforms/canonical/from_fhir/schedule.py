@@ -22,12 +22,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec import UNSET
+
 from transforms.canonical.entities import Appointment, Patient
 from transforms.canonical.from_fhir.changes import Kind, differing
 from transforms.canonical.from_fhir.people import location, patient_of, practitioner
 from transforms.canonical.from_fhir.reader import Reader, Resource, dict_, dicts, text
+from transforms.canonical.from_fhir.visit import encounter_of
 from transforms.canonical.maker import Maker
-from transforms.canonical.types import Code, Identifier, Maybe
+from transforms.canonical.types import Code, Identifier, Maybe, Ref
 
 STATES = {
     **dict.fromkeys(("proposed", "pending", "waitlist"), "requested"),
@@ -127,7 +130,37 @@ def appointment(read: Reader) -> Appointment:
         locations=[one for one in places if one is not None],
         resources=[one for one in things if one.label],
         comments=[*read.notes(data.get("comment")), *read.notes(data.get("note"))],
+        based_on=_orders(read),
+        encounter=_visit(read),
     )
+
+
+def _orders(read: Reader) -> Maybe[list[Ref]]:
+    """The ServiceRequests of `basedOn`: by their numbers, else by their words; UNSET when nothing tells of any."""
+    references = [
+        item for item in dicts(read.data.get("basedOn")) if read.kind(item) in ("ServiceRequest", "")
+    ]
+    found = []
+    for item in references:
+        data = read.resolve(item)
+        numbers = (
+            read.beside(data).numbers("PLAC", "FILL")
+            if data is not None and data.get("resourceType") == "ServiceRequest"
+            else read.identified(item)
+        )
+        order = Ref(kind="Order", identifiers=read.usable(numbers), display=text(item.get("display")).strip())
+        if order.identifiers or order.display:
+            found.append(order)
+    return found or (UNSET if references else read.absent)
+
+
+def _visit(read: Reader) -> Maybe[Ref]:
+    """The Encounter among `supportingInformation`, for an Appointment has no other place that names one."""
+    told = [item for item in dicts(read.data.get("supportingInformation")) if read.kind(item) == "Encounter"]
+    visit = encounter_of(read, told)
+    if visit is None:
+        return UNSET if told else read.absent
+    return Ref(kind="Encounter", identifiers=read.usable(visit.identifiers))
 
 
 def numbers(read: Reader) -> list[Identifier]:

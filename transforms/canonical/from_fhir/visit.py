@@ -62,7 +62,7 @@ def encounters(read: Reader, before: Reader | None, make: Maker, kind: Kind) -> 
         action, changed = action or OVER.get(new.status, "updated"), [*changed, "patient"]
     if not action:
         return
-    if old is not None and "location" in changed:
+    if old is not None and "location" in changed and _moved(old, new):
         new.prior_location = old.location
     who = patient_of(read, read.data.get("subject"), "subject")
     make.event(f"encounter.{action}", "Encounter", new.key, patient=who, encounter=new, changed=changed)
@@ -82,9 +82,15 @@ def happened(kind: Kind, old: Encounter | None, new: Encounter) -> tuple[str, li
         return (OVER[new.status] if changed else ""), changed
     if "class" in changed:
         return "class_changed", changed
-    if "location" in changed:
+    if "location" in changed and _moved(old, new):
         return "transferred", changed
     return ("updated" if changed else ""), changed
+
+
+def _moved(old: Encounter, new: Encounter) -> bool:
+    """Whether it is another place; another state of the same place or bed is no transfer."""
+    was, is_ = ((one.key, one.display) if one else one for one in (old.location, new.location))
+    return was != is_
 
 
 def _reached(new: Encounter, was: str) -> str:

@@ -30,7 +30,7 @@ from transforms.canonical.financial import Account, Charge, Coverage, Guarantor
 from transforms.canonical.from_hl7.groups import around, codes_of, groups
 from transforms.canonical.from_hl7.maker import Maker
 from transforms.canonical.from_hl7.reader import Reader
-from transforms.canonical.types import Identifier, Money, Period
+from transforms.canonical.types import Identifier, Money, Period, tax_id
 
 KINDS = {"CG": "charge", "CD": "credit", "AJ": "adjustment", "PY": "payment", "CO": "copay", "": "charge"}
 CHARGED = {
@@ -149,7 +149,12 @@ def _payer(read: Reader, in1: Any) -> Organization | None:
     addresses = [read.address(parts, False) for parts in read.all(in1, 5) if any(parts)]
     phones = [phone for parts in read.all(in1, 7) if (phone := read.phone(parts, "work")) is not None]
     return Organization(
-        identifiers=found, name=name, kind="payer", address=addresses[0] if addresses else None, phones=phones
+        identifiers=found,
+        name=name,
+        kind="payer",
+        address=addresses[0] if addresses else None,
+        phones=phones,
+        tax_id=tax_id(found),
     )
 
 

@@ -46,6 +46,7 @@ def patient(
         language=_language(read, pid),
         race=read.code(read.one(pid, 10)),
         ethnicity=read.code(read.one(pid, 22)),
+        nationality=read.code(read.one(pid, 28)),
         deceased=_yes(read, pid, 30),
         deceased_at=read.day(pid, 29),
         multiple_birth=_yes(read, pid, 24),

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
 from msgspec import UNSET
@@ -23,7 +24,7 @@ from msgspec.structs import replace
 
 from engine.errors import StepError
 from transforms.canonical.entities import Appointment, Location, Practitioner
-from transforms.canonical.from_hl7.reader import Reader
+from transforms.canonical.from_hl7.reader import Parts, Reader
 from transforms.canonical.types import Code, Identifier, Maybe, Name, Ref
 
 _DURATION = re.compile(r"([A-Za-z]?)\s*(\d{1,5})(?:\.\d+)?\s*([A-Za-z]*)")
@@ -58,6 +59,7 @@ def appointment(read: Reader, status: str) -> Appointment:
         locations=_locations(read, places),
         contact=_contact(read, sch),
         group=read.identifier(read.one(sch, 4), authority=2),
+        based_on=_orders(read, sch),
         comments=[text for note in message.segments("NTE") for text in _texts(read, note)],
     )
 
@@ -75,6 +77,18 @@ def _identifiers(read: Reader, sch: Any) -> list[Identifier]:
             todo="ask the sender to fill SCH-2 (filler appointment id) or SCH-1",
         )
     return found
+
+
+def _orders(read: Reader, sch: Any) -> Maybe[list[Ref]]:
+    """SCH-26 (placer) and SCH-27 (filler order number): what stands at the same place in both is one order."""
+    sent = read.all(sch, 26), read.all(sch, 27)
+    nothing: Parts = []
+    found = []
+    for placer, filler in zip_longest(*sent, fillvalue=nothing):
+        numbers = read.identifier(placer, "PLAC", authority=2), read.identifier(filler, "FILL", authority=2)
+        if any(numbers):
+            found.append(Ref(kind="Order", identifiers=[item for item in numbers if item is not None]))
+    return found or (None if any(map(read.cleared, sent)) else UNSET)
 
 
 def _times(

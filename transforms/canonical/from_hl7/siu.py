@@ -20,6 +20,7 @@ from transforms.canonical.from_hl7.patient import patient
 from transforms.canonical.from_hl7.reader import Reader
 from transforms.canonical.from_hl7.schedule import appointment
 from transforms.canonical.from_hl7.visit import encounter
+from transforms.canonical.types import Ref
 
 TRIGGERS = {
     "S12": ("appointment.booked", "booked"),
@@ -61,6 +62,10 @@ def siu(read: Reader, make: Maker, trigger: str) -> list[Event]:
     who = patient(read, pid, segment("PD1"), whole=False) if pid is not None else None
     booking = appointment(read, status)
     visit = encounter(read, pv1, segment("PV2"), who, "") if pv1 is not None else None
+    if visit is not None and visit.identifiers:
+        booking.encounter = Ref(kind="Encounter", identifiers=visit.identifiers)
+    elif read.field(pv1, 19) is None:
+        booking.encounter = None
     changed = CHANGED.get(
         type_, ["status"] if type_ not in ("appointment.booked", "appointment.modified") else []
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from transforms.canonical import codes
-from transforms.canonical.entities import Encounter, Patient
+from transforms.canonical.entities import Encounter, Location, Patient
 from transforms.canonical.from_hl7.reader import Reader
 from transforms.canonical.types import Code, Diagnosis, Identifier, Maybe
 
@@ -28,7 +28,7 @@ def encounter(read: Reader, pv1: Any, pv2: Any, who: Patient | None, status: str
         end=read.instant(pv1, 45),
         expected_start=read.instant(pv2, 8),
         expected_end=read.instant(pv2, 9),
-        location=read.place(read.one(pv1, 3)),
+        location=_place(read, pv1),
         prior_location=read.place(read.one(pv1, 6)),
         attending=read.people(pv1, 7),
         referring=read.people(pv1, 8),
@@ -41,6 +41,14 @@ def encounter(read: Reader, pv1: Any, pv2: Any, who: Patient | None, status: str
         financial_class=read.field(pv1, 20),
         vip=read.field(pv1, 16),
     )
+
+
+def _place(read: Reader, pv1: Any) -> Maybe[Location]:
+    """PV1-3; of a room or a bed with its status (PV1-40)."""
+    place = read.place(read.one(pv1, 3))
+    if isinstance(place, Location) and (place.room or place.bed):
+        place.bed_status = read.field(pv1, 40)
+    return place
 
 
 def diagnoses(read: Reader, segments: Iterable[Any]) -> list[Diagnosis]:

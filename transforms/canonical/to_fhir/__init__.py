@@ -172,7 +172,7 @@ def _organization(made: Plan, event: Event) -> None:
 def _location(made: Plan, event: Event) -> None:
     assert event.location is not None
     gone = event.action == "deleted"
-    location(made, replace(event.location, active=False) if gone else event.location, "update")
+    location(made, replace(event.location, status="inactive") if gone else event.location, "update")
 
 
 WRITTEN: dict[str, Callable[[Plan, Event], None]] = {

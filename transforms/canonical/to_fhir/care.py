@@ -16,12 +16,13 @@ from transforms.canonical.to_fhir.datatypes import (
     concepts,
     given,
     identifier,
+    listed,
     moment,
     table,
 )
 from transforms.canonical.to_fhir.people import location, organization, practitioner
 from transforms.canonical.to_fhir.plan import Mode, Plan
-from transforms.canonical.types import Code, Identifier
+from transforms.canonical.types import Code, Identifier, Ref
 
 CLASSES = {
     "IMP": "inpatient encounter", "AMB": "ambulatory", "EMER": "emergency", "PRENC": "pre-admission",
@@ -115,9 +116,18 @@ def appointment(plan: Plan, booking: Appointment, who: Json) -> Json:
         serviceType=concepts(booking.services),
         participant=[*([_taking(who)] if who else []), *people, *places, *things],
         comment="\n".join(booking.comments),
+        basedOn=listed(booking.based_on, lambda one: _asked(plan, one)),
     )
     identifiers = [first, *booking.identifiers[1:]]
     return plan.add("Appointment", first, elements, identifiers=identifiers, new={"status": "booked"})
+
+
+def _asked(plan: Plan, one: Ref) -> Json:
+    """A logical Reference to the order that a booking fulfils: it makes no ServiceRequest, nor needs one."""
+    number = next((item for item in one.identifiers if item.type != "RI"), None)
+    if number is None:
+        return given(display=one.display)
+    return given(type="ServiceRequest", identifier=identifier(number, plan.systems), display=one.display)
 
 
 def _taking(actor: Json, who: Practitioner | None = None) -> Json:

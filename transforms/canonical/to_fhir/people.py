@@ -7,6 +7,7 @@ when they are not there, and left as they are otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import UNSET
@@ -26,9 +27,10 @@ from transforms.canonical.to_fhir.datatypes import (
     listed,
 )
 from transforms.canonical.to_fhir.plan import Mode, Plan
-from transforms.canonical.types import Code, Contact, Identifier
+from transforms.canonical.types import Code, Contact, Identifier, Maybe
 
 US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-"
+NATIONALITY = "http://hl7.org/fhir/StructureDefinition/patient-nationality"
 CDC = "urn:oid:2.16.840.1.113883.6.238"
 PLACES = (
     ("bed", "bd", "Bed"),
@@ -37,6 +39,12 @@ PLACES = (
     ("building", "bu", "Building"),
 )
 """HL7 PL components, the most exact first, and Location.physicalType."""
+
+
+BEDS = {
+    "C": "Closed", "H": "Housekeeping", "O": "Occupied", "U": "Unoccupied", "K": "Contaminated", "I": "Isolated",
+}  # fmt: skip
+"""HL7 table 0116."""
 
 
 def patient(
@@ -68,7 +76,14 @@ def patient(
         generalPractitioner=_practitioners(
             plan, [who.general_practitioner] if who.general_practitioner else []
         ),
-        extension=[*_us_core("race", who.race), *_us_core("ethnicity", who.ethnicity)],
+        managingOrganization=organization(plan, who.managing_organization)
+        if isinstance(who.managing_organization, Organization)
+        else who.managing_organization,
+        extension=[
+            *_us_core("race", who.race),
+            *_us_core("ethnicity", who.ethnicity),
+            *_extension(NATIONALITY, who.nationality, _nationality),
+        ],
         **_deceased(who),
         **_births(who),
     ) | given(**extra)
@@ -109,14 +124,27 @@ def _contact(one: Contact) -> Json:
     )
 
 
-def _us_core(name: str, code: Any) -> list[Json]:
-    if not isinstance(code, Code) or not code.label:
-        return []
+def _extension(url: str, code: Maybe[Code], parts: Callable[[Code], list[Json]]) -> list[Json]:
+    """An extension in its three values: one without parts is taken away."""
+    if isinstance(code, Code):
+        return [{"url": url, "extension": parts(code)}] if code.label else []
+    return [{"url": url, "extension": None}] if code is None else []
+
+
+def _nationality(code: Code) -> list[Json]:
+    return [{"url": "code", "valueCodeableConcept": concept(code)}]
+
+
+def _us_core(name: str, code: Maybe[Code]) -> list[Json]:
+    return _extension(US_CORE + name, code, _category)
+
+
+def _category(code: Code) -> list[Json]:
     parts: list[Json] = [{"url": "text", "valueString": code.label}]
     if "-" in code.code and code.code.replace("-", "").isdecimal():
         category = given(system=CDC, code=code.code, display=code.display)
         parts.insert(0, {"url": "ombCategory", "valueCoding": category})
-    return [{"url": US_CORE + name, "extension": parts}]
+    return parts
 
 
 def practitioner(plan: Plan, who: Practitioner, mode: Mode = "ensure") -> Json:
@@ -178,7 +206,8 @@ def location(plan: Plan, place: Location, mode: Mode = "ensure") -> Json:
     level = next((entry for entry in PLACES if getattr(place, entry[0])), None)
     elements = given(
         name=display,
-        status="active" if place.active is True else "inactive" if place.active is False else UNSET,
+        status=place.status,
+        operationalStatus=_bed(place.bed_status) if mode == "update" else UNSET,
         physicalType=coded(level[1], f"{TERMS}location-physical-type", level[2]) if level else {},
         telecom=[contact_point(phone) for phone in place.phones],
         address=address(place.address) if place.address is not None else {},
@@ -186,6 +215,12 @@ def location(plan: Plan, place: Location, mode: Mode = "ensure") -> Json:
     return plan.add("Location", key, elements, mode=mode, identifiers=_business(place.identifiers)) | {
         "display": display
     }
+
+
+def _bed(status: Maybe[str]) -> Any:
+    """Location.operationalStatus, a Coding. Only events of the place itself write it: visits of several patients tell
+    of one bed in no order."""
+    return given(system=f"{TERMS}v2-0116", code=status, display=BEDS.get(status, "")) if status else status
 
 
 def _business(found: list[Identifier]) -> list[Identifier]:
