@@ -71,10 +71,20 @@ ACTS = ("start", "stop", "pause", "resume", "reload", "cancel", "replay", "resen
 OUTCOMES = (
     "created", "changed", "untouched", "archived", "merged", "called", "added", "removed", "same", "passed", "filtered",
     "unchanged", "error", "done already", "no such record", "nothing to archive", "nothing to merge",
-    "skipped: no such record", "skipped: no such resource", "would be adopted", "would name the survivor",
-    "would take over the retired record", "kept: merged into another",
+    "skipped: no such record", "skipped: no such resource", "would be adopted", "would call",
+    "would name the survivor", "would take over the retired record", "kept: merged into another",
 )  # fmt: skip
 """What becomes of a record, a segment, or a message in a step."""
+
+EVENTS = ("retry", "error", "discard", "replay", "resend", "edit", "export", "job")
+"""What the store keeps of a message beside its states, in its timeline."""
+
+
+def outcome(text: str) -> str:
+    """One of OUTCOMES, or one with a method of the record behind it: `would call: action_confirm`."""
+    said = gettext(text)
+    word, colon, method = text.partition(": ")
+    return f"{gettext(word)}: {method}" if colon and said == text else said
 
 
 def N_(text: str) -> str:

@@ -1,4 +1,5 @@
-"""One message for people: its timeline, its relatives and its bodies; HL7 as a tree, too (console.hl7_tree).
+"""One message for people: its timeline (console.timeline), its relatives and its bodies; HL7 as a tree, too
+(console.hl7_tree).
 
 Guarantees: without `reveal` nothing of it holds a value of the message (console.masking); what it says beside states
 is in the language that was chosen.
@@ -14,8 +15,8 @@ import msgspec
 from console.hl7_tree import Tree, tree
 from console.language import N_, gettext
 from console.masking import masked, readable
+from console.timeline import Moment, linked, timeline
 from engine.clock import Micros
-from engine.odoo import links
 from engine.store import search, servers
 from engine.store.family import Relative, family, lineage
 from engine.store.tx import Tx
@@ -24,25 +25,6 @@ SENT = (
     ("payload", N_("%(destination)s: operations")), ("request", N_("%(destination)s: request")),
     ("response", N_("%(destination)s: answer")),
 )  # fmt: skip
-TONES = {"ERROR": "bad", "FILTERED": "note", "RECEIVED": "wait"}
-
-
-class Link(msgspec.Struct):
-    """A record in a destination; `url` is where people see it, "" when there is no such place."""
-
-    name: str
-    url: str
-
-
-class Moment(msgspec.Struct):
-    """One step of the timeline. `tone`: ok, wait, bad or note."""
-
-    at: Micros | None
-    what: str
-    where: str
-    detail: str
-    tone: str
-    links: list[Link] = []
 
 
 class Body(msgspec.Struct):
@@ -112,69 +94,7 @@ def view(
             "family": relatives,
             "lineage": lineage(shown["parent_id"], shown["flags"]), "revealed": reveal,
             "has_content": shown["raw"] is not None, "deliveries": deliveries,
-            "timeline": _timeline(shown, places, relatives), "bodies": [body for body in bodies if body.text],
+            "timeline": timeline(shown, places, relatives), "bodies": [body for body in bodies if body.text],
             "tree": tree(shown["raw"], reveal, first),
         }
     )  # fmt: skip
-
-
-def linked(server: str, record: str | None) -> list[Link]:
-    """The records that a delivery touched, with where people see them."""
-    return [Link(f"{one.model},{one.id}", links.record_url(server, *one)) for one in links.records(record)]
-
-
-def _timeline(shown: dict[str, Any], places: dict[str, str], relatives: list[Relative]) -> list[Moment]:
-    """What happened to it, and when its relatives came, over all channels."""
-    moments = [
-        Moment(
-            shown["received_at"],
-            "RECEIVED",
-            shown["channel"],
-            gettext(N_("%(size)s bytes from %(peer)s")) % {"size": shown["size"], "peer": shown["peer"]},
-            "ok",
-        )
-    ]
-    if shown["ack"]:
-        tone = "ok" if shown["ack"] in ("AA", "CA") else "bad"
-        moments.append(Moment(shown["received_at"], f"ACK {shown['ack']}", shown["channel"], "", tone))
-    if shown["routed_at"]:
-        why = shown["reason"] or " ".join(
-            filter(None, (shown["error_text"], shown["error_place"], _code(shown["error_code"])))
-        )
-        tone = TONES.get(shown["state"], "ok")
-        moments.append(Moment(shown["routed_at"], shown["state"], shown["channel"], why, tone))
-    for item in shown["deliveries"]:
-        tone = {"SENT": "ok", "ERROR": "bad", "DISCARDED": "note"}.get(item["state"], "wait")
-        attempts = gettext(N_("%(num)s attempts")) % {"num": item["attempts"]} if item["attempts"] > 1 else ""
-        why = " ".join(filter(None, (attempts, item["error_text"], _code(item["error_code"]), item["note"])))
-        at = item["finished_at"] or item["next_at"] or None
-        records = linked(places.get(item["destination"], ""), item["record"])
-        moments.append(Moment(at, item["state"], item["destination"], why, tone, records))
-    for event in shown["events"]:
-        moments.append(
-            Moment(
-                event["at"],
-                event["kind"],
-                event["destination"] or "",
-                f"{event['actor']} {event['detail'] or ''}",
-                "note",
-            )
-        )
-    moments += [
-        Moment(
-            one.received_at, one.lineage or "origin", one.channel, _outcome(one), TONES.get(one.state, "ok"),
-            [Link(str(one.id), f"/messages/{one.id}")],
-        )
-        for one in relatives
-        if one.id != shown["id"]
-    ]  # fmt: skip
-    return sorted(moments, key=lambda moment: moment.at or 2**62)
-
-
-def _outcome(one: Relative) -> str:
-    """What a relative is and where it stands."""
-    return " ".join((one.type, one.state, *(f"{name} {state}" for name, state in one.deliveries.items())))
-
-
-def _code(code: str | None) -> str:
-    return f"[{code}]" if code else ""

@@ -68,7 +68,9 @@ def sparkline(values: list[float]) -> Markup:
     top = max(*shown, 0.001)
     step = 60 / (len(shown) - 1)
     points = " ".join(f"{index * step:.1f},{15 - 14 * value / top:.1f}" for index, value in enumerate(shown))
-    label = f"messages a second over the last minutes, at most {top:.1f}"
+    label = language.gettext(N_("messages a second over the last minutes, at most %(top)s")) % {
+        "top": f"{top:.1f}"
+    }
     form = Markup(
         '<svg class="spark" viewBox="0 0 60 16" role="img" aria-label="{}"><polyline points="{}"/></svg>'
     )
@@ -81,7 +83,15 @@ def translated(_: object, text: str) -> str:
     return language.gettext(text)
 
 
-env.filters.update(moment=moment, duration=duration, count=count, sparkline=sparkline, translated=translated)
+@pass_context
+def outcome(_: object, text: str) -> str:
+    """What becomes of a record, likewise."""
+    return language.outcome(text)
+
+
+env.filters.update(
+    outcome=outcome, moment=moment, duration=duration, count=count, sparkline=sparkline, translated=translated
+)
 
 
 def fragment(request: Request, template: str, /, **values: Any) -> str:

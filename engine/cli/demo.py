@@ -109,6 +109,10 @@ def send(engine: Any, samples: list[Path], reactor: Any) -> Any:
             continue
         for raw in frames(file):
             name = wanted_by(engine, raw)
+            if name is None:
+                console.print(f"{file.name}: no channel takes HL7 over MLLP, it was not sent")
+                failed.append(f"{file.name}: nobody takes it")
+                break
             channel = engine.channels[name]
             if name not in clients:
                 address = channel.address
@@ -126,15 +130,19 @@ def notified(engine: Any, file: Path) -> str:
     raise click.UsageError(f"there is no channel with a fhir_subscription for {file.name}")
 
 
-def wanted_by(engine: Any, raw: bytes) -> str:
-    """The first HL7 channel that does not filter the message, or the first one."""
-    hl7 = [
-        item for item in engine.channels.items() if item[1].router.pipelines[item[0]].format.name == "hl7v2"
-    ]
-    for name, channel in hl7:
-        if channel.router.pipelines[name].process(raw, Meta(channel=name)).state != MessageState.FILTERED:
+def wanted_by(engine: Any, raw: bytes) -> str | None:
+    """The first HL7 channel on MLLP that does not filter the message, else the first one; None without any."""
+    specs = engine.builder.configuration.channels
+    pipelines = {
+        name: channel.router.pipelines[name]
+        for name, channel in engine.channels.items()
+        if specs[name].listener.component.name == "mllp"
+    }
+    hl7 = {name: pipeline for name, pipeline in pipelines.items() if pipeline.format.name == "hl7v2"}
+    for name, pipeline in hl7.items():
+        if pipeline.process(raw, Meta(channel=name)).state != MessageState.FILTERED:
             return str(name)
-    return str(hl7[0][0])
+    return next(iter(hl7), None)
 
 
 @inlineCallbacks

@@ -13,6 +13,8 @@ import console
 from console import language
 from console.pages.render import FOLDER, env
 from console.wording import Wording, texts, untranslated
+from engine.store import deliveries, operate
+from engine.store.messages import NewMessage
 
 OTHERS = [one for one in language.LANGUAGES if one != "en"]
 HERE = Path(console.__file__).parent
@@ -20,7 +22,7 @@ HERE = Path(console.__file__).parent
 
 def everything() -> set[str]:
     """What templates say, and what code marks."""
-    found = {*language.ACTS, *language.OUTCOMES}
+    found = {*language.ACTS, *language.OUTCOMES, *language.EVENTS}
     for file in sorted(FOLDER.glob("*.html")):
         found |= texts(env, file.read_text("utf-8"))
     for file in HERE.rglob("*.py"):
@@ -130,3 +132,70 @@ def test_every_page_is_shown_in_every_language(browser, put, name):
         answer = one.get(path)
         assert answer.status_code in (200, 404) and f'<html lang="{name}">' in answer.text, path
         assert "Sign out" not in answer.text and "%(" not in answer.text, path
+
+
+@pytest.mark.parametrize(
+    ("name", "copy", "replayed", "engine"),
+    [
+        ("de", "von Nachricht 1 checked", "wiederholt als Nachricht", "Engine table.code"),
+        ("es", "del mensaje 1 checked", "repetido como mensaje", "motor table.code"),
+        ("fr", "du message 1 checked", "rejoué comme message", "moteur table.code"),
+    ],
+)
+def test_what_the_engine_keeps_of_a_message_is_told_in_every_language(
+    store, browser, put, name, copy, replayed, engine
+):
+    first = put(error="table.code")
+    new = NewMessage(
+        "adt", b"MSH|^~\\&|EHR|RGH|||20260302||ADT^A01|C1|P|2.5.1\r", store.reader.now(), control_id="C1"
+    )
+    edited = store.writer.call(lambda tx: operate.edit(tx, first, new, "anna", "checked"))
+    waiting = put("C2")
+    again = store.writer.call(lambda tx: operate.replay(tx, [waiting], "anna"))[0].new
+    store.writer.call(lambda tx: tx.event("job", message_id=again, detail="job 3 failed on it: odoo.busy"))
+    one = browser("admin")
+    one.http.cookies.set(language.COOKIE, name, domain="console.test")
+    said = language.catalogue(name)
+
+    def timeline(number):
+        page = one.get(f"/messages/{number}").text
+        return page[page.index('class="timeline"') : page.index("</ol>")]
+
+    told = timeline(first)
+    assert f"<strong>{said['edit']}</strong>" in told and f"<strong>{said['error']}</strong>" in told
+    assert engine in told
+    assert copy in timeline(edited.new)
+    told = timeline(waiting)
+    assert f"{replayed} {again}" in told and f"<strong>{said['replay']}</strong>" in told
+    failed = said["job %(job)s failed on it: %(code)s"] % {"job": 3, "code": "odoo.busy"}
+    assert f"<strong>{said['job']}</strong>" in timeline(again) and failed in timeline(again)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_becomes_of_a_record_keeps_the_name_of_a_method(name):
+    language.choose(name)
+    try:
+        said = [language.outcome(f"{text}: action_done") for text in ("would call", "no such record")]
+        assert said == [
+            f"{language.catalogue(name)[text]}: action_done" for text in ("would call", "no such record")
+        ]
+        whole = "kept: merged into another"
+        assert language.outcome(whole) == language.catalogue(name)[whole]
+    finally:
+        language.choose("en")
+
+
+def test_every_kind_that_the_store_keeps_of_a_message_is_a_word():
+    """Read in the code: what calls `event` with a `message_id`."""
+    store = Path(operate.__file__).parent
+    found = set(deliveries._EVENTS.values())
+    for file in store.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            given = node.args[1:2] if called == "_decide" else node.args[:1]
+            about = called == "_decide" or any(one.arg == "message_id" for one in node.keywords)
+            if called in ("event", "_decide") and about and isinstance(given[0], ast.Constant):
+                found.add(given[0].value)
+    assert found == set(language.EVENTS)
