@@ -232,7 +232,7 @@ def signed_in(identity: Identity) -> None:
 def _owned(request: Request, owner: str | None, number: int) -> None:
     with stores_of(request).reading() as tx:
         if not any(token.id == number for token in tokens.find(tx, owner)):
-            raise Refused(404, "token.unknown", f"there is no token {number}")
+            raise Refused(404, "token.unknown", f"there is no token {number}", "see the list of tokens")
 
 
 @router.get("/audit", summary="Who did what, and who saw which patient data", responses=LOG)
@@ -265,8 +265,14 @@ def audit_log(
 @router.get(
     "/audit/verify", summary="Whether the chain of the audit log is whole", responses=gives(audit.Verdict)
 )
-def verify(request: Request, identity: Admin) -> Response:
+def verify(
+    request: Request,
+    identity: Admin,
+    expect: Annotated[
+        str | None, Query(max_length=200, description="A `head` of before: `expected` tells if it is there.")
+    ] = None,
+) -> Response:
     """Keep `head` elsewhere: it shows later whether the end was cut off."""
     whole(identity)
     with stores_of(request).reading() as tx:
-        return answer(audit.verify(tx))
+        return answer(audit.verify(tx, expect))

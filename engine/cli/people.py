@@ -11,12 +11,10 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
-from rich.table import Table
 
-from engine.cli import access
+from engine.cli import access, people_elsewhere, saying, secret, showing
 from engine.cli.options import data_option, json_option
-from engine.cli.showing import console
-from engine.clock import iso
+from engine.cli.remote import served
 from engine.errors import UserError
 from engine.security import passwords
 from engine.security.keyring import open_keyring
@@ -53,13 +51,6 @@ def audited(data: Path, action: str, object: str, work: Callable[[Tx], T]) -> T:
     return done
 
 
-def secret() -> str:
-    """A password: typed twice at a terminal, else the first line of standard input."""
-    if sys.stdin.isatty():
-        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
-    return sys.stdin.readline().rstrip("\n")
-
-
 @click.group("user")
 def user() -> None:
     """Users of the console and the API."""
@@ -68,6 +59,7 @@ def user() -> None:
 @user.command("list")
 @data_option
 @json_option
+@served(people_elsewhere.users_list)
 def list_users(data: Path, as_json: bool) -> None:
     """All users and what they may do.
 
@@ -78,16 +70,7 @@ def list_users(data: Path, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("name", "role", "channels", "patient data", "second factor", "state"):
-        table.add_column(name)
-    for one in found:
-        for grant in one.grants:
-            table.add_row(
-                one.name, grant.role, ", ".join(grant.channels) or "all", "may see" if one.reveal else "masked",
-                "on" if one.has_totp else "off", "disabled" if one.disabled else "active",
-            )  # fmt: skip
-    console.print(table)
+    showing.user_table(found)
 
 
 @user.command("add")
@@ -96,34 +79,37 @@ def list_users(data: Path, as_json: bool) -> None:
 @click.option("--channel", "channels", multiple=True, help="Only on this channel; may be given again.")
 @click.option("--reveal", is_flag=True, help="May see patient data; every view is audited.")
 @data_option
+@served(people_elsewhere.user_add)
 def add(name: str, role: str, channels: tuple[str, ...], reveal: bool, data: Path) -> None:
     """Make a user; the password is asked for, or read from standard input.
 
     Example: isthmus user add nightshift --role operator
     """
-    hashed = passwords.hashed(secret(), name)
+    hashed = passwords.hashed(secret.password(), name)
     grants = [Grant(Role(role), channels)]
     audited(data, "user.create", name, lambda tx: users.add(tx, name, hashed, grants, reveal=reveal))
-    click.echo(f"User {name} is there.")
+    click.echo(saying.user_added(name))
 
 
 @user.command("password")
 @click.argument("name")
 @data_option
+@served(people_elsewhere.user_password)
 def password(name: str, data: Path) -> None:
     """Set a new password, which also unlocks; the user's sessions end.
 
     Example: isthmus user password nightshift
     """
-    hashed = passwords.hashed(secret(), name)
+    hashed = passwords.hashed(secret.password(), name)
     audited(data, "password.change", name, lambda tx: users.change(tx, name, password=hashed))
-    click.echo(f"The password of {name} is new.")
+    click.echo(saying.password_changed(name))
 
 
 @user.command("unlock")
 @click.argument("name")
 @click.option("--second-factor-off", is_flag=True, help="Also take the second factor away, when it is lost.")
 @data_option
+@served(people_elsewhere.user_unlock)
 def unlock(name: str, second_factor_off: bool, data: Path) -> None:
     """Let a user whom wrong passwords have locked try again at once.
 
@@ -136,19 +122,20 @@ def unlock(name: str, second_factor_off: bool, data: Path) -> None:
             users.set_totp(tx, name, None)
 
     audited(data, "user.unlock", name, work)
-    click.echo(f"{name} may sign in" + (" without a second factor." if second_factor_off else "."))
+    click.echo(saying.user_unlocked(name, second_factor_off))
 
 
 @user.command("remove")
 @click.argument("name")
 @data_option
+@served(people_elsewhere.user_remove)
 def remove(name: str, data: Path) -> None:
     """Delete a user, with sessions and tokens; what they did stays in the audit log.
 
     Example: isthmus user remove nightshift
     """
     audited(data, "user.delete", name, lambda tx: users.remove(tx, name))
-    click.echo(f"User {name} is gone.")
+    click.echo(saying.user_removed(name))
 
 
 @click.group("token")
@@ -184,6 +171,7 @@ def add_token(
 @token.command("list")
 @data_option
 @json_option
+@served(people_elsewhere.tokens_list)
 def list_tokens(data: Path, as_json: bool) -> None:
     """All tokens, without their secrets.
 
@@ -194,10 +182,7 @@ def list_tokens(data: Path, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
         return
-    for one in found:
-        state = "revoked" if one.revoked_at else f"until {iso(one.expires_at)}"
-        used = iso(one.used_at) if one.used_at else "never"
-        click.echo(f"{one.id}  {one.name}  of {one.user}  {state}  used {used}")
+    showing.token_list(found)
 
 
 @token.command("rotate")
@@ -219,6 +204,7 @@ def rotate(number: int, overlap: int, data: Path) -> None:
 @token.command("revoke")
 @click.argument("number", type=int)
 @data_option
+@served(people_elsewhere.token_revoke)
 def revoke(number: int, data: Path) -> None:
     """A token is good no more, at once.
 
@@ -228,12 +214,12 @@ def revoke(number: int, data: Path) -> None:
     def work(tx: Tx) -> None:
         if not any(one.id == number for one in tokens.find(tx)):
             raise UserError(
-                f"there is no token {number}", code="token.unknown", todo="see `isthmus token list`"
+                f"there is no token {number}", code="token.unknown", todo="see the list of tokens"
             )
         tokens.revoke(tx, number)
 
     audited(data, "token.revoke", str(number), work)
-    click.echo(f"Token {number} is revoked.")
+    click.echo(saying.token_revoked(number))
 
 
 @click.group("audit")
@@ -249,6 +235,7 @@ def log() -> None:
 @click.option("--fhir", is_flag=True, help="As FHIR R4 AuditEvent resources, one a line.")
 @data_option
 @json_option
+@served(people_elsewhere.audit_list)
 def list_audit(
     actor: str | None,
     action: str | None,
@@ -264,20 +251,14 @@ def list_audit(
     """
     with access.reading(data) as tx:
         rows = audit.find(tx, actor=actor, action=action, since=access.moment(since), limit=limit)
-    if fhir:
-        for row in rows:
-            click.echo(msgspec.json.encode(audit.as_fhir(row)).decode())
-    elif as_json:
-        click.echo(msgspec.json.encode(rows).decode())
-    else:
-        for row in rows:
-            click.echo(f"{iso(row.at)}  {row.actor}  {row.action}  {row.object}  {row.outcome}  {row.detail}")
+    showing.audit_log(rows, fhir, as_json)
 
 
 @log.command("verify")
 @click.option("--expect", help="A newest hash that was noted before: it must still be in the chain.")
 @data_option
 @json_option
+@served(people_elsewhere.audit_verify)
 def verify(expect: str | None, data: Path, as_json: bool) -> None:
     """Whether the chain of the audit log is whole. Exit 0 when it is, 1 when rows were changed or taken out.
 
@@ -286,14 +267,5 @@ def verify(expect: str | None, data: Path, as_json: bool) -> None:
     Example: isthmus audit verify
     """
     with access.reading(data) as tx:
-        verdict = audit.verify(tx)
-        known = expect is None or audit.holds(tx, expect)
-    if as_json:
-        click.echo(msgspec.json.encode(verdict).decode())
-    elif verdict.broken:
-        click.echo(f"The chain is broken at entry {verdict.broken}.")
-    elif not known:
-        click.echo("The chain is whole, but the expected hash is not in it: its end was cut off or replaced.")
-    else:
-        click.echo(f"{verdict.rows} entries, whole. Newest hash: {verdict.head}")
-    sys.exit(1 if verdict.broken or not known else 0)
+        verdict = audit.verify(tx, expect)
+    sys.exit(saying.verdict(verdict, as_json))

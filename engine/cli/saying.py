@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from engine.clock import iso
+from engine.store.audit import Verdict
 from engine.store.versions import Entry
 
 SHOWN = 20  # ids in a line
@@ -63,3 +64,41 @@ def difference(sentences: Sequence[str], lines: Sequence[str], words: bool, as_j
     if lines and not words:
         click.echo("\n" + "\n".join(lines))
     return 1 if lines else 0
+
+
+def verdict(found: Verdict, as_json: bool) -> int:
+    """Whether the audit log is whole; gives the exit status."""
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+    elif found.broken:
+        click.echo(f"The chain is broken at entry {found.broken}.")
+    elif not found.whole:
+        click.echo("The chain is whole, but the expected hash is not in it: its end was cut off or replaced.")
+    else:
+        click.echo(f"{found.rows} entries, whole. Newest hash: {found.head}")
+    return 0 if found.whole else 1
+
+
+def user_added(name: str) -> str:
+    """A user was made."""
+    return f"User {name} is there."
+
+
+def password_changed(name: str) -> str:
+    """A user has a new password."""
+    return f"The password of {name} is new."
+
+
+def user_unlocked(name: str, second_factor_off: bool) -> str:
+    """A user may sign in again."""
+    return f"{name} may sign in" + (" without a second factor." if second_factor_off else ".")
+
+
+def user_removed(name: str) -> str:
+    """A user was deleted."""
+    return f"User {name} is gone."
+
+
+def token_revoked(number: int) -> str:
+    """A token is good no more."""
+    return f"Token {number} is revoked."

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
+import click
+import msgspec
 import orjson
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from engine.clock import iso
+from engine.store import audit
 from engine.store.causes import ErrorGroup
 from engine.store.exporting import body
 from engine.store.jobs import Job
 from engine.store.messages import PART
 from engine.store.search import Row
+from engine.store.tokens import Token
+from engine.store.users import User
 
 COLORS = {"SENT": "green", "TRANSFORMED": "green", "ERROR": "red", "FILTERED": "dim", "QUEUED": "yellow"}
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
@@ -157,3 +163,37 @@ def pretty(data: bytes) -> str:
         return orjson.dumps(orjson.loads(data), option=orjson.OPT_INDENT_2).decode()
     except orjson.JSONDecodeError:
         return body(data)
+
+
+def user_table(found: Sequence[User]) -> None:
+    """Users and what they may do."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("name", "role", "channels", "patient data", "second factor", "state"):
+        table.add_column(name)
+    for one in found:
+        for grant in one.grants:
+            table.add_row(
+                one.name, grant.role, ", ".join(grant.channels) or "all", "may see" if one.reveal else "masked",
+                "on" if one.has_totp else "off", "disabled" if one.disabled else "active",
+            )  # fmt: skip
+    console.print(table)
+
+
+def token_list(found: Sequence[Token]) -> None:
+    """Tokens, a line each."""
+    for one in found:
+        state = "revoked" if one.revoked_at else f"until {iso(one.expires_at)}"
+        used = iso(one.used_at) if one.used_at else "never"
+        click.echo(f"{one.id}  {one.name}  of {one.user}  {state}  used {used}")
+
+
+def audit_log(rows: Sequence[audit.Entry], fhir: bool, as_json: bool) -> None:
+    """Entries of the audit log: a line each, as AuditEvent resources, or as JSON."""
+    if fhir:
+        for row in rows:
+            click.echo(msgspec.json.encode(audit.as_fhir(row)).decode())
+    elif as_json:
+        click.echo(msgspec.json.encode(rows).decode())
+    else:
+        for row in rows:
+            click.echo(f"{iso(row.at)}  {row.actor}  {row.action}  {row.object}  {row.outcome}  {row.detail}")

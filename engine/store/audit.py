@@ -33,11 +33,18 @@ class Entry(msgspec.Struct):
 
 
 class Verdict(msgspec.Struct):
-    """What `verify` found: `broken` is the id of the first row that does not fit, 0 when all do."""
+    """What `verify` found: `broken` is the id of the first row that does not fit, 0 when all do; `expected`: whether a
+    hash that was noted before is still there, None when none was named."""
 
     rows: int
     broken: int
     head: str
+    expected: bool | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing was changed, taken out or cut off."""
+        return not self.broken and self.expected is not False
 
 
 _COLUMNS = "id, at, actor, address, action, object, outcome, detail"
@@ -92,9 +99,10 @@ def find(
     return [Entry(*row) for row in rows]
 
 
-def verify(tx: Tx) -> Verdict:
-    """Go through the whole chain."""
+def verify(tx: Tx, expect: str | None = None) -> Verdict:
+    """Go through the whole chain, and look for the hash of an entry that was noted before."""
     chained, last, count = b"", 0, 0
+    expected = None if expect is None else holds(tx, expect)
     while True:
         rows = tx.rows(
             f"SELECT {_COLUMNS}, hash FROM audit WHERE id > ? ORDER BY id LIMIT ?", (last, PORTION)
@@ -102,12 +110,12 @@ def verify(tx: Tx) -> Verdict:
         for *columns, kept in rows:
             entry = Entry(*columns)
             if entry.id != last + 1 or _hash(tx, chained, entry) != kept:
-                return Verdict(count, entry.id, bytes(kept).hex())
+                return Verdict(count, entry.id, bytes(kept).hex(), expected)
             chained, last, count = kept, entry.id, count + 1
         if not rows:
             used = tx.rows("SELECT seq FROM sqlite_sequence WHERE name = 'audit'")
             cut = used[0][0] if used and used[0][0] > last else 0
-            return Verdict(count, last + 1 if cut else 0, bytes(chained).hex())
+            return Verdict(count, last + 1 if cut else 0, bytes(chained).hex(), expected)
 
 
 def holds(tx: Tx, head: str) -> bool:

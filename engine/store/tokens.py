@@ -90,7 +90,7 @@ def rotate(tx: Tx, number: int, overlap: Micros = 0) -> tuple[str, Token]:
     """A new secret with the rights of a token that is good. The old one ends after `overlap`, or earlier by itself."""
     old = next((one for one in find(tx) if one.id == number), None)
     if old is None:
-        raise UserError(f"there is no token {number}", code="token.unknown", todo="see `isthmus token list`")
+        raise UserError(f"there is no token {number}", code="token.unknown", todo="see the list of tokens")
     now = tx.now()
     if old.revoked_at or old.expires_at <= now:
         raise UserError(f"token {number} is good no more", code="token.ended", todo="make a new one")

@@ -10,6 +10,7 @@ import threading
 
 import pytest
 import uvicorn
+from console_desk import Browser
 from engine_process import ROOT, until
 
 from engine.security.roles import Grant, Role
@@ -45,7 +46,7 @@ def run(store, people, tmp_path, url):
     store.writer.call(lambda tx: users.change(tx, "admin", reveal=True))
     made = {"admin": token("admin")}
 
-    def verb(*words, there=True, user="admin", **environ):
+    def verb(*words, there=True, user="admin", typed="", **environ):
         if user and user not in made:
             made[user] = token(user)
         place = ["--server", url] if there else ["--data", str(tmp_path)]
@@ -53,7 +54,8 @@ def run(store, people, tmp_path, url):
         given = {"ISTHMUS_TOKEN": made[user]} if user else {}
         done = subprocess.run(
             [sys.executable, str(ROOT / "run_engine.py"), *words, *place],
-            capture_output=True, text=True, env={**clean, "COLUMNS": "160", **given, **environ}, check=False,
+            input=typed, capture_output=True, text=True, check=False,
+            env={**clean, "COLUMNS": "160", **given, **environ},
         )  # fmt: skip
         return done.returncode, done.stdout, done.stderr
 
@@ -168,3 +170,71 @@ def test_tokens_never_stand_on_the_command_line_or_travel_in_clear(run, tmp_path
     assert code == 2 and "server.down" in told
     code, text, _ = run("job", "list", there=False, ISTHMUS_SERVER=url)
     assert code == 0 or text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("user", "list"),
+        ("audit", "list", "--fhir", "--action", "user.create"),
+        ("audit", "list", "--actor", "a&limit=1 +ü", "--since", "7d"),
+        ("audit", "list", "--limit", "1200", "--json"),
+        ("audit", "verify", "--json", "--expect", "00ff"),
+        ("user", "remove", "nobody"),
+        ("token", "revoke", "77"),
+    ],
+    ids=" ".join,
+)
+def test_people_and_what_they_did_are_the_same_there_as_here(run, store, words):
+    def happened(tx):
+        for number in range(1100):
+            audit.record(tx, "a&limit=1 +ü", "user.create", f"u{number}")
+
+    store.writer.call(happened)
+    here, there = run(*words, there=False), run(*words)
+    assert there == here and (here[1] or here[2])
+
+
+def test_a_log_whose_end_was_cut_off_is_told_there_as_here(run, store):
+    store.writer.call(lambda tx: audit.record(tx, "a", "user.create", "u"))
+    head = audit.verify(store.reader).head
+    words = ("audit", "verify", "--expect", head)
+    assert run(*words)[0] == run(*words, there=False)[0] == 0
+    store.writer.call(lambda tx: tx.execute("DELETE FROM audit").rowcount)
+    store.writer.call(lambda tx: tx.execute("DELETE FROM sqlite_sequence WHERE name = 'audit'").rowcount)
+    here, there = run(*words, there=False), run(*words)
+    assert there == here and here[0] == 1 and "cut off" in here[1]
+
+
+def test_users_are_managed_there(run, store, app):
+    secret = "a whole new sentence"
+    made = ("user", "add", "nightshift", "--role", "operator", "--channel", "adt", "--reveal")
+    code, text, told = run(*made, typed=f"{secret}\n")
+    assert (code, text) == (0, "User nightshift is there.\n"), told
+    one = users.get(store.reader, "nightshift")
+    assert one.grants == (Grant(Role.OPERATOR, ("adt",)),) and one.reveal
+    assert Browser(app).sign_in("nightshift", secret).status_code == 303
+    assert run(*made, typed=f"{secret}\n") == run(*made, there=False, typed=f"{secret}\n")
+    weak = ("user", "password", "nightshift")
+    assert run(*weak, typed="short\n") == run(*weak, there=False, typed="short\n")
+    assert run(*weak, typed="yet another sentence\n")[:2] == (0, "The password of nightshift is new.\n")
+    assert Browser(app).sign_in("nightshift", "yet another sentence").status_code == 303
+    store.writer.call(lambda tx: users.set_totp(tx, "nightshift", "JBSWY3DPEHPK3PXP" * 2))
+    code, text, told = run("user", "unlock", "nightshift", "--second-factor-off")
+    assert (code, text) == (0, "nightshift may sign in without a second factor.\n"), told
+    assert not users.get(store.reader, "nightshift").has_totp
+    code, _, told = run("user", "remove", "nightshift", user="operator")
+    assert code == 2 and "role admin" in told and users.get(store.reader, "nightshift")
+    assert run("user", "remove", "nightshift")[:2] == (0, "User nightshift is gone.\n")
+    assert users.get(store.reader, "nightshift") is None
+    assert audit.find(store.reader, action="user.delete")[0].actor == "admin"
+
+
+def test_tokens_are_seen_and_ended_there(run, store):
+    run("job", "list"), run("job", "list", user="operator")
+    listed = run("token", "list")
+    assert listed == run("token", "list", there=False) and len(listed[1].splitlines()) == 2
+    assert run("token", "list", user="operator")[1].count("of operator") == 1
+    mine = tokens.find(store.reader, "operator")[0].id
+    assert run("token", "revoke", str(mine))[:2] == (0, f"Token {mine} is revoked.\n")
+    assert "does not accept this token" in run("job", "list", user="operator")[2]

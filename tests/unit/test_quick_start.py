@@ -10,7 +10,7 @@ from engine_process import ROOT
 HEAVY = {"channels.build", "console", "fastapi", "jinja2", "pydantic", "twisted.internet.reactor"}
 
 
-@pytest.mark.parametrize("verb", ["channel", "job", "messages", "status"])
+@pytest.mark.parametrize("verb", ["channel", "job", "messages", "people", "status"])
 def test_what_is_not_needed_is_not_loaded(verb):
     code = f"import json, sys, engine.cli.{verb}; print(json.dumps(list(sys.modules)))"
     loaded = subprocess.run(
