@@ -63,6 +63,9 @@ class Cell(NamedTuple):
         return self.ids == frozenset(current or ())
 
 
+_cell: Callable[[type[Cell], tuple[Any, ...]], Cell] = tuple.__new__  # as Cell(...), without a call of Python's
+
+
 class Lookups:
     """`{"find": ...}`: searched on the relation's model, kept for an hour. `seconds` is a clock's."""
 
@@ -175,7 +178,7 @@ class Resolver:
         for name, value in operation.values.items():
             info = fields.get(name)
             if info is not None and info["type"] == "char" and type(value) is str:  # most are
-                made.append(Cell(name, name, value, None, ()))
+                made.append(_cell(Cell, (name, name, value, None, ())))
                 continue
             where = f"{operation.model}.{name}"
             if info is None:
