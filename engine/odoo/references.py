@@ -63,7 +63,8 @@ class Cell(NamedTuple):
         return self.ids == frozenset(current or ())
 
 
-_cell: Callable[[type[Cell], tuple[Any, ...]], Cell] = tuple.__new__  # as Cell(...), without a call of Python's
+# As Cell(...), without a call of Python's.
+_cell: Callable[[type[Cell], tuple[Any, ...]], Cell] = tuple.__new__
 
 
 class Lookups:
