@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -20,19 +21,19 @@ from console.acting import Desk, described
 from console.content import every
 from console.masking import masked
 from console.problems import Refused
-from console.queries import Query, known
+from console.queries import LARGEST_ID, Query, known
 from engine.clock import Micros
 from engine.security.roles import Role
 from engine.store import search
-from engine.store.exporting import PORTION, Form, joined, keep, parts
+from engine.store.exporting import PORTION, End, Form, Piece, joined, keep, parts
 
 KEPT = 200  # exports that are remembered
 TYPES = {"hl7": "application/hl7-v2", "json": "application/json", "csv": "text/csv; charset=utf-8"}
 
 
 class Export(msgspec.Struct):
-    """One export. `done` messages were written; `part` of the ids (0 to 1) were gone through. `state`: ready, running,
-    done, or stopped (whoever fetched it went away)."""
+    """One export. `done` of the `chosen` messages were written; `part` of the ids (0 to 1) were gone through. `state`:
+    ready, running, done, or stopped (whoever fetched it went away)."""
 
     id: str
     actor: str
@@ -42,6 +43,7 @@ class Export(msgspec.Struct):
     state: str = "ready"
     done: int = 0
     part: float = 0.0
+    chosen: int = 0
 
     @property
     def over(self) -> bool:
@@ -102,25 +104,38 @@ def allowed(desk: Desk, query: Query, reveal: bool) -> None:
 
 
 def stream(
-    desk: Desk, query: Query, form: Form, reveal: bool, export: Export | None = None
-) -> Iterator[bytes]:
-    """The file in pieces. What is asked for is in the audit log when this returns."""
+    desk: Desk, query: Query, form: Form, reveal: bool, export: Export | None = None, limit: int | None = None,
+    dismissed: bool = True, lines: bool = False,
+) -> Iterator[bytes]:  # fmt: skip
+    """The file in pieces, or a line of JSON for each message (Piece) and one behind them (End). What is asked for is
+    in the audit log when this returns."""
     allowed(desk, query, reveal)
     detail = described(query) | {"format": form, "revealed": reveal}
     desk.audited("messages.export", "", lambda tx: None, msgspec.json.encode(detail).decode())
     if reveal and form != "csv":
         desk.saw("", f"export {form}")
     told = export or Export("", desk.identity.name, form, reveal, 0)
-    return joined(_pieces(desk, query, told), form)
+    filters = query.filters | {
+        "channels": desk.identity.channels(Role.OPERATOR), "dismissed": None if dismissed or query.ids else False
+    }  # fmt: skip
+    pieces = _pieces(desk, _portions(desk, query.text, filters, limit or LARGEST_ID, told), told)
+    return _lines(pieces, told) if lines else joined((part for _, part in pieces), form)
 
 
-def _pieces(desk: Desk, query: Query, told: Export) -> Iterator[bytes]:
+def _lines(pieces: Iterator[tuple[int, bytes]], told: Export) -> Iterator[bytes]:
+    for number, part in pieces:
+        yield msgspec.json.encode(Piece(number, part)) + b"\n"
+    yield msgspec.json.encode(End(told.chosen)) + b"\n"
+
+
+def _pieces(desk: Desk, portions: Iterator[list[int]], told: Export) -> Iterator[tuple[int, bytes]]:
     text = None if told.reveal else masked
     try:
-        for ids in _portions(desk, query, told):
+        for ids in portions:
+            told.chosen += len(ids)
             with desk.stores.reading() as tx:
-                for part in parts(tx, ids, told.form, text):
-                    yield part
+                for piece in parts(tx, ids, told.form, text):
+                    yield piece
                     told.done += 1
             desk.stores.write(partial(keep, ids=ids, actor=desk.identity.name, form=told.form))
         told.state, told.part = "done", 1.0
@@ -129,26 +144,26 @@ def _pieces(desk: Desk, query: Query, told: Export) -> Iterator[bytes]:
             told.state = "stopped"
 
 
-def _portions(desk: Desk, query: Query, told: Export) -> Iterator[list[int]]:
-    """The ids, the oldest first, as far as there were any when this began."""
+def _portions(
+    desk: Desk, text: str | None, filters: dict[str, Any], left: int, told: Export
+) -> Iterator[list[int]]:
+    """The first `left` ids, the oldest first, as far as there were any when this began."""
     with desk.stores.reading() as tx:
         newest = search.newest_id(tx)
-    filters = query.filters | {"channels": desk.identity.channels(Role.OPERATOR)}
-    if query.text:
-        found = every(desk.stores, desk.identity, query.text, filters)
-        while ids := [row.id for row in islice(found, PORTION)]:
-            yield ids
-            told.part = ids[-1] / max(newest, 1)
-        return
+    found = every(desk.stores, desk.identity, text, filters) if text else None
     after = 0
-    while True:
-        with desk.stores.reading() as tx:
-            rows = search.find(tx, **filters, after=after, oldest=True, limit=PORTION)
-        ids = [row.id for row in rows if row.id <= newest]
+    while left > 0:
+        size = min(PORTION, left)
+        if found is not None:
+            ids = [row.id for row in islice(found, size)]
+        else:
+            with desk.stores.reading() as tx:
+                rows = search.find(tx, **filters, after=after, oldest=True, limit=size)
+            ids = [row.id for row in rows if row.id <= newest]
         if not ids:
             return
         yield ids
-        after = ids[-1]
+        after, left = ids[-1], left - len(ids)
         told.part = after / max(newest, 1)
-        if len(ids) < PORTION:
+        if len(ids) < size:
             return

@@ -11,9 +11,9 @@ from typing import Any
 import click
 import msgspec
 
-from engine.cli import access, edit, elsewhere
+from engine.cli import access, edit, elsewhere, saying
 from engine.cli.bulk import act
-from engine.cli.export import write
+from engine.cli.export import from_store
 from engine.cli.foresee import foresee
 from engine.cli.options import config_option, data_option, json_option
 from engine.cli.remote import served
@@ -206,12 +206,11 @@ def discard(
 )
 @click.option("--limit", type=click.IntRange(1), help="At most so many, the oldest first.")
 @data_option
+@served(elsewhere.messages_export)
 def export(filters: dict[str, Any], form: Form, output: Path, limit: int | None, data: Path) -> None:
     """Write messages to a file: they hold patient data, so only you can read it, and it is kept who did it.
 
     Example: isthmus messages export --cause 3f2a91bc --format hl7 -o failed.hl7
     """
     ids = chosen_ids(data, filters, limit)
-    written = write(data, ids, form, output)
-    click.echo(f"Exported {written} (of {len(ids)} chosen).", err=True)
-    sys.exit(0 if written == len(ids) else 1)
+    sys.exit(saying.exported(from_store(data, ids, form, output), len(ids)))

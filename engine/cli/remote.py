@@ -5,7 +5,8 @@
 Guarantees: the same words and exit statuses as without `--server`; the token comes from the environment or a file that
 only its owner can read, never from the command line, and goes over TLS (or stays on this machine); an act that is sent
 again after a broken connection is done once (Idempotency-Key).
-Refuses (UserError): `server.token` no token or a readable file, `server.url` an address without TLS, `server.down`.
+Refuses (UserError): `server.token` no token or a readable file, `server.url` an address without TLS, `server.down`,
+`server.broken` an answer without its end.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from __future__ import annotations
 import os
 import stat
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,6 +40,16 @@ class Answered(UserError):
         self.errors = errors
 
 
+class Broken(UserError):
+    """An answer that ended too early."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the console broke off in the middle of its answer", code="server.broken",
+            todo="see its log, and ask again",
+        )  # fmt: skip
+
+
 class Remote:
     """The API of a console."""
 
@@ -56,12 +68,9 @@ class Remote:
         """One request, tried again once when the connection broke; what is gone by then was deleted the first time."""
         import httpx
 
-        sent = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", **headers}
+        content, sent = self._sent(body, headers)
         if method == "POST":
             sent["Idempotency-Key"] = str(uuid.uuid4())
-        content = None if body is None else msgspec.json.encode(body)
-        if content is not None:
-            sent["Content-Type"] = "application/json"
         for left in (1, 0):
             try:
                 answer = httpx.request(
@@ -70,15 +79,42 @@ class Remote:
                 break
             except httpx.TransportError as error:
                 if not left:
-                    raise UserError(
-                        f"{self.url} does not answer ({type(error).__name__})", code="server.down",
-                        todo="check the address, and that its console runs",
-                    ) from None  # fmt: skip
+                    raise self._down(error) from None
         if answer.status_code < 400:
             return answer.content
         if method == "DELETE" and answer.status_code == 404 and not left:
             return b""
         raise refusal(answer.status_code, answer.content)
+
+    def _sent(self, body: Any, headers: dict[str, str]) -> tuple[bytes | None, dict[str, str]]:
+        sent = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", **headers}
+        if body is None:
+            return None, sent
+        return msgspec.json.encode(body), {**sent, "Content-Type": "application/json"}
+
+    def _down(self, error: Exception) -> UserError:
+        return UserError(
+            f"{self.url} does not answer ({type(error).__name__})", code="server.down",
+            todo="check the address, and that its console runs",
+        )  # fmt: skip
+
+    @contextmanager
+    def lines(self, path: str, body: Any) -> Iterator[Iterator[bytes]]:
+        """The answer of a POST that only reads, a line at a time as it comes. Broken in the middle of it."""
+        import httpx
+
+        content, sent = self._sent(body, {"Accept": "application/x-ndjson"})
+        begun = False
+        try:
+            with httpx.stream(
+                "POST", self.url + path, content=content, headers=sent, timeout=LONGEST
+            ) as answer:
+                if answer.status_code >= 400:
+                    raise refusal(answer.status_code, answer.read())
+                begun = True
+                yield _lines(answer.iter_bytes())
+        except httpx.TransportError as error:
+            raise (Broken() if begun else self._down(error)) from None
 
     def get(self, path: str, kind: type[T]) -> T:
         """An answer of a kind."""
@@ -87,6 +123,17 @@ class Remote:
     def post(self, path: str, body: Any, kind: type[T], **headers: str) -> T:
         """What an act answers."""
         return msgspec.json.decode(self.ask("POST", path, body, **headers), type=kind)
+
+
+def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Whole lines; what stands behind the last end of a line is none."""
+    begun: list[bytes] = []
+    for piece in pieces:
+        *ended, rest = piece.split(b"\n")
+        for line in ended:
+            yield b"".join([*begun, line])
+            begun = []
+        begun.append(rest)
 
 
 def refusal(status: int, content: bytes) -> Answered:

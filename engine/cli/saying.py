@@ -25,6 +25,12 @@ def contentless(verb: str, gone: Sequence[int]) -> str:
     )
 
 
+def exported(written: int, chosen: int) -> int:
+    """How much was exported; gives the exit status."""
+    click.echo(f"Exported {written} (of {chosen} chosen).", err=True)
+    return 0 if written == chosen else 1
+
+
 def reloaded(result: Mapping[str, Any]) -> int:
     """What became of a reload; gives the exit status."""
     if not result["taken"]:

@@ -83,11 +83,16 @@ def chosen_ids(data: Path, filters: dict[str, Any], limit: int | None = None) ->
 
     Errors that somebody has dealt with are chosen only by their ids.
     """
-    if not any(value is not None for value in filters.values()):
-        raise click.UsageError("Name messages by id, or choose them with a filter such as --state ERROR.")
+    refuse_all(filters)
     dismissed = None if filters["ids"] else False
     with access.reading(data) as tx:
         return search.ids(lambda: nullcontext(tx), limit or ALL, **filters, dismissed=dismissed)
+
+
+def refuse_all(filters: dict[str, Any]) -> None:
+    """UsageError unless a filter is given."""
+    if not any(value is not None for value in filters.values()):
+        raise click.UsageError("Name messages by id, or choose them with a filter such as --state ERROR.")
 
 
 def narrowing(filters: dict[str, Any]) -> dict[str, Any]:

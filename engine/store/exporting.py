@@ -33,6 +33,19 @@ HEAD: dict[Form, bytes] = {"hl7": b"", "json": b"[", "csv": b""}
 FOOT: dict[Form, bytes] = {"hl7": b"", "json": b"]\n", "csv": b""}
 
 
+class Piece(msgspec.Struct, tag_field="kind", tag="message"):
+    """A message of an export, as a line of JSON: what stands in the file for it."""
+
+    id: int
+    content: bytes
+
+
+class End(msgspec.Struct, tag_field="kind", tag="end"):
+    """The last line of an export: without it some of it is missing. `chosen` messages fit."""
+
+    chosen: int
+
+
 def body(data: bytes | None) -> str:
     """Stored bytes as text, in the character set that they were sent in."""
     return "" if data is None else decode(data).text
@@ -40,13 +53,13 @@ def body(data: bytes | None) -> str:
 
 def parts(
     tx: Tx, ids: Sequence[int], form: Form, text: Callable[[bytes | None], str] | None = None
-) -> Iterator[bytes]:
-    """What is written for each of these messages, in their order. `text`: bodies as somebody may see them."""
+) -> Iterator[tuple[int, bytes]]:
+    """Id and what is written for each of these messages, in their order. `text`: bodies as somebody may see them."""
     if form == "csv":
         for start in range(0, len(ids), PORTION):
             some = ids[start : start + PORTION]
             for row in sorted(search.find(tx, ids=some, limit=PORTION), key=lambda row: row.id):
-                yield _row(row)
+                yield row.id, _row(row)
         return
     for message_id in ids:
         if form == "hl7":
@@ -57,7 +70,7 @@ def parts(
             shown = search.show(tx, message_id)
             part = as_text(shown, text or body).encode() if shown else None
         if part is not None:
-            yield part
+            yield message_id, part
 
 
 def joined(pieces: Iterable[bytes], form: Form) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ import asyncio
 
 import httpx
 
+MAIN = "channels: {adt: {listener: {mllp: {port: 0}}}}\n"  # the configuration of a console
 PASSWORD = "a long sentence to type"
 BASE = "http://console.test"
 

@@ -2,64 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import threading
-
 import pytest
-import uvicorn
-from console_desk import Browser
-from engine_process import ROOT, until
+from console_desk import MAIN, Browser
 
 from engine.security.roles import Grant, Role
 from engine.store import audit, commands, jobs, tokens, users, versions
-
-MAIN = "channels: {adt: {listener: {mllp: {port: 0}}}}\n"
-
-
-@pytest.fixture
-def url(app):
-    """The console on a port."""
-    bound = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
-    thread = threading.Thread(target=server.run, args=([bound],))
-    thread.start()
-    until(lambda: server.started)
-    yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-    bound.close()
-
-
-@pytest.fixture
-def run(store, people, tmp_path, url):
-    """Runs a verb, there or here; gives exit status, output and what was told beside it."""
-    (tmp_path / "channels.yaml").write_text(MAIN)
-
-    def token(name, role=Role.ADMIN):
-        until_ = store.reader.now() + 3_600_000_000
-        work = lambda tx: tokens.add(tx, name, "cli", [Grant(role)], until_, reveal=True)  # noqa: E731
-        return store.writer.call(work)[0]
-
-    store.writer.call(lambda tx: users.change(tx, "admin", reveal=True))
-    made = {"admin": token("admin")}
-
-    def verb(*words, there=True, user="admin", typed="", **environ):
-        if user and user not in made:
-            made[user] = token(user)
-        place = ["--server", url] if there else ["--data", str(tmp_path)]
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
-        given = {"ISTHMUS_TOKEN": made[user]} if user else {}
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "run_engine.py"), *words, *place],
-            input=typed, capture_output=True, text=True, check=False,
-            env={**clean, "COLUMNS": "160", **given, **environ},
-        )  # fmt: skip
-        return done.returncode, done.stdout, done.stderr
-
-    return verb
 
 
 @pytest.mark.parametrize(
