@@ -15,7 +15,6 @@ unless it waits for a record that another delivery makes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -41,7 +40,7 @@ class Job:
         self.waiting: tuple[Key, str] | None = None  # the record, and the field that refers to it
         self.again = False  # the head ran once with lookups that were out of date
         self.outcome: Outcome | None = None
-        self._records: list[str] = []
+        self._records: dict[str, None] = {}  # those that were touched, the last one at the end
         self._requests: list[Any] = []
         self._responses: list[Any] = []
         try:
@@ -68,11 +67,6 @@ class Job:
         """The operation to run next."""
         return self.operations[self.position]
 
-    @property
-    def rest(self) -> list[Operation]:
-        """The operations after the head."""
-        return self.operations[self.position + 1 :]
-
     def sent(self, request: Any) -> None:
         """Keep what goes out for the head."""
         if self._requests[-1:] != [request]:
@@ -82,9 +76,8 @@ class Job:
         """The head is done; `record` is the id it touched."""
         if record is not None:
             name = f"{model},{record}"
-            if name in self._records:
-                self._records.remove(name)
-            self._records.insert(0, name)
+            self._records.pop(name, None)
+            self._records[name] = None
         self._responses.append(response)
         self.position += 1
         self.waiting = None
@@ -114,7 +107,7 @@ class Job:
             code,
             text,
             place,
-            " ".join(self._records),
+            " ".join(reversed(self._records)),
             dumps(self._requests),
             dumps(self._responses),
         )
@@ -125,49 +118,101 @@ def touched(operation: Operation) -> list[Key]:
     return [(operation.model, key) for key in (operation.key, *operation.retired)]
 
 
-def makes(operations: Iterable[Operation], key: Key) -> bool:
-    """Whether one of the operations makes that record."""
-    return any(
-        (operation.op == "upsert" and (operation.model, operation.key) == key)
-        or (operation.op == "merge" and key in touched(operation))
-        for operation in operations
-    )
+def makes(operation: Operation) -> list[Key]:
+    """The records that an operation makes."""
+    if operation.op == "merge":
+        return touched(operation)
+    return [(operation.model, operation.key)] if operation.op == "upsert" else []
 
 
-def select(jobs: list[Job]) -> list[Job]:
-    """The jobs whose heads run together now: the largest group of one kind and model.
+class Schedule:
+    """Which of the jobs of a batch run next. The work for a batch grows with its operations, not with their square:
+    what the jobs have still to do is counted once, and counted off as they go on."""
 
-    `jobs` is the batch in its order. Empty when all that are active wait for each other.
-    """
-    active = [job for job in jobs if job.active]
-    claimed: dict[Key, Operation | None] = {}  # None: more than one operation claims it
-    groups: dict[tuple[str, str], list[Job]] = {}
-    for job in active:
-        head = job.head
-        free = all(key not in claimed or claimed[key] == head for key in touched(head))
-        if free and not (job.waiting and _coming(active, job)):
-            kind = "load" if head.op in LOADED else head.op
-            groups.setdefault((kind, head.model), []).append(job)
-        for key in touched(head):
-            claimed[key] = head if key not in claimed or claimed[key] == head else None
-        for operation in job.rest:
-            for key in touched(operation):
-                claimed[key] = None
-    return max(groups.values(), key=len, default=[])
+    def __init__(self, jobs: list[Job]) -> None:
+        """`jobs` is the batch in its order."""
+        self._jobs = jobs
+        self._seen = [0] * len(jobs)  # operations of each job that are counted off
+        self._later = _Claims()  # records that operations behind the heads touch
+        self._made = _Claims()  # records that heads and operations behind them make
+        for number, job in enumerate(jobs):
+            for place, operation in enumerate(job.operations):
+                self._made.add(number, makes(operation))
+                if place:
+                    self._later.add(number, touched(operation))
+
+    def select(self) -> list[Job]:
+        """The jobs whose heads run together now: the largest group of one kind and model.
+
+        Empty when all that are active wait for each other.
+        """
+        for number in range(len(self._jobs)):
+            self._count_off(number)
+        heads: dict[Key, Operation | None] = {}  # None: different heads claim it
+        groups: dict[tuple[str, str], list[Job]] = {}
+        for number, job in enumerate(self._jobs):
+            if not job.active:
+                continue
+            head = job.head
+            keys = touched(head)
+            free = all(
+                (key not in heads or heads[key] == head) and not self._later.before(number, key)
+                for key in keys
+            )
+            if free and not (job.waiting and self._made.beside(number, job.waiting[0])):
+                kind = "load" if head.op in LOADED else head.op
+                groups.setdefault((kind, head.model), []).append(job)
+            for key in keys:
+                heads[key] = head if key not in heads or heads[key] == head else None
+        return max(groups.values(), key=len, default=[])
+
+    def _count_off(self, number: int) -> None:
+        """Forget what a job has done, or will not do."""
+        job = self._jobs[number]
+        operations = job.operations
+        end = job.position if job.active else len(operations)
+        for place in range(self._seen[number], end):
+            self._made.drop(number, makes(operations[place]))
+            if place + 1 < len(operations):
+                self._later.drop(number, touched(operations[place + 1]))
+        self._seen[number] = end
 
 
-def _coming(active: list[Job], job: Job) -> bool:
-    """Whether another job will still make what `job` waits for."""
-    assert job.waiting is not None
-    key = job.waiting[0]
-    return any(makes(other.operations[other.position :], key) for other in active if other is not job)
+class _Claims:
+    """How many operations of which jobs are about a record; jobs are added in their order."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[Key, dict[int, int]] = {}
+
+    def add(self, job: int, keys: list[Key]) -> None:
+        for key in keys:
+            jobs = self._jobs.setdefault(key, {})
+            jobs[job] = jobs.get(job, 0) + 1
+
+    def drop(self, job: int, keys: list[Key]) -> None:
+        for key in keys:
+            jobs = self._jobs[key]
+            jobs[job] -= 1
+            if not jobs[job]:
+                del jobs[job]
+
+    def before(self, job: int, key: Key) -> bool:
+        """Whether an earlier job claims it."""
+        return next(iter(self._jobs.get(key, ())), job) < job
+
+    def beside(self, job: int, key: Key) -> bool:
+        """Whether another job claims it."""
+        jobs = self._jobs.get(key, {})
+        return len(jobs) > (job in jobs)
 
 
 def dangling(jobs: list[Job], job: Job) -> OdooError:
     """The error for a reference to a record that nobody makes; RETRY when its maker may still come back."""
     assert job.waiting is not None
     key, where = job.waiting
-    makers = [other for other in jobs if other is not job and makes(other.operations, key)]
+    makers = [
+        other for other in jobs if other is not job and any(key in makes(one) for one in other.operations)
+    ]
     later = any(maker.outcome is None or maker.outcome.result != Result.PERMANENT for maker in makers)
     return OdooError(
         f"the reference names a record of {key[0]} that Isthmus has not made in Odoo",

@@ -26,7 +26,7 @@ from engine.odoo.acts import call_method
 from engine.odoo.client import OdooClient
 from engine.odoo.errors import OdooError
 from engine.odoo.index import XidIndex
-from engine.odoo.jobs import LOADED, Job, dangling, select
+from engine.odoo.jobs import LOADED, Job, Schedule, dangling
 from engine.odoo.merge import Merger
 from engine.odoo.plan import Planner
 from engine.odoo.records import Records
@@ -66,8 +66,9 @@ class Writer:
 
     async def _deliver(self, batch: list[Delivery]) -> list[Outcome]:
         jobs = [Job(delivery) for delivery in batch]
+        schedule = Schedule(jobs)
         while any(job.active for job in jobs):
-            group = select(jobs)
+            group = schedule.select()
             if not group:
                 stuck = [(job, dangling(jobs, job)) for job in jobs if job.active and job.waiting]
                 for job, error in stuck:
