@@ -7,15 +7,21 @@ from urllib.parse import urlsplit
 
 from engine_process import ROOT
 
-AXE = (ROOT / "console/assets/node_modules/axe-core/axe.min.js").read_text()
-SERIOUS = """rules => axe.run(document, {resultTypes: ["violations"], preload: false, ...(rules && {runOnly: rules})})
+AXE = (
+    ROOT / "console/assets/node_modules/axe-core/axe.min.js"
+).read_text() + "\nvoid 0;"  # nothing to send back
+SERIOUS = """rules => axe.run(document,
+  {resultTypes: ["violations"], preload: false, selectors: false, ...(rules && {runOnly: rules})})
   .then(found => found.violations.filter(one => ["serious", "critical"].includes(one.impact))
   .flatMap(one => one.nodes.map(node => [one.id, node.html.slice(0, 200), node.failureSummary])))"""
 WIDER = """() => document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll("body *")]
   .filter(one => one.getBoundingClientRect().right > innerWidth && !one.closest(".wide, pre"))
   .map(one => one.outerHTML.slice(0, 200))"""
+BOTH = f"async rules => [await ({SERIOUS})(rules), ({WIDER})()]"
 COLOURS = ["color-contrast", "link-in-text-block"]
-PLACED = ["scrollable-region-focusable", "aria-hidden-focus", "label", "button-name", "link-name"]
+PLACED = [
+    "scrollable-region-focusable", "target-size", "aria-hidden-focus", "label", "button-name", "link-name",
+]  # fmt: skip
 WIDE, TELEPHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 CHANNELS = """
   lab:
@@ -65,18 +71,21 @@ class Looked:
         page.on("request", lambda asked: self.seen.add((asked.method, urlsplit(asked.url).path)))
 
     def at(self, page, name: str) -> None:
-        """All rules on the wide light page; in dark those of colours, and narrow those of what moves or hides."""
+        """The page as it stands: all rules wide and light, those of colours in every way, and narrow those of what
+        moves, hides or is small."""
         found = []
         page.evaluate(AXE)
         for scheme, size, rules in (
             ("dark", WIDE, COLOURS),
-            ("light", TELEPHONE, PLACED),
+            ("dark", TELEPHONE, COLOURS),
+            ("light", TELEPHONE, [*COLOURS, *PLACED]),
             ("light", WIDE, None),
         ):
             page.emulate_media(color_scheme=scheme)
             page.set_viewport_size(size)
-            found += page.evaluate(SERIOUS, rules)
-            assert page.evaluate(WIDER) == [], f"{name} is wider than {size['width']}"
+            wrong, wider = page.evaluate(BOTH, rules)
+            assert wider == [], f"{name} is wider than {size['width']}"
+            found += [(scheme, size["width"], *one) for one in wrong]
             if os.environ.get("ISTHMUS_SCREENSHOTS"):
                 self.picture(page, f"every-{name}-{scheme}-{size['width']}", full_page=True)
         assert not found, name
