@@ -136,6 +136,7 @@ EVENTS = {
     "organization.deleted": "the organization was entered in error",
     "location.registered": "a place is known",
     "location.updated": "the place's data changed",
+    "location.status_changed": "a bed or a room is occupied, free, to be cleaned … (bed_status)",
     "location.deleted": "the place was entered in error",
     "coverage.registered": "an insurance of a patient is known",
     "coverage.updated": "the insurance's data changed",

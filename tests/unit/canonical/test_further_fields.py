@@ -205,3 +205,22 @@ def test_what_is_told_goes_out_in_the_envelope():
     assert booking["encounter"]["identifiers"][0]["value"] == "V1"
     (event,) = interpret(WARD)
     assert event.to_cloudevent()["data"]["entity"]["bed_status"] == "H"
+
+
+@VERSIONS
+def test_a_bed_changes_its_state(version):
+    (event,) = events("ADT^A20", "EVN|A20|20260301115900+0000", "NPU|W1^2^B^HOSP|K")
+    assert (event.type, event.subject, event.changed) == (
+        "location.status_changed",
+        f"Location/{event.location.key}",
+        ["bed_status"],
+    )
+    assert event.location.key == events("ADT^A01", PID, PV1)[1].encounter.location.key
+    assert written(event, "Location", version)["operationalStatus"]["code"] == "K"
+    cleared = events("ADT^A20", 'NPU|W1^2^B^HOSP|""')[0]
+    assert cleared.location.bed_status is None
+
+
+@pytest.mark.parametrize("npu", ["NPU|W1^2^B^HOSP", "NPU||K", "NPU|W1^^^HOSP|K", "OBX|1"])
+def test_no_bed_or_no_state_is_no_event(npu):
+    assert events("ADT^A20", npu) == []

@@ -1,7 +1,8 @@
 """ADT → events. Which trigger means what stands in `TRIGGERS` and `MERGES`; docs/canonical.md tells it to people.
 
 Guarantees: one message gives its events in order (the patient's first, then the visit's); every PID of a message
-with several patients (A17, A40 …) gives its own. A trigger that is not listed gives no event.
+with several patients (A17, A40 …) gives its own; A20 tells of a bed and no patient. A trigger that is not listed
+gives no event.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from transforms.canonical.entities import Encounter, Patient
+from transforms.canonical.entities import Encounter, Location, Patient
 from transforms.canonical.events import Event
 from transforms.canonical.from_hl7.maker import Maker
 from transforms.canonical.from_hl7.patient import no_prior, patient, retired
 from transforms.canonical.from_hl7.reader import Reader
-from transforms.canonical.from_hl7.visit import diagnoses, encounter, prior
+from transforms.canonical.from_hl7.visit import diagnoses, encounter, place, prior
 
 EXPIRED = frozenset({"20", "40", "41", "42"})  # HL7 table 0112
 
@@ -97,6 +98,8 @@ def adt(read: Reader, make: Maker, trigger: str) -> list[Event]:
     """The events of an ADT message."""
     if trigger in MERGES:
         return _merges(read, make, MERGES[trigger])
+    if trigger == "A20":
+        return _bed(read, make)
     meaning = TRIGGERS.get(trigger)
     if meaning is None:
         return []
@@ -107,6 +110,14 @@ def adt(read: Reader, make: Maker, trigger: str) -> list[Event]:
         one, all_ = read.message.segment, read.message.segments
         found = *map(one, ("PID", "PD1", "PV1", "PV2")), all_("NK1"), all_("DG1")
         _events(read, make, trigger, meaning, found)
+    return make.events
+
+
+def _bed(read: Reader, make: Maker) -> list[Event]:
+    """The status of a bed or a room (NPU); of none that is named, nothing."""
+    where = place(read, read.message.segment("NPU"), 1, 2)
+    if isinstance(where, Location) and where.key and where.bed_status is not UNSET:
+        make.event("location.status_changed", "Location", where.key, location=where, changed=["bed_status"])
     return make.events
 
 

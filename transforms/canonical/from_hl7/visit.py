@@ -28,7 +28,7 @@ def encounter(read: Reader, pv1: Any, pv2: Any, who: Patient | None, status: str
         end=read.instant(pv1, 45),
         expected_start=read.instant(pv2, 8),
         expected_end=read.instant(pv2, 9),
-        location=_place(read, pv1),
+        location=place(read, pv1, 3, 40),
         prior_location=read.place(read.one(pv1, 6)),
         attending=read.people(pv1, 7),
         referring=read.people(pv1, 8),
@@ -43,12 +43,12 @@ def encounter(read: Reader, pv1: Any, pv2: Any, who: Patient | None, status: str
     )
 
 
-def _place(read: Reader, pv1: Any) -> Maybe[Location]:
-    """PV1-3; of a room or a bed with its status (PV1-40)."""
-    place = read.place(read.one(pv1, 3))
-    if isinstance(place, Location) and (place.room or place.bed):
-        place.bed_status = read.field(pv1, 40)
-    return place
+def place(read: Reader, segment: Any, field: int, bed_status: int) -> Maybe[Location]:
+    """The place of a field (PV1-3, NPU-1); of a room or a bed with its status (PV1-40, NPU-2)."""
+    found = read.place(read.one(segment, field))
+    if isinstance(found, Location) and (found.room or found.bed):
+        found.bed_status = read.field(segment, bed_status)
+    return found
 
 
 def diagnoses(read: Reader, segments: Iterable[Any]) -> list[Diagnosis]:
