@@ -75,13 +75,13 @@ def _encoded(text: str, codec: str) -> bytes:
 
 
 class Edit:
-    """One edited message: what it was, what it would be."""
+    """One edited message: what it was, what it would be, as its text or, byte for byte, as its `content`."""
 
-    def __init__(self, desk: Desk, message_id: int, text: str) -> None:
+    def __init__(self, desk: Desk, message_id: int, text: str, content: bytes = b"") -> None:
         self.desk = desk
         self.id = message_id
         self.old = content_of(desk, message_id)
-        self.new = bytes_of(text, self.old)
+        self.new = content or bytes_of(text, self.old)
 
     @property
     def difference(self) -> Comparison:
@@ -106,7 +106,7 @@ class Edit:
             self.desk.refused("messages.edit", str(self.id), "stale")
             raise Refused(
                 409, "stale", f"message {older[0].newer} was delivered since",
-                "put older data over newer on purpose, or edit the newer message",
+                "put older data over newer on purpose, or edit the newer message", [one._asdict() for one in older],
             )  # fmt: skip
         args = {"id": self.id, "note": note}
         done = self.desk.command("edit", args, "messages.edit", str(self.id), note, sealed=self.new)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from typing import Annotated, Any
 
 import msgspec
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from console.acting import Desk
 from console.api.answers import answer, desk_of, stores_of
 from console.api.messages import MessageId
 from console.api.openapi import gives
@@ -46,11 +48,25 @@ class Edited(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    text: str = Field(
-        min_length=1, max_length=3_000_000, description="The whole message; a line each segment."
+    text: str = Field(default="", max_length=3_000_000, description="The whole message; a line each segment.")
+    content: str = Field(
+        default="",
+        max_length=4_000_000,
+        pattern=r"^[A-Za-z0-9+/]*={0,2}$",
+        description="Instead of `text`: the whole message, byte for byte, in base64.",
     )
     note: str = Field(default="", max_length=500, description="Why; kept with it; no patient data.")
     force: StrictBool = Field(default=False, description="Put older data over newer, too.")
+
+    def of(self, desk: Desk, message_id: int) -> Edit:
+        """The edit of a message. Refused unless it is either a text or bytes."""
+        try:
+            content = b64decode(self.content, validate=True)
+        except ValueError:
+            raise Refused(422, "edit.form", "content is not base64") from None
+        if bool(self.text) is bool(content):
+            raise Refused(422, "edit.form", "an edit is either its text or its content")
+        return Edit(desk, message_id, self.text, content)
 
 
 @router.post(
@@ -60,10 +76,11 @@ class Edited(BaseModel):
     responses=gives(Copy, 201),
 )
 async def edit(request: Request, identity: Editor, message_id: MessageId, wanted: Edited) -> Response:
-    """A new message whose parent is this one. Refused (409 `stale`) where newer data was delivered, unless `force`."""
+    """A new message whose parent is this one. Refused (409 `stale`, `errors` are what is newer) where newer data was
+    delivered, unless `force`."""
 
     def work() -> int:
-        return Edit(desk_of(request), message_id, wanted.text).replay(wanted.note, wanted.force)
+        return wanted.of(desk_of(request), message_id).replay(wanted.note, wanted.force)
 
     made = await run_in_threadpool(work)
     return answer(Copy(made, message_id), 201, {"Location": f"/api/v1/messages/{made}"})
@@ -77,7 +94,7 @@ async def edit(request: Request, identity: Editor, message_id: MessageId, wanted
 def preview_edit(request: Request, identity: Editor, message_id: MessageId, wanted: Edited) -> Response:
     """The fields that were changed, what is newer, and old and new of every field in the destinations; audited."""
     desk = desk_of(request)
-    found = Edit(desk, message_id, wanted.text)
+    found = wanted.of(desk, message_id)
     older = [one._asdict() for one in found.stale()]
     told = Consequences(found.difference, older, found.effects(request.app.state.config))
     desk.saw(str(message_id), "preview of edit")

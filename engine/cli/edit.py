@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from engine.cli import access
+from engine.cli import access, elsewhere, saying
 from engine.cli.bulk import warning
 from engine.cli.foresee import told, wait_for
 from engine.cli.options import checked, config_option, data_option, json_option
+from engine.cli.remote import served
 from engine.model import Meta
 from engine.store.messages import raw
 from engine.store.stale import keys_of, stale
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # other verbs of messages start without what is needed for a 
 @config_option
 @data_option
 @json_option
+@served(elsewhere.messages_edit)
 def command(
     id: int, file: BinaryIO, dry_run: bool, force: bool, note: str, config: Path, data: Path, as_json: bool
 ) -> None:
@@ -48,18 +50,18 @@ def command(
         )
         old = raw(tx, id)
         if not rows or old is None:
-            click.echo(f"There is no message {id}, or its content is not kept.", err=True)
+            click.echo(saying.no_content(id), err=True)
             sys.exit(1)
         older = stale(tx, "replay", [id], more={id: keys_of(tx, rows[0][1], content)})
     if dry_run:
         _foresee(content, Meta(*rows[0]), config, data, as_json)
     if content == old:
-        raise click.UsageError("Nothing was changed: use `isthmus messages replay`.")
+        raise click.UsageError(saying.UNCHANGED)
     if older and not force:
         click.echo(warning(older, 1), err=True)
         sys.exit(1)
     done = access.ask(data, "edit", {"id": id, "note": note}, sealed=content)
-    click.echo(f'{{"id": {done["id"]}, "parent_id": {id}}}' if as_json else f"Replayed as {done['id']}.")
+    click.echo(saying.edited(done["id"], id, as_json))
 
 
 def _foresee(content: bytes, old: Meta, config: Path, data: Path, as_json: bool) -> None:

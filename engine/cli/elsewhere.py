@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NoReturn
 from urllib.parse import quote
 
 import click
@@ -21,6 +21,7 @@ from engine.store.causes import ErrorGroup
 from engine.store.exporting import End, Form, Piece, as_text
 from engine.store.jobs import Job
 from engine.store.search import Row
+from engine.store.stale import Stale
 from engine.store.versions import Entry
 
 PAGE = 500
@@ -176,7 +177,7 @@ def messages_act(
         sys.exit(0 if job.state == "done" and job.changed and not job.failed else 1)
 
 
-def _foresee(remote: Remote, act: dict[str, Any], as_json: bool) -> None:
+def _foresee(remote: Remote, act: dict[str, Any], as_json: bool) -> NoReturn:
     """As `--dry-run` here, of the oldest messages. With values only for who may see patient data; audited there."""
     from console.preview import Preview
 
@@ -188,7 +189,37 @@ def _foresee(remote: Remote, act: dict[str, Any], as_json: bool) -> None:
         found = remote.post("/messages/acts/preview", act, Preview)
     if found.looked_at < found.messages:
         click.echo(f"The oldest {found.looked_at} of {found.messages} messages:", err=True)
-    foresee.told_there(found, as_json)
+    foresee.told_there(found.effects, found.looked_at, as_json)
+
+
+def messages_edit(
+    remote: Remote, id: int, file: BinaryIO, dry_run: bool, force: bool, note: str, config: Path, data: Path,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """As `messages edit`: byte for byte. Needs the right to see patient data; audited there."""
+    asked = {"content": file.read(), "note": note, "force": force}
+    try:
+        if dry_run:
+            _foresee_edit(remote, id, asked, as_json)
+        made = remote.post(f"/messages/{id}/edit", asked, dict[str, int])
+    except Answered as error:
+        if error.code in ("message.unknown", "message.gone"):
+            click.echo(saying.no_content(id), err=True)
+        elif error.code == "edit.same":
+            raise click.UsageError(saying.UNCHANGED) from None
+        elif error.code == "stale":
+            click.echo(bulk.warning([Stale(**one) for one in error.errors], 1), err=True)
+        else:
+            raise
+        sys.exit(1)
+    click.echo(saying.edited(made["id"], id, as_json))
+
+
+def _foresee_edit(remote: Remote, id: int, asked: dict[str, Any], as_json: bool) -> NoReturn:
+    from console.preview import Foreseen
+
+    told = remote.post(f"/messages/{id}/edit/preview", asked, dict[str, Any])
+    foresee.told_there(msgspec.convert(told["effects"], list[Foreseen]), 1, as_json)
 
 
 def _watched(remote: Remote, job: Job) -> Job:

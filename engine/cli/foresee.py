@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import msgspec
@@ -19,7 +19,7 @@ from engine.cli.selecting import chosen_ids, narrowing
 
 if TYPE_CHECKING:  # other verbs of messages start without what is needed for a preview
     from channels.preview import Effect
-    from console.preview import Foreseen, Preview
+    from console.preview import Foreseen
 
 LONGEST = 200  # characters of a value
 SIGNS = {"created": "+", "changed": "~", "archived": "-", "merged": "&", "untouched": "="}
@@ -57,14 +57,14 @@ def told(effects: list[Effect], messages: int, as_json: bool) -> None:
     _told(effects, [line for effect in effects for line in lines(effect)], total(named, messages), as_json)
 
 
-def told_there(preview: Preview, as_json: bool) -> None:
+def told_there(effects: list[Foreseen], messages: int, as_json: bool) -> NoReturn:
     """The same of what a console foresees."""
-    named = [record.kind for effect in preview.effects for record in effect.records]
-    text = [line for effect in preview.effects for line in lines_there(effect)]
-    _told(preview.effects, text, total(named, preview.looked_at), as_json)
+    named = [record.kind for effect in effects for record in effect.records]
+    text = [line for effect in effects for line in lines_there(effect)]
+    _told(effects, text, total(named, messages), as_json)
 
 
-def _told(effects: Sequence[Effect | Foreseen], text: list[str], total: str, as_json: bool) -> None:
+def _told(effects: Sequence[Effect | Foreseen], text: list[str], total: str, as_json: bool) -> NoReturn:
     if as_json:
         click.echo(msgspec.json.encode(effects).decode())
     else:

@@ -31,6 +31,19 @@ def exported(written: int, chosen: int) -> int:
     return 0 if written == chosen else 1
 
 
+UNCHANGED = "Nothing was changed: use `isthmus messages replay`."
+
+
+def no_content(id: int) -> str:
+    """A message that cannot be edited."""
+    return f"There is no message {id}, or its content is not kept."
+
+
+def edited(id: int, parent: int, as_json: bool) -> str:
+    """An edited copy was made."""
+    return f'{{"id": {id}, "parent_id": {parent}}}' if as_json else f"Replayed as {id}."
+
+
 def reloaded(result: Mapping[str, Any]) -> int:
     """What became of a reload; gives the exit status."""
     if not result["taken"]:

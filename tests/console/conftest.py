@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import uvicorn
@@ -178,3 +179,26 @@ def run(store, people, tmp_path, url):
         return done.returncode, done.stdout, done.stderr
 
     return verb
+
+
+@pytest.fixture
+def engine(store, tmp_path):
+    """Answers commands as an engine does, and keeps what it was given to edit."""
+    given, stop, epoch = [], threading.Event(), store.epoch
+    own = open_store(tmp_path, open_keyring(tmp_path), mode="client")
+
+    def work():
+        while not stop.is_set():
+            for command in own.writer.call(lambda tx: commands.take(tx, epoch)):
+                secret = commands.unseal(own.reader, str(command.args["id"]), command.args["sealed"])
+                given.append((command, secret))
+                made = {"id": command.args["id"], "parent": command.args["id"]}
+                own.writer.call(lambda tx, one=command, made=made: commands.finish(tx, one.id, made))
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield given
+    stop.set()
+    thread.join()
+    own.close()

@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-import time
+import base64
 
 import pytest
 from console_desk import BASE
 
 from console import editing
 from console.problems import Refused
-from engine.security.keyring import open_keyring
 from engine.security.roles import Grant, Role
-from engine.store import audit, commands, users
-from engine.store.store import open_store
+from engine.store import audit, users
 
 TEXT = (
     "MSH|^~\\&|EHR|RGH|ISTHMUS|CLINIC|20260302||ADT^A01^ADT_A01|C1|P|2.5.1\n"
     "PID|1||100234^^^RGH^MR||Vogelsang^Nora||19840917|F\n"
 )
-
-
-@pytest.fixture
-def engine(store, tmp_path):
-    """Answers commands as an engine does, and keeps what it was given to edit."""
-    given, stop, epoch = [], threading.Event(), store.epoch
-    own = open_store(tmp_path, open_keyring(tmp_path), mode="client")
-
-    def work():
-        while not stop.is_set():
-            for command in own.writer.call(lambda tx: commands.take(tx, epoch)):
-                secret = commands.unseal(own.reader, str(command.args["id"]), command.args["sealed"])
-                given.append((command, secret))
-                made = {"id": command.args["id"], "parent": command.args["id"]}
-                own.writer.call(lambda tx, one=command, made=made: commands.finish(tx, one.id, made))
-            time.sleep(0.02)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield given
-    stop.set()
-    thread.join()
-    own.close()
 
 
 @pytest.mark.parametrize(
@@ -132,4 +106,9 @@ def test_the_api_does_the_same(editor, put, engine):
     made = editor.http.post(path, json={"text": TEXT, "note": "n"}, headers=headers)
     assert made.status_code == 201 and made.json() == {"id": number, "parent_id": number}
     assert engine[0][1] == TEXT.replace("\n", "\r").encode()
-    assert editor.http.post(path, json={"text": ""}, headers=headers).status_code == 422
+    exact = TEXT.replace("Vogelsang", "V\u00f6gel\x01").encode("latin-1")
+    sent = {"content": base64.b64encode(exact).decode()}
+    assert editor.http.post(path, json=sent, headers=headers).status_code == 201
+    assert engine[1][1] == exact, "bytes are taken as they are"
+    for wrong in ({"text": ""}, {}, sent | {"text": TEXT}, {"content": "no base64"}):
+        assert editor.http.post(path, json=wrong, headers=headers).status_code == 422

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from conftest import RAW
 from console_desk import MAIN, Browser
 
 from engine.security.roles import Grant, Role
@@ -76,6 +77,9 @@ channels:
 """
 
 
+SENT = "UPDATE delivery SET state = 'SENT', finished_at = ? WHERE message_id = ?"
+
+
 def test_what_a_replay_would_change_is_told_there_as_here(run, put, tmp_path, store):
     config = tmp_path / "channels.yaml"
     config.write_text(WRITES)
@@ -89,6 +93,33 @@ def test_what_a_replay_would_change_is_told_there_as_here(run, put, tmp_path, st
     assert "2 created" in masked[1]
     assert run(*words, "--json", user="operator")[1].startswith('[{"message_id":1')
     assert jobs.newest(store.reader, 5) == []
+
+
+def test_a_message_is_edited_there_as_here(run, put, tmp_path, store, engine):
+    config, file = tmp_path / "channels.yaml", tmp_path / "edited.hl7"
+    config.write_text(WRITES)
+    number = put()
+    edit = ("messages", "edit", str(number), str(file), "--config", str(config))
+    file.write_bytes(RAW % (b"C1", b"100234", b"Keller"))
+    same = run(*edit, there=False)
+    assert run(*edit) == same and same[0] == 2 and "Nothing was changed" in same[2]
+    exact = (RAW % (b"C1", b"100234", "V\u00f6gel".encode("latin-1"))).replace(b"||19", b"|\x1f|19")
+    file.write_bytes(exact)
+    here = run(*edit, "--dry-run", there=False)
+    assert here[0] == 0 and "1 created" in here[1], here
+    assert run(*edit, "--dry-run") == here and not engine
+    assert run(*edit, "--json", "--note", "name") == (0, f'{{"id": {number}, "parent_id": {number}}}\n', "")
+    ((command, secret),) = engine
+    assert secret == exact and (command.actor, command.args["note"]) == ("admin", "name")
+    newer = put("C2")
+    assert store.writer.call(lambda tx: tx.execute(SENT, (tx.now(), newer)).rowcount)
+    older = run(*edit, there=False)
+    assert run(*edit) == older and older[0] == 1 and f"{number} \u2192 {newer}" in older[2]
+    assert run(*edit, "--force")[:2] == (0, f"Replayed as {number}.\n") and len(engine) == 2
+    gone = ("messages", "edit", "77", str(file))
+    assert run(*gone) == run(*gone, there=False)
+    code, _, told = run(*edit, user="operator")
+    assert code == 2 and "patient data" in told and len(engine) == 2
 
 
 def test_a_configuration_is_rolled_back_there(run, tmp_path, store):
