@@ -1,4 +1,4 @@
-"""From a message that was sent to its record in Odoo: the sandbox over HTTP stands for Odoo."""
+"""From a message that was sent to its record in Odoo (the sandbox over HTTP stands for it), and the first view."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import pytest
 from demo_console import Demo
 from engine_process import Process, free_ports, until
 
+from bench import first_view
+from bench.processes import BenchError
+from console.guard import COOKIE
 from engine.odoo.links import record_url
 
 
@@ -58,3 +61,12 @@ def test_a_sent_message_leads_to_its_record_in_odoo(open_page, demo, odoo):
     assert opened.value.url == record_url(odoo, "res.partner", number)
     assert "referer" not in first.value.all_headers(), "where the console is, is nobody's business"
     assert opened.value.evaluate("window.opener") is None and page.url == before
+
+
+def test_the_first_view_is_measured(chromium, demo, signed_in):
+    """What `bench.first_view` says is of a page with its user; no figure is judged here."""
+    cookie = next(one["value"] for one in signed_in["cookies"] if one["name"] == COOKIE)
+    times = first_view.view(chromium, f"{demo.url}/", cookie, 4)
+    assert 0 < times["answer"] < times["paint"] and times["answer"] < times["load"]
+    with pytest.raises(BenchError):
+        first_view.view(chromium, f"{demo.url}/", "nobody", 4)
