@@ -92,19 +92,37 @@ def factor_off(request: Request, name: str, password: str) -> None:
     desk_of(request).audited("totp.off", name, lambda tx: users.set_totp(tx, name, None))
 
 
-def _confirm(request: Request, name: str, password: str) -> None:
-    """Refused when this is not the password of who is signed in; wrong ones are counted by address, and by user from
-    wherever they come: who has stolen a session shall not find the password with it."""
+def proven(request: Request, action: str, password: str, code: str) -> None:
+    """Refused 422 unless these are the password of an API token's user and, where they have a second factor, a code of
+    it: then it is they who act. Refusals are in the audit log."""
+    desk = desk_of(request)
+    name = desk.identity.name
+    try:
+        _confirm(request, name, password, code)
+    except UserError as error:
+        desk.refused(action, "", error.code)
+        raise
+
+
+def _confirm(request: Request, name: str, password: str, code: str | None = None) -> None:
+    """Refused when this is not the password of who is signed in, or `code` none of their second factor; wrong ones are
+    counted by address, and by user from wherever they come: who has stolen a session shall not find the password with
+    it."""
     throttle, counted = throttle_of(request), (request.state.address, f"user {name}")
     with throttle.turn:
         for one in counted:
             throttle.check(one)
         with stores_of(request).reading() as tx:
             known = users.secrets_of(tx, name)
-        if not passwords.matches(known.password, password):
+        factor = known.totp if code is not None else None
+        step = passwords.totp_step(factor, code or "", time.time()) if factor else None
+        if not passwords.matches(known.password, password) or (factor and step is None):
             for one in counted:
                 throttle.failed(one)
             raise Refused(422, "password.wrong", N_("The password is another one."))
+        if step is not None:
+            used = step
+            stores_of(request).write(lambda tx: users.use_code(tx, name, used))
 
 
 def keep(request: Request, response: Response, cookie: str, name: str = "") -> None:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from starlette.responses import Response
 
+from console import signing_in
 from console.api.answers import answer, desk_of, stores_of
 from console.api.openapi import gives
 from console.problems import Refused
@@ -81,10 +82,17 @@ class UserChange(BaseModel):
     )
 
 
-class NewToken(BaseModel):
-    """An API token to make, for who asks."""
+class Proof(BaseModel):
+    """That it is its user who asks with an API token: what they sign in with."""
 
     model_config = ConfigDict(extra="forbid")
+    password: str = Field(default="", max_length=2000, description="With an API token: of its user.")
+    code: str = Field(default="", max_length=20, description="Of the second factor, where they have one.")
+
+
+class NewToken(Proof):
+    """An API token to make, for who asks."""
+
     name: str = Field(min_length=1, max_length=100)
     grants: list[GrantIn] = Field(max_length=100)
     reveal: StrictBool = False
@@ -162,13 +170,13 @@ def list_tokens(request: Request, identity: Viewer) -> Response:
     responses=gives(Secret, 201),
 )
 def add_token(request: Request, identity: Viewer, new: NewToken) -> Response:
-    """It can never do more than you can; a token makes no tokens."""
+    """It can never do more than you can; a token makes no tokens, unless its user's password comes along."""
     return answer(made_token(request, identity, new), 201)
 
 
 def made_token(request: Request, identity: Identity, new: NewToken) -> Secret:
     """A new token of who asks, with its secret."""
-    signed_in(identity)
+    signed_in(request, identity, "token.create", new)
     until = int((datetime.now(UTC) + timedelta(days=new.days)).timestamp() * 1_000_000)
     grants = [item.grant for item in new.grants]
     secret, token = desk_of(request).audited(
@@ -178,10 +186,9 @@ def made_token(request: Request, identity: Identity, new: NewToken) -> Secret:
     return Secret(secret, token)
 
 
-class Rotation(BaseModel):
+class Rotation(Proof):
     """How a token goes over to a new secret."""
 
-    model_config = ConfigDict(extra="forbid")
     overlap: int = Field(default=0, ge=0, le=7 * 24, description="Hours that the old secret stays good.")
 
 
@@ -193,15 +200,15 @@ class Rotation(BaseModel):
 )
 def rotate(request: Request, identity: Viewer, number: TokenId, wanted: Rotation) -> Response:
     """With its name, rights and length of life; only of your own, as who has the secret acts as its user."""
-    return answer(rotated(request, identity, number, wanted.overlap), 201)
+    return answer(rotated(request, identity, number, wanted), 201)
 
 
-def rotated(request: Request, identity: Identity, number: int, overlap: int) -> Secret:
+def rotated(request: Request, identity: Identity, number: int, wanted: Rotation) -> Secret:
     """The token that takes the place of one; the old secret stays good for `overlap` hours."""
-    signed_in(identity)
+    signed_in(request, identity, "token.rotate", wanted)
     _owned(request, identity.name, number)
     secret, token = desk_of(request).audited(
-        "token.rotate", str(number), lambda tx: tokens.rotate(tx, number, overlap * 3_600_000_000)
+        "token.rotate", str(number), lambda tx: tokens.rotate(tx, number, wanted.overlap * 3_600_000_000)
     )
     return Secret(secret, token)
 
@@ -223,10 +230,13 @@ def ended(request: Request, identity: Identity, number: int) -> None:
     desk_of(request).audited("token.revoke", str(number), lambda tx: tokens.revoke(tx, number))
 
 
-def signed_in(identity: Identity) -> None:
-    """Refused to API tokens: what one has must not outlive it."""
-    if identity.token:
-        raise Refused(403, "forbidden", "a token cannot make tokens", "sign in")
+def signed_in(request: Request, identity: Identity, action: str, proof: Proof) -> None:
+    """Refused to API tokens alone: what one has must not outlive it."""
+    if not identity.token:
+        return
+    if not proof.password:
+        raise Refused(403, "forbidden", "a token cannot make tokens", "sign in, or give your password")
+    signing_in.proven(request, action, proof.password, proof.code)
 
 
 def _owned(request: Request, owner: str | None, number: int) -> None:

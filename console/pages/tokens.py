@@ -47,7 +47,8 @@ def rotate(
 ) -> Response:
     """A new secret; the old one stays good for so many hours."""
     try:
-        return account(request, identity, secret=people.rotated(request, identity, number, overlap).secret)
+        made = people.rotated(request, identity, number, people.Rotation(overlap=overlap))
+        return account(request, identity, secret=made.secret)
     except Refused:
         raise
     except UserError:

@@ -153,10 +153,14 @@ def token() -> None:
 @click.option("--reveal", is_flag=True, help="May see patient data.")
 @click.option("--days", type=click.IntRange(1, 1825), default=90, show_default=True, help="Until it expires.")
 @data_option
+@served(people_elsewhere.token_add)
 def add_token(
     name: str, owner: str, role: str, channels: tuple[str, ...], reveal: bool, days: int, data: Path
 ) -> None:
     """Make a token; its secret is printed once.
+
+    With --server a token of your own: your password is asked for, or read from standard input (the code of a second
+    factor in the next line).
 
     Example: isthmus token add monitoring --user nightshift --days 365
     """
@@ -191,8 +195,11 @@ def list_tokens(data: Path, as_json: bool) -> None:
     "--overlap", type=click.IntRange(0, 168), default=0, help="Hours that the old secret stays good."
 )
 @data_option
+@served(people_elsewhere.token_rotate)
 def rotate(number: int, overlap: int, data: Path) -> None:
     """Give a token a new secret, which is printed once; its name, rights and length of life stay.
+
+    With --server one of your own; your password is asked for, as for `token add`.
 
     Example: isthmus token rotate 3 --overlap 24
     """

@@ -16,6 +16,7 @@ import msgspec
 
 from engine.cli import access, saying, secret, showing
 from engine.cli.remote import Remote
+from engine.errors import UserError
 from engine.store.audit import Entry, Verdict
 from engine.store.tokens import Token
 from engine.store.users import User
@@ -83,6 +84,44 @@ def tokens_list(remote: Remote, data: Path, as_json: bool) -> None:
         click.echo(msgspec.json.encode(found).decode())
     else:
         showing.token_list(found)
+
+
+class Account(msgspec.Struct):
+    """Whose token is used."""
+
+    user: User
+
+
+class Made(msgspec.Struct):
+    """A new token."""
+
+    secret: str
+
+
+def _proof(remote: Remote, owner: str | None = None) -> dict[str, str]:
+    """What the user of the token signs in with: a token alone makes no tokens."""
+    user = remote.get("/account", Account).user
+    if owner not in (None, user.name):
+        raise UserError(
+            f"{user.name} makes no tokens of {owner}", code="token.owner",
+            todo="let them make it, or use `isthmus token add` on that machine",
+        )  # fmt: skip
+    proof = {"password": secret.password(user.name, new=False)}
+    return proof | ({"code": secret.code()} if user.has_totp else {})
+
+
+def token_add(
+    remote: Remote, name: str, owner: str, role: str, channels: tuple[str, ...], reveal: bool, days: int, data: Path
+) -> None:  # fmt: skip
+    """As `token add`, for the user of the token that is used."""
+    wanted = {"name": name, "grants": _grants(role, channels), "reveal": reveal, "days": days}
+    click.echo(remote.post("/tokens", wanted | _proof(remote, owner), Made).secret)
+
+
+def token_rotate(remote: Remote, number: int, overlap: int, data: Path) -> None:
+    """As `token rotate`, of one's own."""
+    wanted = {"overlap": overlap} | _proof(remote)
+    click.echo(remote.post(f"/tokens/{number}/rotate", wanted, Made).secret)
 
 
 def token_revoke(remote: Remote, number: int, data: Path) -> None:

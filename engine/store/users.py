@@ -265,7 +265,7 @@ def sign_in(
     """
     user = known(tx, name)
     if totp_step is not None:
-        _use_code(tx, name, totp_step)
+        use_code(tx, name, totp_step)
     sign_out(tx, before)
     unlock(tx, name)
     cookie, csrf, now = passwords.new_secret(), passwords.new_secret(), tx.now()
@@ -337,7 +337,8 @@ def unlock(tx: Tx, name: str) -> None:
     tx.execute("UPDATE user SET failures = 0, locked_until = 0 WHERE name = ?", (name,))
 
 
-def _use_code(tx: Tx, name: str, step: int) -> None:
+def use_code(tx: Tx, name: str, step: int) -> None:
+    """A one-time code was given: it is good no more (UserError `totp.used` when it was before)."""
     setting = f"totp:{name}"
     last = tx.rows("SELECT value FROM setting WHERE name = ?", (setting,))
     if last and int(last[0][0]) >= step:
@@ -349,7 +350,7 @@ def set_totp(tx: Tx, name: str, secret: str | None, step: int | None = None) -> 
     """Give a user a second factor, or take it away. `step` of the code that was shown with it: it is used up."""
     known(tx, name)
     if step is not None:
-        _use_code(tx, name, step)
+        use_code(tx, name, step)
     sealed = None if secret is None else _seal(tx, name, secret)
     tx.execute("UPDATE user SET totp = ?, changed_at = ? WHERE name = ?", (sealed, tx.now(), name))
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
+import pyotp
 import pytest
 from conftest import RAW
-from console_desk import MAIN, Browser
+from console_desk import MAIN, PASSWORD, Browser
 
+from engine.security import passwords
 from engine.security.roles import Grant, Role
 from engine.store import audit, commands, jobs, tokens, users, versions
 
@@ -216,3 +220,41 @@ def test_tokens_are_seen_and_ended_there(run, store):
     mine = tokens.find(store.reader, "operator")[0].id
     assert run("token", "revoke", str(mine))[:2] == (0, f"Token {mine} is revoked.\n")
     assert "does not accept this token" in run("job", "list", user="operator")[2]
+
+
+def test_ones_own_tokens_are_made_there_with_what_one_signs_in_with(run, store):
+    add = (
+        "token",
+        "add",
+        "night",
+        "--user",
+        "operator",
+        "--role",
+        "operator",
+        "--channel",
+        "adt",
+        "--days",
+        "3",
+    )
+    code, text, told = run(*add, user="operator", typed=f"{PASSWORD}\n")
+    assert code == 0 and text.startswith("ist_"), told
+    made = tokens.find(store.reader, "operator")[0]
+    assert (made.name, made.grants) == ("night", (Grant(Role.OPERATOR, ("adt",)),))
+    assert run("job", "list", user=None, ISTHMUS_TOKEN=text.strip())[0] == 0
+    factor = passwords.new_totp()
+    store.writer.call(lambda tx: users.set_totp(tx, "operator", factor))
+    now = pyotp.TOTP(factor).at(int(time.time()))
+    rotate = ("token", "rotate", str(made.id), "--overlap", "1")
+    for typed, why in (
+        (f"{PASSWORD}?\n{now}\n", "password.wrong"),
+        (f"{PASSWORD}\n1\n", "password.wrong"),
+        (f"\n{now}\n", "cannot make tokens"),
+    ):
+        code, text, told = run(*rotate, user="operator", typed=typed)
+        assert code == 2 and why in told and not text
+    assert len(audit.find(store.reader, action="token.rotate")) == 2, "refused ones, too"
+    code, text, told = run(*rotate, user="operator", typed=f"{PASSWORD}\n{now}\n")
+    assert code == 0 and text.startswith("ist_"), told
+    assert "totp.used" in run(*rotate, user="operator", typed=f"{PASSWORD}\n{now}\n")[2]
+    code, _, told = run(*add, typed=f"{PASSWORD}\n")
+    assert code == 2 and "token.owner" in told
