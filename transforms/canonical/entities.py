@@ -258,6 +258,7 @@ class Encounter(Entity):
     reason: Maybe[Code] = UNSET
     hospital_service: Maybe[str] = UNSET
     diagnoses: list[Diagnosis] = []
+    appointments: Maybe[list[Ref]] = UNSET  # those that it was booked by
     financial_class: Maybe[str] = UNSET  # PV1-20, HL7 table 0064
     vip: Maybe[str] = UNSET  # PV1-16, HL7 table 0099
 

@@ -224,3 +224,22 @@ def test_a_bed_changes_its_state(version):
 @pytest.mark.parametrize("npu", ["NPU|W1^2^B^HOSP", "NPU||K", "NPU|W1^^^HOSP|K", "OBX|1"])
 def test_no_bed_or_no_state_is_no_event(npu):
     assert events("ADT^A20", npu) == []
+
+
+@VERSIONS
+def test_the_appointments_of_a_visit(version):
+    told = [{"reference": "#a1"}, {"display": "Check-up"}, {"reference": "Patient/1"}]
+    event = one(but(ENCOUNTER, appointment=told, contained=[APPOINTMENT | {"id": "a1"}]))
+    first, second = event.encounter.appointments
+    assert first.key == one(APPOINTMENT).appointment.identifiers[0].key
+    assert (second.key, second.display) == ("", "Check-up")
+    resource = written(event, "Encounter", version)
+    assert [item.get("type") for item in resource["appointment"]] == ["Appointment", None]
+    back = one(resource).encounter.appointments
+    assert [item.identifiers[0].value for item in back[:1]] == [first.identifiers[0].value]
+    unread = one(but(ENCOUNTER, appointment=[{"reference": "Appointment/9"}])).encounter.appointments
+    assert unread is UNSET
+    assert one(ENCOUNTER).encounter.appointments is None
+    assert events("ADT^A01", PID, PV1)[1].encounter.appointments is UNSET
+    changed = one(but(ENCOUNTER, appointment=told[1:2]), ENCOUNTER)
+    assert (changed.type, changed.changed) == ("encounter.updated", ["appointments"])

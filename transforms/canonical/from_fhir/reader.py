@@ -24,7 +24,7 @@ from engine.fhir.notification import relative
 from transforms.canonical import codes
 from transforms.canonical.options import Options
 from transforms.canonical.times import instant, partial
-from transforms.canonical.types import ASSIGNER, Address, Code, Identifier, Maybe, Name, Period, Phone
+from transforms.canonical.types import ASSIGNER, Address, Code, Identifier, Maybe, Name, Period, Phone, Ref
 
 NPI, SSN = "http://hl7.org/fhir/sid/us-npi", "http://hl7.org/fhir/sid/us-ssn"
 KINDS = {NPI: "NPI", SSN: "SS"}
@@ -89,6 +89,22 @@ class Reader:
         found = [own] if own is not None else []
         id_ = relative(text(reference.get("reference"))).partition("/")[2]
         return self.with_id(found, id_)
+
+    def refs(self, references: Any, type_: str, kind: str, *numbers: str) -> Maybe[list[Ref]]:
+        """Those of a type: by their numbers (of the types `numbers`), else by their words; UNSET when none is told."""
+        asked = [item for item in dicts(references) if self.kind(item) in (type_, "")]
+        found = []
+        for item in asked:
+            data = self.resolve(item)
+            known = (
+                self.beside(data).numbers(*numbers)
+                if data is not None and data.get("resourceType") == type_
+                else self.identified(item)
+            )
+            one = Ref(kind=kind, identifiers=self.usable(known), display=text(item.get("display")).strip())
+            if one.identifiers or one.display:
+                found.append(one)
+        return found or (UNSET if asked else self.absent)
 
     def need(self, found: list[Identifier], where: str) -> None:
         """Raise StepError unless one of `found` is a key: a server's id is none, where identifiers are the keys."""

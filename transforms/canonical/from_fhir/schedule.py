@@ -130,28 +130,9 @@ def appointment(read: Reader) -> Appointment:
         locations=[one for one in places if one is not None],
         resources=[one for one in things if one.label],
         comments=[*read.notes(data.get("comment")), *read.notes(data.get("note"))],
-        based_on=_orders(read),
+        based_on=read.refs(data.get("basedOn"), "ServiceRequest", "Order", "PLAC", "FILL"),
         encounter=_visit(read),
     )
-
-
-def _orders(read: Reader) -> Maybe[list[Ref]]:
-    """The ServiceRequests of `basedOn`: by their numbers, else by their words; UNSET when nothing tells of any."""
-    references = [
-        item for item in dicts(read.data.get("basedOn")) if read.kind(item) in ("ServiceRequest", "")
-    ]
-    found = []
-    for item in references:
-        data = read.resolve(item)
-        numbers = (
-            read.beside(data).numbers("PLAC", "FILL")
-            if data is not None and data.get("resourceType") == "ServiceRequest"
-            else read.identified(item)
-        )
-        order = Ref(kind="Order", identifiers=read.usable(numbers), display=text(item.get("display")).strip())
-        if order.identifiers or order.display:
-            found.append(order)
-    return found or (UNSET if references else read.absent)
 
 
 def _visit(read: Reader) -> Maybe[Ref]:

@@ -145,6 +145,7 @@ def encounter(read: Reader) -> Encounter:
         reason=read.code(data.get("reasonCode") or [one.get("value") for one in dicts(data.get("reason"))]),
         hospital_service=getattr(service, "code", "") or getattr(service, "label", read.absent),
         diagnoses=_diagnoses(read),
+        appointments=read.refs(data.get("appointment"), "Appointment", "Appointment", "FILL", "PLAC"),
     )
 
 

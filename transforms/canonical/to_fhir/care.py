@@ -64,6 +64,7 @@ def encounter(
         ),
         reasonCode=[concept(visit.reason)] if isinstance(visit.reason, Code) else visit.reason,
         serviceType=table(visit.hospital_service, "v2-0069"),
+        appointment=listed(visit.appointments, lambda one: _known(plan, one, "Appointment")),
     )
     new = {"status": "unknown", "class": {"system": f"{TERMS}v3-NullFlavor", "code": "UNK"}}
     return plan.add(
@@ -116,18 +117,18 @@ def appointment(plan: Plan, booking: Appointment, who: Json) -> Json:
         serviceType=concepts(booking.services),
         participant=[*([_taking(who)] if who else []), *people, *places, *things],
         comment="\n".join(booking.comments),
-        basedOn=listed(booking.based_on, lambda one: _asked(plan, one)),
+        basedOn=listed(booking.based_on, lambda one: _known(plan, one, "ServiceRequest")),
     )
     identifiers = [first, *booking.identifiers[1:]]
     return plan.add("Appointment", first, elements, identifiers=identifiers, new={"status": "booked"})
 
 
-def _asked(plan: Plan, one: Ref) -> Json:
-    """A logical Reference to the order that a booking fulfils: it makes no ServiceRequest, nor needs one."""
+def _known(plan: Plan, one: Ref, type_: str) -> Json:
+    """A logical Reference: it makes no resource, nor needs one (an order that a booking fulfils)."""
     number = next((item for item in one.identifiers if item.type != "RI"), None)
     if number is None:
         return given(display=one.display)
-    return given(type="ServiceRequest", identifier=identifier(number, plan.systems), display=one.display)
+    return given(type=type_, identifier=identifier(number, plan.systems), display=one.display)
 
 
 def _taking(actor: Json, who: Practitioner | None = None) -> Json:
