@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
 
 from pydantic import Field
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.testing import MemoryReactorClock
 
 from engine.app import Engine
@@ -197,6 +197,7 @@ class Desk:
             configuration, self.folder / "data", reactor, now=self.now, rng=random.Random(self.seed)
         )
         self.engine.guard.install = lambda: None  # SIGALRM belongs to pytest here
+        self.engine.upkeep._in_thread = self.engine.reloader.in_thread = maybeDeferred  # no thread but the commits'
         self.failures: list[Any] = []
         self.engine.start().addErrback(self.failures.append)
         self.settle()

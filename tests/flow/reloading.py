@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import pytest
 from desk import Desk, Scripted, ScriptedSettings, scripted
-from twisted.internet.defer import maybeDeferred
 
 from engine.spec.component import Component, registry
 from engine.store import commands
@@ -59,7 +58,6 @@ def make_desk(tmp_path):
 
         def make(text=TWO):
             desk = Desk(tmp_path, text)
-            desk.engine.reloader.in_thread = maybeDeferred
             desks.append(desk)
             return desk, destinations
 

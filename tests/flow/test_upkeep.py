@@ -8,7 +8,6 @@ from threading import Event
 
 import pytest
 from desk import Desk, scripted
-from twisted.internet.defer import maybeDeferred
 
 from channels import upkeep
 from engine.security import keyring
@@ -37,7 +36,6 @@ def desk(tmp_path, monkeypatch):
         def make(options="", top=""):
             made = Desk(tmp_path, top + CONFIG % options)
             made.out = destinations["out"]
-            made.engine.upkeep._in_thread = maybeDeferred
             open_desks.append(made)
             return made
 
@@ -148,7 +146,6 @@ def test_a_stop_in_the_middle_loses_nothing_and_the_next_start_goes_on(desk):
     desk.elapsed = desk.reactor.seconds()
     desk.start()
     assert 0 < count(desk, "body") <= left
-    desk.engine.upkeep._in_thread = maybeDeferred
     run(desk)
     assert desk.rows("SELECT DISTINCT id & 15 FROM body") == [(1,)], "ACKs, for a week"
     assert maintenance.check(desk.engine.store.reader) == []
