@@ -197,7 +197,9 @@ class Desk:
             configuration, self.folder / "data", reactor, now=self.now, rng=random.Random(self.seed)
         )
         self.engine.guard.install = lambda: None  # SIGALRM belongs to pytest here
-        self.engine.upkeep._in_thread = self.engine.reloader.in_thread = maybeDeferred  # no thread but the commits'
+        self.engine.upkeep._in_thread = self.engine.reloader.in_thread = (
+            maybeDeferred  # no thread but the commits'
+        )
         self.failures: list[Any] = []
         self.engine.start().addErrback(self.failures.append)
         self.settle()
