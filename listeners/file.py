@@ -9,6 +9,8 @@ Refuses: links, hidden files, files above `max_size`.
 | what happens                                | then                                                       |
 |---------------------------------------------|------------------------------------------------------------|
 | a file grows                                | waited for, until it is the same for `stable` seconds       |
+| it grows, or another takes its name, while  | left where it is, and read again: what was stored of it     |
+| what was read of it is at work              | before is known by its control ids                          |
 | stored, also as ERROR that can be replayed  | moved to `done`                                            |
 | refused, or not readable as the format      | stored as ERROR, moved to `error`, the answer beside it     |
 | the store cannot take it now (AR 207)       | left, tried again                                          |
@@ -17,6 +19,7 @@ Refuses: links, hidden files, files above `max_size`.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from fnmatch import fnmatch
@@ -82,6 +85,12 @@ class Found(NamedTuple):
     name: str
     size: int
     changed: int  # nanoseconds
+    number: int  # of the file, whatever its name
+
+    @classmethod
+    def of(cls, name: str, stat: os.stat_result) -> Found:
+        """As it is now."""
+        return cls(name, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
 class Arrival(Incoming):
@@ -215,8 +224,7 @@ class FileListener:
                 if name.startswith(".") or not fnmatch(name, self.settings.pattern):
                     continue
                 if entry.is_file(follow_symlinks=False):
-                    stat = entry.stat(follow_symlinks=False)
-                    found.append(Found(name, stat.st_size, stat.st_mtime_ns))
+                    found.append(Found.of(name, entry.stat(follow_symlinks=False)))
         by_time = self.settings.order == "time"
         return sorted(found, key=lambda one: (one.changed, one.name) if by_time else (one.name,))
 
@@ -233,12 +241,12 @@ class FileListener:
 
     async def _take(self, found: Found) -> bool:
         """Hand one file over and move it. False when the next must wait."""
-        path = self.folder / found.name
         if found.size > self.settings.max_size:
             self.refused += 1
-            await self._aside(self._move, path, self.error, b"larger than max_size\n")
-            return True
-        raw = await self._aside(path.read_bytes)
+            return bool(await self._aside(self._move, found, self.error, b"larger than max_size\n"))
+        raw = await self._aside(self._read, found)
+        if raw is None:
+            return False
         mark = f"{found.name}|{found.size}|{found.changed}".encode("utf-8", "surrogateescape")
         arrival = Arrival(raw, "file", hashlib.blake2b(mark, digest_size=12).hexdigest())
         self.receiver.receive(arrival)
@@ -246,27 +254,46 @@ class FileListener:
         verdict = worst(self.format, answer)
         if verdict is None or verdict.code in GOOD:
             self.taken += 1
-            if self.settings.delete:
-                await self._aside(path.unlink)
-            else:
-                await self._aside(self._move, path, self.done)
-            return True
+            return bool(await self._aside(self._move, found, None if self.settings.delete else self.done))
         if verdict.condition == "207" and verdict.code in ("AR", "CR"):
             self._trouble("the engine takes no messages now")
             return False
         self.refused += 1
         told = answer if isinstance(answer, bytes) else b"".join(answer)
-        await self._aside(self._move, path, self.error, told)
-        return True
+        return bool(await self._aside(self._move, found, self.error, told))
 
-    def _move(self, path: Path, folder: Path, answer: bytes | None = None) -> None:
-        """Into the folder, under a name that is free there."""
+    def _read(self, found: Found) -> bytes | None:
+        """What is in the file; None when it is not as it was seen."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a link, or a pipe, may have its name by now
+        try:
+            handle = os.open(self.folder / found.name, flags)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP):
+                return None
+            raise
+        with os.fdopen(handle, "rb") as file:
+            raw = file.read(found.size + 1)
+            return raw if Found.of(found.name, os.fstat(handle)) == found and len(raw) == found.size else None
+
+    def _move(self, found: Found, folder: Path | None, answer: bytes | None = None) -> bool:
+        """Into the folder, under a name that is free there; None: away. False, and nothing, when it is not as it was
+        seen: then there is something in it that was not read."""
+        path = self.folder / found.name
+        try:
+            if Found.of(found.name, path.lstat()) != found:
+                return False
+        except FileNotFoundError:
+            return False
+        if folder is None:
+            path.unlink()
+            return True
         name, number = path.name, 1
         while (folder / name).exists():
             name, number = f"{path.stem}-{number}{path.suffix}", number + 1
         if answer is not None:
             (folder / f"{name}.answer").write_bytes(answer)
         path.replace(folder / name)
+        return True
 
     def _trouble(self, why: str) -> None:
         if why != self.why:

@@ -2,7 +2,8 @@
 
 Guarantees: only columns that change are written, and a record that would not change is not written at all;
 a record is found by its external id alone, never by a search (two writers that search and then create make
-duplicates), unless `adopt` names a field for its model; `write` and `archive` never make a record.
+duplicates), unless `adopt` names a field for its model; `write` and `archive` make no record, but of one that is
+deleted in the very moment between their look and their write.
 
 Refuses: fields that Odoo does not have, and to adopt when several records fit.
 
@@ -10,6 +11,7 @@ Refuses: fields that Odoo does not have, and to adopt when several records fit.
 |---|---|
 | external id known, record gone (deleted, merged) | asked again; still gone: `load` makes it anew |
 | external ids may not be read | upserts are loaded without comparison; write and archive are CONFIG |
+| deleted or merged between the comparison and `load` | compared and sent once more, for `load` has made it anew of the changed columns alone, or could not |
 | a reference was out of date | forgotten, looked up again, sent once more |
 | the key was merged away, and the record would be archived | it is not: it is the survivor's, who goes on |
 | an invoice is no draft any more | what would change it is PERMANENT (see documents.py) |
@@ -218,12 +220,14 @@ class Records:
             if row.adopted:
                 how = "adopted"
             self._index.learn(row.xid, Found(row.operation.model, verdict))
+            if row.id not in (None, verdict) and not any(job.again for job in row.jobs):
+                _again(row)
+                return
             row.id = verdict
             _done(row, "archived" if row.operation.op == "archive" else how, cells)
             return
         if self._stale(row, cells, verdict):
-            for job in row.jobs:
-                job.again = True
+            _again(row)
             return
         _fail(row, verdict)
 
@@ -235,6 +239,8 @@ class Records:
         used = [item for cell in cells if cell.field == field_name for item in cell.used]
         if error.code == "odoo.missing":
             used = [item for cell in cells for item in cell.used] + [row.xid]
+        elif row.id is not None:
+            used.append(row.xid)  # gone since it was compared, it wants columns that did not change
         for item in used:
             if isinstance(item, str):
                 self._index.forget([item])
@@ -295,6 +301,11 @@ async def name_record(client: OdooClient, index: XidIndex, xid: str, record: Fou
         return known
     index.learn(xid, record)
     return record
+
+
+def _again(row: Row) -> None:
+    for job in row.jobs:
+        job.again = True
 
 
 def _done(row: Row, how: str, cells: list[Cell]) -> None:

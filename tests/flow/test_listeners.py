@@ -257,6 +257,64 @@ def test_a_file_is_read_again_after_a_crash_and_makes_no_second_message(tmp_path
     desk.stop()
 
 
+@pytest.mark.parametrize("more", ["", ", delete: true"])
+def test_a_file_that_takes_the_name_of_one_at_work_is_read_too(tmp_path, destinations, more):
+    inbox = tmp_path / "inbox"
+    desk = Desk(tmp_path, FILE.format(format="hl7v2", more=more).replace("format: hl7v2", "ack: delivered"))
+    destinations["out"].auto = None
+    (inbox / "a.txt").write_bytes(HL7 % b"C1")
+    for _ in range(4):
+        desk.advance(1)
+    (tmp_path / "next").write_bytes(HL7 % b"C2")
+    (tmp_path / "next").rename(inbox / "a.txt")  # while the first waits for its answer
+    destinations["out"].answer(Result.SENT)
+    destinations["out"].auto = lambda delivery: Result.SENT
+    for _ in range(5):
+        desk.advance(1)
+    assert desk.rows("SELECT control_id, state FROM message") == [("C1", "TRANSFORMED"), ("C2", "TRANSFORMED")]
+    assert names(inbox) == []
+    desk.stop()
+
+
+def test_a_file_that_grows_while_it_is_at_work_is_read_again(tmp_path, destinations):
+    inbox = tmp_path / "inbox"
+    desk = Desk(tmp_path, FILE.format(format="hl7v2", more="").replace("format: hl7v2", "ack: delivered"))
+    destinations["out"].auto = None
+    (inbox / "a.txt").write_bytes(HL7 % b"C1")
+    for _ in range(4):
+        desk.advance(1)
+    with (inbox / "a.txt").open("ab") as late:
+        late.write(HL7 % b"C2")
+    destinations["out"].answer(Result.SENT)
+    destinations["out"].auto = lambda delivery: Result.SENT
+    for _ in range(5):
+        desk.advance(1)
+    assert desk.rows("SELECT control_id, state FROM message") == [("C1", "TRANSFORMED"), ("C2", "TRANSFORMED")]
+    assert (names(inbox), names(inbox / "done")) == ([], ["a.txt"])
+    desk.stop()
+
+
+def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path, destinations):
+    inbox = tmp_path / "inbox"
+    desk = Desk(tmp_path, FILE.format(format="hl7v2", more=""))
+    (tmp_path / "secret").write_bytes(HL7 % b"C1")
+    (inbox / "a.txt").write_bytes(HL7 % b"C1")
+    listener = desk.engine.channels["files"].listener
+    listed = listener._list
+
+    def swapped():
+        found = listed()
+        (inbox / "a.txt").unlink(missing_ok=True)
+        (inbox / "a.txt").symlink_to(tmp_path / "secret")
+        return found
+
+    listener._list = swapped
+    listener._seen = dict.fromkeys(listed(), -10.0)
+    desk.advance(1)
+    assert desk.rows("SELECT count(*) FROM message") == [(0,)]
+    desk.stop()
+
+
 def test_a_file_waits_while_the_engine_takes_nothing(tmp_path, destinations):
     inbox = tmp_path / "inbox"
     desk = Desk(tmp_path, FILE.format(format="hl7v2", more=", max_size: 1024"))

@@ -117,6 +117,40 @@ def test_write_and_archive_make_nothing(odoo):
     assert (row["phone"], row["active"]) == ("7", False)
 
 
+def between(odoo, act):
+    """Let `act` happen once between the comparison of a record and its load."""
+    waiting = [act]
+
+    def lose(path, body):
+        if (path.endswith("/load") or b'"load"' in body) and waiting:
+            waiting.pop()()
+        return False
+
+    odoo.wire.lose = lose
+
+
+def test_a_record_deleted_while_it_is_compared_is_made_anew_whole(odoo):
+    made = odoo.partner("a", ref=odoo.key("ref"), phone="1")
+    number = int(odoo.deliver([made])[0].record.split(",")[1])
+    made.values["name"] = "P b"
+    between(odoo, lambda: odoo.wait(odoo.client.call("res.partner", "unlink", [number])))
+    again = odoo.deliver([made])[0]
+    assert again.result == Result.SENT
+    rows = odoo.find("res.partner", [["ref", "=", odoo.key("ref")]], "name", "phone")
+    assert [(row["name"], row["phone"]) for row in rows] == [("P b", "1")]
+
+
+def test_a_record_deleted_while_it_is_compared_misses_no_required_field(odoo):
+    made = odoo.partner("a", ref=odoo.key("ref"), phone="1")
+    number = int(odoo.deliver([made])[0].record.split(",")[1])
+    made.values["phone"] = "2"
+    between(odoo, lambda: odoo.wait(odoo.client.call("res.partner", "unlink", [number])))
+    again = odoo.deliver([made])[0]
+    assert (again.result, again.text) == (Result.SENT, "")
+    rows = odoo.find("res.partner", [["ref", "=", odoo.key("ref")]], "name", "phone")
+    assert [(row["name"], row["phone"]) for row in rows] == [("P a", "2")]
+
+
 def test_reschedule_keeps_the_end(odoo):
     odoo.deliver([odoo.event("e")])
     outcome = odoo.deliver([odoo.event("e", start="2027-01-04 09:00:00")])[0]
