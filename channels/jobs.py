@@ -21,6 +21,7 @@ from typing import Any
 import structlog
 
 from engine.store import jobs
+from engine.store.rekey import Keys
 from engine.store.tx import Tx
 from engine.store.writer import Writer
 
@@ -39,12 +40,13 @@ class JobRunner:
 
     def __init__(
         self, writer: Writer, reader: Tx, clock: Any, changed: Callable[[str, list[Any]], None],
-        arrivals: Callable[[], int] = lambda: 0,
+        arrivals: Callable[[], int] = lambda: 0, keys: Callable[[str], Keys | None] = lambda channel: None,
     ) -> None:  # fmt: skip
         self.writer = writer
         self.reader = reader
         self.clock = clock
         self.changed = changed
+        self.keys = keys
         self._next: dict[int, Any] = {}  # job id -> the delayed call of its next step; None: it is at work
         self._singly: dict[int, int] = {}  # job id -> messages to take one by one
         self._stopped = False
@@ -73,7 +75,8 @@ class JobRunner:
     def _step(self, job: jobs.Job) -> None:
         self._next[job.id] = None
         size = 1 if self._singly.get(job.id) else portion(job, self._busy)
-        self.writer.submit(partial(jobs.step, job_id=job.id, limit=size), partial(self._stepped, job, size))
+        work = partial(jobs.step, job_id=job.id, limit=size, keys=self.keys)
+        self.writer.submit(work, partial(self._stepped, job, size))
 
     def _stepped(self, job: jobs.Job, size: int, done: jobs.Step | None, error: BaseException | None) -> None:
         if error is not None:

@@ -7,6 +7,7 @@ Guarantees: a command is carried out once, in order, and its outcome is stored w
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,9 +18,11 @@ from channels.arrived import Arrived
 from channels.backlog import Backlog
 from channels.channel import Channel
 from channels.jobs import JobRunner
+from channels.rekeying import keys
 from engine.errors import IsthmusError
 from engine.model import Meta
 from engine.store import commands, operate
+from engine.store.rekey import Keys
 from engine.store.responses import pending
 from engine.store.standing import keys_of, unrouted_of
 from engine.store.tx import Tx
@@ -45,7 +48,7 @@ class Operator:
         self.backlogs = backlogs
         self.writer = writer
         self.reader = reader
-        self.jobs = JobRunner(writer, reader, clock, self._changed, self._arrivals)
+        self.jobs = JobRunner(writer, reader, clock, self._changed, self._arrivals, self._keys)
         self._busy = False
         self._recover = True  # commands that a dead engine had taken are taken again, once
         self._verbs: dict[str, Callable[[commands.Command], Any]] = {
@@ -100,6 +103,10 @@ class Operator:
 
     def _arrivals(self) -> int:
         return sum(channel.intake.received for channel in self.channels.values())
+
+    def _keys(self, name: str) -> Keys | None:
+        channel = self.channels.get(name)
+        return partial(keys, channel) if channel is not None else None
 
     def _changed(self, verb: str, changed: list[Any]) -> None:
         """In the turn of the commit, as the intake does: a router takes messages by rising id."""

@@ -15,6 +15,7 @@ where lanes must be made anew; each is told by the log, `status`, an event and w
 | a listener's setting                           | that listener alone: its new port first, when it is another   |
 | a destination's setting                        | its calls on their way end, the new one takes over            |
 | lanes, on_error, order_with, destination names | router and lanes of that order group are filled from the store |
+| ordering key, format                           | the same, once what is open has the new keys (channels.rekeying) |
 | a channel is new, or `enabled` again           | it starts                                                     |
 | a channel is gone, or not `enabled`            | its port is closed; what is open stays in the store           |
 """
@@ -38,6 +39,7 @@ from channels.channel import Channel, retire
 from channels.ingredients import Ingredients, ingredients
 from channels.lint import check
 from channels.pipeline import Pipeline
+from channels.rekeying import outdated, renew
 from channels.upkeep import Upkeep, threaded
 from channels.versions import name_of
 from channels.watch import Watch
@@ -236,7 +238,9 @@ class Reloader:
     def _take(self, made: Running) -> Any:
         """All or nothing: until the last line of it the old configuration can go on as if nothing were."""
         wiring = self.wiring
+        rekeyed = outdated(wiring.store.reader, made.specs)
         groups, given_up = self._groups(made)
+        held = [group for group in groups if not set(rekeyed).isdisjoint(group.names)]
         fresh = wiring.fresh(groups, made.specs, made.listeners)
         ports = Ports(wiring, made, fresh)
         for group in given_up:
@@ -248,7 +252,9 @@ class Reloader:
             for group in given_up:
                 group.hold(False)
             raise
-        # From here to the end nothing can fail, and nothing runs between.
+        # From here until all is swapped nothing can fail, and nothing runs between.
+        for group in held:
+            group.hold(True)
         kept = wiring.groups
         gone = {name: channel for name, channel in wiring.channels.items() if name not in made.pipelines}
         unstarted = wiring.install(groups, made.specs, made.pipelines, fresh)
@@ -258,14 +264,16 @@ class Reloader:
         for channel, sender in unstarted:
             if channel.wanted:
                 channel.start_destination(sender)
-        for group in groups:
-            if group not in kept:
-                for backlog in set(group.backlogs.values()):
-                    backlog.fill()
-            group.router.wake()
         made.since, made.listeners = wiring.now(), {}
         self.running = made
         self.upkeep.use(made.configuration.disk)
+        for group in groups:
+            if group not in held:
+                group.begin(fill=group not in kept)
+        yield renew(rekeyed, wiring.channels, self.writer, self.reactor)
+        for group in held:
+            group.hold(False)
+            group.begin()
         self.writer.submit(wiring.keep)
 
     def _groups(self, made: Running) -> tuple[list[Group], list[Group]]:

@@ -30,6 +30,7 @@ from channels.guard import Guard
 from channels.lanes import Lanes
 from channels.pipeline import Pipeline, Rendered
 from channels.receive import Intake
+from channels.rekeying import way
 from channels.respond import Responder
 from channels.route import CAREFUL, Router
 from channels.states import States
@@ -38,7 +39,7 @@ from engine.errors import StepError
 from engine.model import Meta
 from engine.security.keyring import Keyring
 from engine.spec.channel import ChannelSpec, DestinationSpec
-from engine.store import columns, deliveries, messages, servers, snapshots
+from engine.store import columns, deliveries, messages, rekey, servers, snapshots
 from engine.store.responses import Answered, answered
 from engine.store.seen import related
 from engine.store.stale import Order, keep_order
@@ -68,6 +69,12 @@ class Group:
         self.router.hold(held)
         for sender in self.senders.values():
             sender.hold(held)
+
+    def begin(self, *, fill: bool = True) -> None:
+        """Route and deliver what the store has."""
+        for backlog in set(self.backlogs.values()) if fill else ():
+            backlog.fill()
+        self.router.wake()
 
     @property
     def idle(self) -> bool:
@@ -264,6 +271,7 @@ class Wiring:
     def keep(self, tx: Any) -> None:
         """Keep of the running configuration what console and command line ask the store by."""
         keep_order(tx, self.order())
+        rekey.keep(tx, {name: way(channel.spec) for name, channel in self.channels.items()})
         routes = {name: one.routes for group in self.groups for name, one in group.router.pipelines.items()}
         servers.keep(
             tx,
@@ -366,6 +374,7 @@ def shape(specs: list[ChannelSpec]) -> Any:
     return sorted(
         (
             spec.name,
+            way(spec),
             sorted(
                 (item.name, scope_of(item), item.options.on_error)
                 + ((spec.options.lanes,) if item.options.on_error == "hold_lane" else ())

@@ -22,6 +22,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from channels.build import Builder
 from channels.guard import Guard
 from channels.operate import Operator
+from channels.rekeying import outdated, renew
 from channels.reload import Reloader, Running
 from channels.upkeep import Upkeep
 from channels.wiring import Wiring, order_groups
@@ -95,6 +96,8 @@ class Engine:
         """Fill the lanes, start every channel. Gives a Deferred that fires when all ports are open."""
         self.guard.install()
         self.writer.on_state(self._store_state)
+        rekeyed = outdated(self.store.reader, [channel.spec for channel in self.channels.values()])
+        yield renew(rekeyed, self.channels, self.writer, self.reactor)
         self.writer.submit(self.wiring.keep)
         for backlog in set(self.backlogs.values()):
             backlog.fill()

@@ -11,7 +11,7 @@ Refuses: fields that Odoo does not have, and to adopt when several records fit.
 |---|---|
 | external id known, record gone (deleted, merged) | asked again; still gone: `load` makes it anew |
 | external ids may not be read | upserts are loaded without comparison; write and archive are CONFIG |
-| deleted or merged between the comparison and `load` | compared and sent once more, for `load` has made it anew of the changed columns alone, or could not |
+| deleted or merged before `load` came to it | once more: it was made of the changed columns alone, or could not be |
 | a reference was out of date | forgotten, looked up again, sent once more |
 | the key was merged away, and the record would be archived | it is not: it is the survivor's, who goes on |
 | an invoice is no draft any more | what would change it is PERMANENT (see documents.py) |

@@ -29,6 +29,7 @@ import orjson
 from engine.clock import Micros
 from engine.errors import IsthmusError, StoreError
 from engine.store import operate
+from engine.store.rekey import Keys
 from engine.store.tx import Tx
 
 BATCH = {"replay": 50, "resend": 250, "discard": 250}  # messages in one transaction: about 10 ms of work
@@ -120,14 +121,16 @@ def release(tx: Tx, job_id: int) -> None:
     tx.execute("UPDATE job SET state = 'running' WHERE id = ? AND state = 'filling'", (job_id,))
 
 
-def step(tx: Tx, job_id: int, limit: int) -> Step | None:
-    """Act on the next `limit` messages; None when the job does not run (any more)."""
+def step(
+    tx: Tx, job_id: int, limit: int, keys: Callable[[str], Keys | None] = lambda channel: None
+) -> Step | None:
+    """Act on the next `limit` messages; None when the job does not run (any more). `keys`: as for `replay`."""
     found = tx.rows("SELECT actor, verb, args FROM job WHERE id = ? AND state = 'running'", (job_id,))
     if not found:
         return None
     actor, verb, given = found[0]
     ids = _next(tx, job_id, limit)
-    changed = _act(tx, verb, ids, actor, orjson.loads(given))
+    changed = _act(tx, verb, ids, actor, orjson.loads(given), keys)
     _advance(tx, job_id, ids, len(changed))
     return Step(ids, changed) if ids else None
 
@@ -148,9 +151,11 @@ def _next(tx: Tx, job_id: int, limit: int) -> list[int]:
     return [row[0] for row in rows]
 
 
-def _act(tx: Tx, verb: str, ids: list[int], actor: str, args: dict[str, Any]) -> list[Any]:
+def _act(
+    tx: Tx, verb: str, ids: list[int], actor: str, args: dict[str, Any], keys: Callable[[str], Keys | None]
+) -> list[Any]:
     if verb == "replay":
-        return operate.replay(tx, ids, actor)
+        return operate.replay(tx, ids, actor, keys)
     only = {name: args.get(name) for name in ("destination", "state", "code", "cause")}
     if verb == "resend":
         return operate.resend(tx, ids, actor, **only)

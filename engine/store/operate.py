@@ -9,7 +9,7 @@ sent; these are left out of the answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -18,6 +18,7 @@ from engine.store.bodies import Kind, body_id
 from engine.store.causes import DISMISSED, UNDISMISSED
 from engine.store.levels import settle
 from engine.store.messages import EDITED, NewMessage, raw, row_of
+from engine.store.rekey import Keys, renew
 from engine.store.tx import Q, Tx
 
 _ANSWERED = "state = 'ERROR' AND error_place LIKE 'response%'"
@@ -42,11 +43,14 @@ class Replayed(NamedTuple):
     replaced: tuple[Discarded, ...] = ()
 
 
-def replay(tx: Tx, ids: Sequence[int], actor: str) -> list[Replayed]:
+def replay(
+    tx: Tx, ids: Sequence[int], actor: str, keys: Callable[[str], Keys | None] = lambda channel: None
+) -> list[Replayed]:
     """Make new RECEIVED messages of these, in their order of receipt; those that are RECEIVED still are left out.
 
     What the old message still had to deliver, or could not, is DISCARDED with it, and its own error is dealt
     with: the new message takes its place, and an error is counted once however often it is replayed.
+    `keys`: how a channel makes ordering keys today; None: those of the old message, as it does not run.
     """
     made = []
     for message_id in sorted(set(ids)):
@@ -66,6 +70,8 @@ def replay(tx: Tx, ids: Sequence[int], actor: str) -> list[Replayed]:
         ((new_id, channel, kind),) = made_of
         tx.kind(channel, kind, new_id)
         tx.put(new_id, Kind.RAW, content, channel=channel)
+        if (today := keys(channel)) is not None:
+            renew(tx, new_id, content, today)
         replaced = discard(tx, [message_id], actor, note=f"replayed as {new_id}")
         tx.event("replay", message_id=message_id, actor=actor, detail=str(new_id))
         tx.count(channel, "replayed")

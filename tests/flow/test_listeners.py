@@ -271,7 +271,10 @@ def test_a_file_that_takes_the_name_of_one_at_work_is_read_too(tmp_path, destina
     destinations["out"].auto = lambda delivery: Result.SENT
     for _ in range(5):
         desk.advance(1)
-    assert desk.rows("SELECT control_id, state FROM message") == [("C1", "TRANSFORMED"), ("C2", "TRANSFORMED")]
+    assert desk.rows("SELECT control_id, state FROM message") == [
+        ("C1", "TRANSFORMED"),
+        ("C2", "TRANSFORMED"),
+    ]
     assert names(inbox) == []
     desk.stop()
 
@@ -289,7 +292,10 @@ def test_a_file_that_grows_while_it_is_at_work_is_read_again(tmp_path, destinati
     destinations["out"].auto = lambda delivery: Result.SENT
     for _ in range(5):
         desk.advance(1)
-    assert desk.rows("SELECT control_id, state FROM message") == [("C1", "TRANSFORMED"), ("C2", "TRANSFORMED")]
+    assert desk.rows("SELECT control_id, state FROM message") == [
+        ("C1", "TRANSFORMED"),
+        ("C2", "TRANSFORMED"),
+    ]
     assert (names(inbox), names(inbox / "done")) == ([], ["a.txt"])
     desk.stop()
 

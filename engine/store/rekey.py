@@ -1,0 +1,65 @@
+"""The ordering keys of what is open, made anew when a channel makes them otherwise from now on.
+
+Guarantees: a message that waits for its steps, and one with a delivery that is open or in ERROR, has the keys that the
+channel gives to what it receives now, so these keep their order; what the channel's present format cannot read, and
+what names nobody by it, keeps the keys that it has. How the keys are made is kept (`keep`) when that is done: cut off,
+it is done again.
+Refuses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import orjson
+
+from engine.errors import StoreError
+from engine.store.messages import pack_keys, raw
+from engine.store.tx import Q, Tx
+
+ROWS = 200  # messages read in one transaction
+_SETTING = "keyed"
+Keys = Callable[[bytes], tuple[int, ...]]
+"""The ordering keys of these bytes, the own one first; 0: none. Raises IsthmusError when they cannot be read."""
+
+
+def kept(tx: Tx) -> dict[str, str]:
+    """How the keys of each channel are made, as far as it ever ran."""
+    rows = tx.rows("SELECT value FROM setting WHERE name = ?", (_SETTING,))
+    found: dict[str, str] = orjson.loads(rows[0][0]) if rows else {}
+    return found
+
+
+def keep(tx: Tx, made: Mapping[str, str]) -> None:
+    """The keys of these channels are made so, of everything that is open."""
+    value = orjson.dumps({**kept(tx), **made}).decode()
+    tx.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (_SETTING, value))
+
+
+def rekey(
+    tx: Tx, channel: str, keys: Keys, after: int = 0, until: int | None = None
+) -> tuple[int, int] | None:
+    """The next open messages of a channel. Gives `after` and `until` of the next call; None when all are done."""
+    if until is None:
+        until = tx.execute("SELECT coalesce(max(id), 0) FROM message").fetchone()[0]
+    ids = [row[0] for row in tx.rows(Q["open_messages"], (channel, after, until, ROWS))]
+    for message_id in ids:
+        try:
+            content = raw(tx, message_id)
+        except StoreError as error:
+            if error.code not in ("store.corrupt", "store.key"):
+                raise
+            continue  # told where it is routed or sent
+        renew(tx, message_id, content or b"", keys)
+    return (ids[-1], until) if len(ids) == ROWS else None
+
+
+def renew(tx: Tx, message_id: int, content: bytes, keys: Keys) -> None:
+    """Give one message today's keys."""
+    try:
+        own, *others = keys(content)
+    except Exception:  # a format that stumbles over old bytes keeps nobody from going on
+        return
+    if own:
+        also = pack_keys(tuple(others)) if others else None
+        tx.execute("UPDATE message SET ordering_key = ?, also_keys = ? WHERE id = ?", (own, also, message_id))

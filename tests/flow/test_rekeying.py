@@ -1,0 +1,89 @@
+"""Another ordering key: what is open keeps its order with what comes under the new one."""
+
+import sqlite3
+
+from reloading import TWO, make_desk, reload  # noqa: F401
+
+import engine.store.rekey
+from engine.states import Result
+
+OLD = TWO.replace("{name: out}", "{name: out, in_flight: 4}")
+NEW = OLD.replace("  siu:", "    ordering_key: PID-3\n  siu:", 1)
+
+
+def waiting(make):
+    """A desk with a delivery of patient A that waits to be tried again, and one of B in ERROR."""
+    desk, to = make(OLD)
+    to["out"].auto = lambda delivery: Result.PERMANENT if delivery.payload == b"b1" else Result.RETRY
+    desk.send(("a1", "A"), ("b1", "B"))
+    to["out"].auto = lambda delivery: Result.SENT
+    return desk, to["out"]
+
+
+def test_a_reload(make):
+    desk, out = waiting(make)
+    assert reload(desk, NEW)["taken"]
+    desk.send(("a2", "A"), ("b2", "B"), ("c1", "C"))
+    assert out.effects == ["c1"], "a1 waits, b1 is held"
+    desk.advance(100)
+    assert out.effects == ["c1", "a1", "a2"]
+    desk.act("resend", "b1")
+    assert out.effects == ["c1", "a1", "a2", "b1", "b2"] and desk.open() == {"adt": 0, "siu": 0}
+
+
+def test_a_start(make):
+    desk, out = waiting(make)
+    desk.channel("pause")
+    desk.send(("a2", "A"))
+    desk.path.write_text(NEW)
+    desk.crash()
+    desk.send(("a3", "A"), ("b2", "B"))
+    desk.advance(100)
+    assert out.effects == ["a1", "a2", "a3"]
+
+
+def test_more_than_one_batch(make, monkeypatch):
+    monkeypatch.setattr(engine.store.rekey, "ROWS", 1)
+    desk, out = waiting(make)
+    assert reload(desk, NEW)["taken"]
+    desk.send(("a2", "A"), ("b2", "B"))
+    desk.advance(100)
+    assert out.effects == ["a1", "a2"]
+
+
+def test_messages_are_taken_while_the_store_cannot_be_read(make, monkeypatch):
+    desk, out = waiting(make)
+    read, failures = engine.store.rekey.raw, [10, 10]
+
+    def broken(tx, message_id):
+        if failures:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = failures.pop()
+            raise error
+        return read(tx, message_id)
+
+    monkeypatch.setattr(engine.store.rekey, "raw", broken)
+    assert reload(desk, NEW)["taken"] and not failures
+    desk.send(("a2", "A"), ("b2", "B"))
+    desk.advance(100)
+    assert out.effects == ["a1", "a2"]
+
+
+def test_a_replay_has_the_keys_of_today(make):
+    desk, to = make(OLD)
+    desk.send(("a1", "A"))
+    assert reload(desk, NEW)["taken"]
+    to["out"].auto = None
+    desk.act("replay", "a1")
+    desk.send(("a2", "A"))
+    assert to["out"].sent == ["a1", "a1"]
+
+
+def test_the_same_key_as_before_changes_nothing(make):
+    desk, _ = waiting(make)
+    before = desk.rows("SELECT ordering_key FROM message ORDER BY id")
+    assert reload(desk, OLD + "\n")["taken"]
+    desk.crash()
+    assert desk.rows("SELECT ordering_key FROM message ORDER BY id") == before
+    assert reload(desk, NEW)["taken"] and reload(desk, OLD)["taken"]
+    assert desk.rows("SELECT ordering_key FROM message ORDER BY id") == before
