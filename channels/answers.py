@@ -39,6 +39,7 @@ from engine.store.writer import Writer
 
 log = structlog.get_logger()
 
+READ_AGAIN = 1.0  # seconds, when the store cannot be read
 UNFINISHED = (MessageState.RECEIVED, DeliveryState.QUEUED, DeliveryState.PENDING)
 Build = Callable[[Header, str, HL7Error | None], bytes]
 Send = Callable[[bytes | None], Any]
@@ -98,7 +99,12 @@ class Answers:
         waiting = self.waiting.get(message_id)
         if waiting is None:
             return
-        verdict = self._verdict(waiting)
+        try:
+            verdict = self._verdict(waiting)
+        except Exception as error:  # whoever told of the message goes on
+            log.error("ack.unreadable", channel=self.channel, error=type(error).__name__)
+            self.clock.callLater(READ_AGAIN, self.check, message_id)
+            return
         if verdict is not None:
             self._answer(self._forget(waiting), verdict)
 

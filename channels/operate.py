@@ -24,12 +24,14 @@ from engine.model import Meta
 from engine.store import commands, operate
 from engine.store.rekey import Keys
 from engine.store.responses import pending
+from engine.store.sqlite import momentary
 from engine.store.standing import keys_of, unrouted_of
 from engine.store.tx import Tx
 from engine.store.writer import Writer
 
 log = structlog.get_logger()
 
+READ_AGAIN = 1.0  # seconds, when the store cannot be read
 CHANNEL_ACTS = ("start", "stop", "pause", "resume")
 
 
@@ -48,6 +50,7 @@ class Operator:
         self.backlogs = backlogs
         self.writer = writer
         self.reader = reader
+        self.clock = clock
         self.jobs = JobRunner(writer, reader, clock, self._changed, self._arrivals, self._keys)
         self._busy = False
         self._recover = True  # commands that a dead engine had taken are taken again, once
@@ -114,18 +117,43 @@ class Operator:
             self.discarded([gone for one in changed for gone in one.replaced])
             self.arrived([one.new for one in changed])
         elif verb == "resend":
-            self._resent(changed)
+            self._reading(self._resent, changed)
         else:
             self.discarded([one for one in changed if one.destination])
 
+    def _reading(self, tell: Callable[[Any], None], changed: Any) -> None:
+        """Tell somebody of what is looked up in the store first; when that cannot be read, in a second."""
+        try:
+            tell(changed)
+        except Exception as error:
+            if not momentary(error):
+                raise
+            log.error("operate.unreadable", error=type(error).__name__)
+            self.clock.callLater(READ_AGAIN, self._reading, tell, changed)
+
     def arrived(self, ids: list[int]) -> None:
         """New RECEIVED messages that no listener brought: replays, and the parts of a message that was split."""
-        for name, row in unrouted_of(self.reader, ids):
+        try:
+            found = unrouted_of(self.reader, ids)
+        except Exception as error:
+            if not momentary(error):
+                raise
+            for router in {channel.router for channel in self.channels.values()}:
+                router.read_again(min(ids))
+            self._reading(self._count, ids)
+            return
+        for name, row in found:
             channel = self.channels.get(name)
             if channel is not None:
                 meta = Meta(row.id, name, row.received_at, row.control_id, row.type, row.sender, row.peer)
                 channel.open += 1
                 channel.router.offer([Arrived(meta, row.raw, row.ordering_keys)])
+
+    def _count(self, ids: list[int]) -> None:
+        """New messages that a router finds by itself."""
+        for name, _ in keys_of(self.reader, ids).values():
+            if name in self.channels:
+                self.channels[name].open += 1
 
     def _resent(self, changed: list[tuple[int, str]]) -> None:
         answered = pending(self.reader, changed)
@@ -140,6 +168,9 @@ class Operator:
 
     def discarded(self, changed: list[operate.Discarded]) -> None:
         """Deliveries were given up, by an operator or by retention."""
+        self._reading(self._discarded, changed)
+
+    def _discarded(self, changed: list[operate.Discarded]) -> None:
         where = keys_of(self.reader, {one.message_id for one in changed})
         for message_id, destination, was_open in changed:
             channel = where[message_id][0]

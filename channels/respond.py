@@ -32,7 +32,7 @@ from engine.states import DeliveryState, Result
 from engine.store.deliveries import Delivered
 from engine.store.messages import NewMessage
 from engine.store.responses import Answered, respond_all
-from engine.store.sqlite import classify
+from engine.store.sqlite import momentary
 
 if TYPE_CHECKING:
     from channels.deliver import Sender
@@ -113,8 +113,7 @@ class Responder:
         try:
             answer = self.read(entry.id, sender.name)
         except Exception as error:
-            fault = classify(error)
-            if fault is not None and fault.code in ("store.busy", "store.io"):
+            if momentary(error):
                 self._again([entry])
                 return None
             answer = Answered(Meta(id=entry.id, channel=sender.channel), b"", attempts=entry.attempts)

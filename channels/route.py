@@ -131,6 +131,10 @@ class Router:
         self._pausing = self.pipelines.keys() & set(pausing)
         self.paused = self._pausing >= self.pipelines.keys()
 
+    def read_again(self, first: int) -> None:
+        """A RECEIVED message could not be offered: they come again from the store, from this id on, in order."""
+        self._rewind(first)
+
     @property
     def idle(self) -> bool:
         """Nothing is on its way to the store."""

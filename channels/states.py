@@ -15,7 +15,8 @@ With a `connection` the server is asked where the order is in doubt: of a versio
 of what was deleted. What the server has instead follows as a message of its own.
 
 Guarantees: states are read as the messages before left them, also those whose C2 is not committed yet; what ended in
-ERROR tells nothing, so its replay is a change. Refuses nothing. Source: FHIR R4, Resource.meta.
+ERROR tells nothing, so its replay is a change. A store that cannot be read for a moment is raised. Refuses nothing.
+Source: FHIR R4, Resource.meta.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from engine.model import Meta
 from engine.spec.lookups import Wanted
 from engine.states import MessageState
 from engine.store.snapshots import Snapshot
+from engine.store.sqlite import momentary
 
 Key = tuple[str, str]
 """Channel and `Type/id`."""
@@ -93,6 +95,8 @@ class States:
             self._waiting.add((meta.channel, told.reference))
             raise
         except (Exception, StepTimeout) as error:
+            if momentary(error):
+                raise  # the store, not the message: it is run again
             return failed(error, "read")
 
     def _run(

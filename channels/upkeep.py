@@ -163,7 +163,7 @@ class Upkeep:
 
     def _interval(self) -> float:
         """A tenth of the shortest age: what is kept for 15 minutes goes within 16 and a half."""
-        if self._writer.state == "open" and maintenance.reencrypting(self._store.reader) is not None:
+        if self._writer.state == "open" and self._reencrypting:
             return PATIENCE
         kept = [channel.spec.options.retention for channel in self._channels.values()]
         ages = [
@@ -305,6 +305,7 @@ class Upkeep:
         """A new key for new bodies; the old ones are encrypted again in the background."""
         yield self._writer.run(maintenance.begin_reencryption)
         key_id = self._keyring.rotate()
+        self._reencrypting = True
         log.info("key.rotated", key=key_id)
         self.run()
         return {"key": key_id}

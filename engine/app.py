@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from twisted.internet.defer import DeferredList, inlineCallbacks
+from twisted.internet.defer import DeferredList, inlineCallbacks, maybeDeferred
 from twisted.internet.task import LoopingCall, deferLater
 
 from channels.build import Builder
@@ -39,6 +39,26 @@ COMMANDS_EVERY = 0.2  # seconds
 STATUS_EVERY = 1.0  # seconds
 TRAIN_EVERY = 0.5  # seconds; nearly free while nothing is due
 STOP_DEADLINE = 10.0  # seconds
+
+
+class Steady:
+    """What is looked at again and again, and for which one failure is not the end."""
+
+    def __init__(self, look: Callable[[], Any]) -> None:
+        self.look = look
+        self._why = ""
+
+    def __call__(self) -> Any:
+        """Once."""
+        return maybeDeferred(self.look).addCallbacks(self._well, self._failed)
+
+    def _well(self, _: Any) -> None:
+        self._why = ""
+
+    def _failed(self, failure: Any) -> None:
+        why, self._why = self._why, failure.type.__name__
+        if why != self._why:
+            log.error("engine.look_failed", what=self.look.__qualname__, why=self._why)
 
 
 class Engine:
@@ -82,9 +102,7 @@ class Engine:
         for verb, act in {**self.upkeep.commands(), **self.reloader.commands()}.items():
             self.operator.register(verb, act)
         self._loops = [
-            LoopingCall(self.operator.poll),
-            LoopingCall(self._report),
-            LoopingCall(self.trainer.look),
+            LoopingCall(Steady(look)) for look in (self.operator.poll, self._report, self.trainer.look)
         ]
         for loop in self._loops:
             loop.clock = reactor

@@ -56,6 +56,12 @@ def classify(error: BaseException) -> StoreError | None:
     return StoreError(known[1], code=known[0], todo=_TODO[known[0]]) if known else None
 
 
+def momentary(error: BaseException) -> bool:
+    """Whether it is a fault of the store that may be over in a moment: what met it is done again."""
+    fault = classify(error)
+    return fault is not None and fault.code in ("store.busy", "store.io")
+
+
 def connect(path: Path, *, write: bool, wait: float = 0.0) -> sqlite3.Connection:
     """Open an existing or (write) new file. `wait`: seconds to wait for another process's transaction."""
     if not write and not path.exists():

@@ -1,6 +1,7 @@
 """States of a FHIR server become events: what was before is kept, what comes late or twice is recorded and not done."""
 
 import json
+import sqlite3
 
 import pytest
 from desk import Scripted, scripted
@@ -63,6 +64,25 @@ def gone(desk, reference):
 
 def outcome(desk):
     return desk.rows("SELECT state, reason FROM message ORDER BY id")
+
+
+def test_a_store_that_cannot_be_read_for_a_moment_is_no_error_of_a_message(desk_of, monkeypatch):
+    desk = desk_of(BELIEVING)
+    tell(desk, appointment(1))
+    states = desk.engine.channels["hook"].router.states
+    read, left = states._read, [10]
+
+    def broken(*args):
+        if left:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = left.pop()
+            raise error
+        return read(*args)
+
+    monkeypatch.setattr(states, "_read", broken)
+    tell(desk, appointment(2, hour=10))
+    desk.advance(1)
+    assert not left and desk.out.effects == ["appointment.booked", "appointment.rescheduled"]
 
 
 def test_states_become_events(desk_of):
