@@ -1,7 +1,8 @@
 """The console's way to the message store: readers in a pool, one writer for what people do.
 
 Guarantees: a reader is used by one thread at a time; a write is one transaction, waits for the engine's and is
-durable when it returns; nothing is opened before it is needed, so the console can start before the engine.
+durable when it returns; nothing is opened before it is needed, so the console can start before the engine; after a
+rotation by the engine it is opened again, so that nothing is sealed with a key that may be dropped.
 Refuses (StoreError): a folder without a store, an older or newer schema.
 """
 
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from engine.security.keyring import open_keyring
+from engine.security.keyring import key_path, open_keyring
 from engine.store.store import Store, open_store
 from engine.store.tx import Tx
 
@@ -30,11 +31,15 @@ class Stores:
         self._writing = threading.Lock()
         self._store: Store | None = None
         self._free: list[Tx] = []
+        self._made: tuple[int, int] | None = None  # the key file that it was opened with: time and number
 
     def _open(self) -> Store:
         with self._lock:
-            if self._store is None:
-                self._store = open_store(self.data_dir, open_keyring(self.data_dir), mode="client")
+            made = _written(key_path(self.data_dir))
+            if self._store is None or made not in (None, self._made):
+                store = open_store(self.data_dir, open_keyring(self.data_dir), mode="client")
+                self._forget()  # whoever is at work with the old one ends with it
+                self._store, self._made = store, made
             return self._store
 
     @contextmanager
@@ -51,7 +56,7 @@ class Stores:
             tx.db.close()
             raise
         with self._lock:
-            if len(self._free) < POOL:
+            if store is self._store and len(self._free) < POOL:
                 self._free.append(tx)
                 return
         tx.db.close()
@@ -65,9 +70,21 @@ class Stores:
     def close(self) -> None:
         """Close every connection."""
         with self._lock:
-            for tx in self._free:
-                tx.db.close()
-            self._free.clear()
+            self._forget()
             if self._store is not None:
                 self._store.close()
                 self._store = None
+
+    def _forget(self) -> None:
+        """The readers that nobody uses."""
+        for tx in self._free:
+            tx.db.close()
+        self._free.clear()
+
+
+def _written(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_ino

@@ -38,7 +38,7 @@ def begin(tx: Tx, who: str, key: str, request: bytes) -> bytes | None:
             "the first request with this Idempotency-Key is still being worked on", code="idempotency.busy",
             todo="ask again in a moment",
         )  # fmt: skip
-    return tx.codec.keys.decrypt(sealed[0], sealed[1:], b"answer" + digest)
+    return tx.codec.keys.decrypt(sealed[0], sealed[1:], bound(digest))
 
 
 def end(tx: Tx, who: str, key: str, answer: bytes | None) -> None:
@@ -47,8 +47,13 @@ def end(tx: Tx, who: str, key: str, answer: bytes | None) -> None:
     if answer is None:
         tx.execute("DELETE FROM answered WHERE digest = ?", (digest,))
         return
-    sealed = bytes([keys.current]) + keys.encrypt(answer, b"answer" + digest)
+    sealed = bytes([keys.current]) + keys.encrypt(answer, bound(digest))
     tx.execute("UPDATE answered SET answer = ? WHERE digest = ?", (sealed, digest))
+
+
+def bound(digest: bytes) -> bytes:
+    """What an answer is bound to."""
+    return b"answer" + digest
 
 
 def _digest(tx: Tx, who: str, key: str) -> bytes:

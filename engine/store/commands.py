@@ -87,6 +87,14 @@ def unseal(tx: Tx, object: str, sealed: str) -> bytes:
     return tx.codec.keys.decrypt(key_id, base64.b64decode(text), f"command {key_id} {object}".encode())
 
 
+def keys_in_use(tx: Tx) -> set[int]:
+    """The keys that commands are sealed with which are not carried out."""
+    rows = tx.rows(
+        "SELECT args ->> '$.sealed' FROM command WHERE state IN ('new', 'taken') AND args ->> '$.sealed' IS NOT NULL"
+    )
+    return {int(sealed.partition(":")[0]) for (sealed,) in rows}
+
+
 def get(tx: Tx, command_id: int) -> Command | None:
     """A command as it stands now."""
     rows = tx.rows(f"SELECT {_COLUMNS} FROM command WHERE id = ?", (command_id,))

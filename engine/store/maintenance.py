@@ -7,13 +7,16 @@ Training reads and computes on the caller's thread (a tenth of a second): give i
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 import zstandard
 
 from engine.errors import StoreError
+from engine.store import answered, commands, users
 from engine.store.bodies import ENCRYPTED, PACKED, SMALL, Kind, body_id, compressor, dictionary_row, pack
 from engine.store.snapshots import place
 from engine.store.sqlite import classify
@@ -103,11 +106,13 @@ def save_dictionary(tx: Tx, trained: Trained, bodies: int = 0) -> int:
 def reencrypt(tx: Tx, after: str = "0", limit: int = 500) -> str | None:
     """Put the next `limit` rows under the current key. Gives where to go on, None when all are done.
 
-    First dictionaries and the history of configurations (`0`), then snapshots (`s` and the digest of the last one),
-    then bodies (id of the last one). After the last one the old keys are not needed any more.
+    First second factors, kept answers, dictionaries and the history of configurations (`0`), then snapshots (`s` and
+    the digest of the last one), then bodies (id of the last one). After these the old keys are not needed any more.
     """
     if after == "0":
         write_fingerprints(tx.db, tx.codec.keys)
+        _reseal(tx, "user", "name", "totp", users.bound)
+        _reseal(tx, "answered", "digest", "answer", answered.bound)
         for number, blob in tx.rows("SELECT id, data FROM dictionary"):
             again = tx.codec.reseal(dictionary_row(number), blob)
             tx.execute("UPDATE dictionary SET data = ? WHERE id = ?", (again, number))
@@ -129,6 +134,16 @@ def reencrypt(tx: Tx, after: str = "0", limit: int = 500) -> str | None:
         [(tx.codec.reseal(row, blob), row) for row, blob in rows if _old(tx, blob)],
     )
     return str(rows[-1][0]) if len(rows) == limit else None
+
+
+def _reseal(tx: Tx, table: str, key: str, column: str, bound: Callable[[Any], bytes]) -> None:
+    """What begins with the id of its key, and is no blob of a body."""
+    keys = tx.codec.keys
+    for name, sealed in tx.rows(f"SELECT {key}, {column} FROM {table} WHERE {column} IS NOT NULL"):
+        with contextlib.suppress(StoreError):  # its key is gone already
+            content = keys.decrypt(sealed[0], sealed[1:], bound(name))
+            again = bytes([keys.current]) + keys.encrypt(content, bound(name))
+            tx.execute(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", (again, name))
 
 
 def _old(tx: Tx, blob: bytes) -> bool:
@@ -166,14 +181,22 @@ def reencrypt_next(tx: Tx, limit: int) -> int:
 
 
 def keys_in_use(tx: Tx) -> set[int]:
-    """Keys that bodies and dictionaries are encrypted with. Reads every body's first bytes: takes its time."""
+    """Keys that anything is encrypted with. Reads every body's first bytes: takes its time."""
     heads = tx.rows(
         "SELECT DISTINCT hex(substr(data, 1, 2)) FROM body UNION SELECT hex(substr(data, 1, 2)) FROM dictionary"
         " UNION SELECT hex(substr(files, 1, 2)) FROM config WHERE files IS NOT NULL"
         " UNION SELECT hex(substr(data, 1, 2)) FROM snapshot WHERE data IS NOT NULL"
     )
     found = [bytes.fromhex(row[0]) for row in heads]
-    return {head[1] for head in found if head[0] & ENCRYPTED}
+    plain = tx.rows(
+        "SELECT substr(totp, 1, 1) FROM user WHERE totp IS NOT NULL"
+        " UNION SELECT substr(answer, 1, 1) FROM answered WHERE answer IS NOT NULL"
+    )
+    return {
+        *(head[1] for head in found if head[0] & ENCRYPTED),
+        *(row[0][0] for row in plain),
+        *commands.keys_in_use(tx),
+    }
 
 
 def forget_keys(tx: Tx, keys: Iterable[int]) -> None:

@@ -357,11 +357,16 @@ def set_totp(tx: Tx, name: str, secret: str | None, step: int | None = None) -> 
 
 def _seal(tx: Tx, name: str, secret: str) -> bytes:
     keys = tx.codec.keys
-    return bytes([keys.current]) + keys.encrypt(secret.encode(), b"totp:" + name.encode())
+    return bytes([keys.current]) + keys.encrypt(secret.encode(), bound(name))
 
 
 def _open(tx: Tx, name: str, sealed: bytes) -> str:
-    return tx.codec.keys.decrypt(sealed[0], sealed[1:], b"totp:" + name.encode()).decode()
+    return tx.codec.keys.decrypt(sealed[0], sealed[1:], bound(name)).decode()
+
+
+def bound(name: str) -> bytes:
+    """What the secret of a second factor is bound to."""
+    return b"totp:" + name.encode()
 
 
 def hashed(tx: Tx, secret: str) -> bytes:

@@ -10,9 +10,8 @@ import pytest
 from desk import Desk, scripted
 
 from channels import upkeep
-from engine.security import keyring
 from engine.states import Result
-from engine.store import commands, maintenance, messages, retention
+from engine.store import commands, maintenance, retention
 
 DAY = 86_400
 GIB = 1 << 30
@@ -27,8 +26,8 @@ channels:
 Usage = namedtuple("Usage", "total used free")
 
 
-@pytest.fixture
-def desk(tmp_path, monkeypatch):
+@pytest.fixture(name="desk")
+def desk_of(tmp_path, monkeypatch):
     monkeypatch.delenv("ISTHMUS_KEY_FILE", raising=False)
     open_desks = []
     with scripted() as destinations:
@@ -276,35 +275,6 @@ def test_a_refused_message_that_is_repeated_is_refused_again_when_nothing_but_th
     assert b"\rMSA|AA|B1" in first.answers[0]
     assert b"\rMSA|AE|B1" in second.answers[0]
     assert b"duplicate.refused" in second.answers[0]
-
-
-def test_a_new_key_while_the_engine_works(desk, tmp_path):
-    desk = desk()
-    desk.send(*[(f"C{n}", str(n)) for n in range(300)])
-    assert ask(desk, "rotate-key").result == {"key": 2}
-    desk.send(("N1", "1"))
-    for _ in range(200):
-        desk.advance(0.05)
-    reader = desk.engine.store.reader
-    assert maintenance.reencrypting(reader) is None
-    assert maintenance.keys_in_use(reader) == {2}
-    assert ask(desk, "drop-keys", keys=[1]).result == {"dropped": [1]}
-    assert set(keyring.load(tmp_path / "data" / "isthmus.key").fingerprints()) == {0, 2}
-    desk.crash()
-    assert b"C7" in messages.raw(desk.engine.store.reader, desk.id_of("C7"))
-    assert maintenance.check(desk.engine.store.reader) == []
-
-
-def test_a_rotation_that_was_cut_off_goes_on_and_no_second_one_begins(desk):
-    desk = desk()
-    desk.send(*[(f"C{n}", str(n)) for n in range(1000)])
-    assert ask(desk, "rotate-key").state == "done"
-    refused = ask(desk, "drop-keys", keys=[1]), ask(desk, "rotate-key")
-    assert [one.state for one in refused] == ["failed", "failed"]
-    desk.crash()
-    assert maintenance.keys_in_use(desk.engine.store.reader) == {1, 2}
-    run(desk)
-    assert maintenance.keys_in_use(desk.engine.store.reader) == {2}
 
 
 def test_the_disk_pauses_then_refuses_and_both_end_with_room_to_spare(desk):
