@@ -143,7 +143,7 @@ class Desk:
         kept, _, _ = self.weigh(act)
         found = preview(config, self.stores.data_dir, act, kept, reveal)
         if reveal:
-            self.saw(_short(kept[: found.looked_at]), f"preview of {act.verb}")
+            self.saw(audit.span(kept[: found.looked_at]), f"preview of {act.verb}")
         return found
 
     def act(self, act: Act) -> tuple[jobs.Job, list[int]]:
@@ -152,7 +152,7 @@ class Desk:
             raise Refused(403, "forbidden", "this needs the role operator")
         kept, gone, older = self.weigh(act)
         if older and not act.force:
-            self.refused(f"messages.{act.verb}", _short(kept), "stale")
+            self.refused(f"messages.{act.verb}", audit.span(kept), "stale")
             count = len({one.id for one in older})
             raise Refused(
                 409, "stale", f"{count} of {len(kept)} are older than what was delivered since",
@@ -163,7 +163,7 @@ class Desk:
                 422, "query.nothing", "no messages fit" if not gone else "their content is not kept any more"
             )
         only = {} if act.verb == "replay" else act.query.only
-        self.audited(f"messages.{act.verb}", _short(kept), lambda tx: None, _detail(act, len(kept)))
+        self.audited(f"messages.{act.verb}", audit.span(kept), lambda tx: None, _detail(act, len(kept)))
         number = jobs.submit(
             self.stores.write, self.identity.name, act.verb, kept, rate=act.rate, note=act.note, **only
         )
@@ -206,11 +206,6 @@ class Desk:
             return self._job(tx, job_id)
 
         return self.audited(f"job.{act}", str(job_id), work)
-
-
-def _short(ids: list[int]) -> str:
-    """Ids for the audit log: all of them when they are few."""
-    return ",".join(map(str, ids)) if len(ids) <= 50 else f"{ids[0]}..{ids[-1]} ({len(ids)})"
 
 
 def described(query: Query) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from engine.fhirserver.plan import Planner
 from engine.fhirserver.writer import FhirWriter, Wrote
 from engine.model import Delivery, Outcome, Scope
 from engine.spec.component import BuildContext, Settings, component
+from engine.spec.document import did_you_mean
 from engine.spec.meaning import ConnectionName
 from engine.states import Result
 
@@ -78,7 +79,8 @@ class FhirServer(Settings):
         if not isinstance(connection, FhirConnection):
             raise ConfigError(
                 f"there is no FHIR connection {self.connection!r}", code="fhir.connection",
-                todo="declare it under `connections:` as `NAME: {fhir: {base: …}}`",
+                todo=did_you_mean(self.connection, context.connections)
+                or "declare it under `connections:` as `NAME: {fhir: {base: …}}`",
             )  # fmt: skip
         if context.resources is None:
             raise ConfigError("nothing makes resources of events here", code="fhir.connection")

@@ -370,6 +370,8 @@ def _reason(problem: BaseException | None) -> str:
     """Why there is no connection, without what the other side may have written."""
     if isinstance(problem, SSL.Error) and problem.args and problem.args[0]:
         return str(problem.args[0][0][2])  # the reason out of OpenSSL's own table
+    if isinstance(problem, error.DNSLookupError):
+        return "nobody knows this host name"
     if isinstance(problem, error.ConnectError):
         return error.ConnectError.__str__(problem)
     return type(problem).__name__

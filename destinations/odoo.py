@@ -28,6 +28,7 @@ from engine.odoo.protocol import dumps
 from engine.odoo.writer import Writer
 from engine.spec import presets, structure
 from engine.spec.component import BuildContext, Settings, component
+from engine.spec.document import did_you_mean
 from engine.spec.meaning import ConnectionName, Operations, TemplateName
 from engine.spec.template import Made, Template, compile_template, find, template_of
 from engine.states import Result
@@ -101,7 +102,7 @@ class Odoo(Settings):
                 f"there is no Odoo connection {self.connection!r}",
                 code="odoo.connection",
                 where=context.channel,
-                todo="declare it under `connections`",
+                todo=did_you_mean(self.connection, context.connections) or "declare it under `connections`",
             )
         source: Any = self.operations or self.template
         template = compile_template(source, context, preset=self.preset)

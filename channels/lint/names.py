@@ -93,6 +93,10 @@ def _in_table(code: str, table: str) -> bool:
 @lru_cache(maxsize=1024)
 def message_type(name: str) -> tuple[Fault, ...]:
     """What is odd about `ADT^A01`, `ADT`, `ADT^*`: warnings, for a sender may have its own."""
+    other = re.fullmatch(r"([A-Z]{3})[_. -]?([A-Z][0-9]{2})(_[A-Z0-9_]+)?", name)
+    if other:
+        hint = f"Did you mean '{other[1]}^{other[2]}'?"
+        return (Fault("hl7.message", 0, f"no message is of the type {name!r}", hint, "warning"),)
     if not re.fullmatch(r"[A-Z][A-Z0-9]{2}(\^(\*|[A-Z][A-Z0-9]{2}))?", name) or name.startswith("Z"):
         return ()
     code, _, trigger = name.partition("^")

@@ -17,6 +17,16 @@ from engine.spec.document import did_you_mean
 from engine.spec.expressions import RESERVED
 
 GUARDS = frozenset({"default", "d", "default_absent", "first_of"})
+_SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}")
+_ELSEWHERE = {  # what other languages write
+    "got '='|got 'assign'": "Write `==` to compare.",
+    "char '&'": "Write `and`.",
+    r"char '\|'|got '\|'|got 'pipe'": "Write `or`.",
+    "char '!'": "Write `not`.",
+    r"char '\?'|char '`'|got ';'": "Write `a if condition else b`.",
+}
+AS_TEXT = "this is a text as it stands, and looks like an expression"
+_CODE = re.compile(r"\s*(msg\[['\"]|msg\.all\(|events?\.\w|vars\.\w|(lookup|table)\(['\"])")
 _UNEXPECTED = re.compile(r"unexpected char .* at (\d+)")
 
 
@@ -50,6 +60,11 @@ class Reading:
     kind: entities.Kind = None  # of the one value that an expression gives
 
 
+def looks_like_code(text: str) -> bool:
+    """Whether somebody forgot the braces around an expression."""
+    return "{{" not in text and "{%" not in text and _CODE.match(text) is not None
+
+
 def read(env: Offsets, source: str, *, text: bool, known: dict[str, entities.Kind] | None = None) -> Reading:
     """Read an expression, or with `text` a template; `known` are local names and what they are."""
     reading = Reading()
@@ -70,7 +85,9 @@ def read(env: Offsets, source: str, *, text: bool, known: dict[str, entities.Kin
         what = str(error.message).partition(" at ")[0].partition(". Jinja")[0].rstrip(".")
         if offset + shift >= len(source.rstrip()) or "nexpected end of template" in what:
             offset, what = len(source.rstrip()) - 1 - shift, "it ends too early"
-        reading.faults.append(_fault("expression.syntax", offset, shift, source, f"cannot read this: {what}"))
+        hint = next((todo for wrong, todo in _ELSEWHERE.items() if re.search(wrong, what)), "")
+        told = f"cannot read this: {what}"
+        reading.faults.append(_fault("expression.syntax", offset, shift, source, told, hint))
         return reading
     except (ValueError, OverflowError, RecursionError):
         reading.faults.append(
@@ -141,6 +158,9 @@ class _Walker:
         self.stored.add(node.name)
 
     def see_Getattr(self, node: nodes.Getattr) -> None:
+        if _is_msg(node.node) and _SEGMENT.fullmatch(node.attr):
+            told = f"a message has no {node.attr!r}: its places are named by paths"
+            self.fault("hl7.path", node, told, f"Write msg['{node.attr}-…'], such as msg['PID-3.1'].", 1)
         self.kinds.of(node)
 
     def see_Test(self, node: nodes.Test) -> None:
@@ -165,6 +185,10 @@ class _Walker:
     def see_Getitem(self, node: nodes.Getitem) -> None:
         if isinstance(node.node, nodes.Name) and node.node.name == "msg":
             self.path(node.arg)
+            if isinstance(node.arg, nodes.Sub) and isinstance(node.arg.left, nodes.Name):
+                segment = node.arg.left.name
+                self.guarded.add(segment)
+                self.fault("hl7.path", node.arg.left, "a path stands in quotes", f"Write msg['{segment}-…'].")
 
     def see_Call(self, node: nodes.Call) -> None:
         if isinstance(node.node, nodes.Name) and node.node.name == "table":

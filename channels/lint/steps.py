@@ -15,7 +15,7 @@ from channels.lint import names, odoo
 from channels.lint.findings import Findings
 from channels.lint.placing import Looker, Offsets, Written
 from channels.lint.reaching import Operations, Reach
-from channels.lint.reading import Fault, Reading, Spot, read
+from channels.lint.reading import AS_TEXT, Fault, Reading, Spot, looks_like_code, read
 from channels.lint.templates import Sheet, sheet_of_data, sheet_of_file
 from channels.response import OFFERS
 from engine.errors import ConfigError, IsthmusError
@@ -220,6 +220,8 @@ class Reader:
         hint = (
             hint if hint.startswith("Did") else "Set it in a `set` step before, or write `name is defined`."
         )
+        if name in ("null", "NULL", "nil", "undefined"):
+            hint = "Write `is absent` for what a message has not, `is clear` for what it clears."
         self.findings.tell("variable.unset", mark, f"nobody sets {name!r}", hint)
 
     def value(self, value: Any, place: tuple[str | int, ...], known: Known) -> None:
@@ -232,6 +234,9 @@ class Reader:
                 self.value(item, (*place, index), known)
         elif isinstance(value, str) and ("{{" in value or "{%" in value):
             self.expression(Written(value, self.findings.mark(place), self.files), True, known)
+        elif isinstance(value, str) and looks_like_code(value):
+            hint = f'Write "{{{{ {value} }}}}".'
+            self.findings.tell("expression.text", self.findings.mark(place), AS_TEXT, hint, "warning")
 
     def path(self, written: Written, inside: Spot | None = None) -> None:
         """A path, or one inside an expression."""

@@ -16,7 +16,7 @@ from jinja2 import nodes
 
 from channels.lint import entities
 from channels.lint.placing import Offsets, Written
-from channels.lint.reading import Reading, read
+from channels.lint.reading import AS_TEXT, Reading, looks_like_code, read
 from engine.errors import ConfigError
 from engine.spec import structure, yamlnodes
 from engine.spec.channel import Configuration
@@ -216,6 +216,11 @@ class _Reader:
         whole = _scalar(node)
         source = whole[start:]
         if not expression and "{{" not in source and "{%" not in source:
+            if looks_like_code(source):
+                hint = f'Write "{{{{ {source} }}}}".'
+                self.sheet.problems.append(
+                    Problem("expression.text", self.place(node), AS_TEXT, hint, "warning")
+                )
             return None
         reading = read(self.env, source, text=not expression, known=known)
         _shift(reading, start)

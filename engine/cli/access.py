@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import getpass
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -15,11 +15,12 @@ from engine import clock
 from engine.clock import Micros
 from engine.errors import StoreError
 from engine.security.keyring import open_keyring
-from engine.store import commands
+from engine.store import audit, commands
 from engine.store.sqlite import DATABASE
 from engine.store.store import open_store
 from engine.store.tx import Tx
 
+T = TypeVar("T")
 WAIT = 120.0  # seconds that a command may take
 
 
@@ -52,13 +53,55 @@ def reading(data: Path) -> Iterator[Tx]:
         store.close()
 
 
+@contextmanager
+def writing(data: Path) -> Iterator[Callable[[Callable[[Tx], Any]], Any]]:
+    """Changes in the store, each a transaction."""
+    present(data)
+    store = open_store(data, open_keyring(data), mode="client")
+    try:
+        yield store.writer.call
+    finally:
+        store.close()
+
+
+def audited(data: Path, action: str, object: str, work: Callable[[Tx], T], detail: str = "") -> T:
+    """Do something and keep who did it, in one transaction."""
+
+    def both(tx: Tx) -> T:
+        result = work(tx)
+        audit.record(tx, actor(), action, object, detail=detail)
+        return result
+
+    with writing(data) as call:
+        done: T = call(both)
+    return done
+
+
+def saw(data: Path, ids: Sequence[int], detail: str = "") -> None:
+    """Keep that the content of messages is about to be shown."""
+    if ids:
+        audited(data, "phi.reveal", audit.span(ids), lambda tx: None, detail)
+
+
 def running(tx: Tx, now: Micros) -> bool:
     """Whether an engine is at work on this store."""
     return commands.beating(commands.engine_status(tx), now)
 
 
-def ask(data: Path, verb: str, args: dict[str, Any], sealed: bytes = b"") -> dict[str, Any]:
-    """Ask the running engine for something that only it can do. `sealed`: patient data about message `args["id"]`."""
+def ask(
+    data: Path,
+    verb: str,
+    args: dict[str, Any],
+    sealed: bytes = b"",
+    *,
+    action: str,
+    object: str = "",
+    detail: str = "",
+) -> dict[str, Any]:
+    """Ask the running engine for something that only it can do, kept in the audit log as `action` on `object`.
+
+    `sealed`: patient data about message `args["id"]`.
+    """
     with reading(data) as tx:
         if not running(tx, time.time_ns() // 1000):
             raise StoreError(
@@ -66,15 +109,16 @@ def ask(data: Path, verb: str, args: dict[str, Any], sealed: bytes = b"") -> dic
                 code="engine.absent",
                 todo="Start it with `isthmus run`.",
             )
-    return _through_engine(data, verb, args, sealed)
-
-
-def _through_engine(data: Path, verb: str, args: dict[str, Any], sealed: bytes) -> dict[str, Any]:
     store = open_store(data, open_keyring(data), mode="client")
     try:
         if sealed:
             args = {**args, "sealed": commands.seal(store.reader, str(args["id"]), sealed)}
-        number = store.writer.call(lambda tx: commands.add(tx, actor(), verb, args))
+
+        def both(tx: Tx) -> int:
+            audit.record(tx, actor(), action, object, detail=detail)
+            return commands.add(tx, actor(), verb, args)
+
+        number = store.writer.call(both)
         until = time.monotonic() + WAIT
         while time.monotonic() < until:
             found = commands.get(store.reader, number)

@@ -15,9 +15,10 @@ from engine.cli import access, saying
 from engine.cli.selecting import chosen_ids, narrowing
 from engine.errors import StoreError
 from engine.security.keyring import open_keyring
-from engine.store import jobs, operate
+from engine.store import audit, jobs, operate
 from engine.store.stale import Stale, stale
 from engine.store.store import Store, open_store
+from engine.store.tx import Tx
 
 SHOWN = 20  # stale messages in the warning
 LOOK = 0.1  # seconds between looks at a job
@@ -38,13 +39,12 @@ def act(
     if not force:
         refuse_stale(verb, data, ids, only, as_json)
     if not ids:
-        click.echo("No messages fit." if not as_json else "null")
-        return
+        sys.exit(saying.nothing(filters["ids"], as_json))
     job, by_engine = _submit(data, verb, ids, wait, rate=rate, note=note, **only)
     if as_json:
         click.echo(msgspec.json.encode(job).decode())
     elif not wait:
-        click.echo(f"Job {job.id}: {job.total} messages. See `isthmus job show {job.id}`.")
+        click.echo(f"Job {job.id}: {saying.counted(job.total, 'message')}. See `isthmus job show {job.id}`.")
     else:
         click.echo(outcome(job))
     if not by_engine:
@@ -105,17 +105,30 @@ def _submit(data: Path, verb: str, ids: list[int], wait: bool, **args: Any) -> t
             raise
         store = open_store(data, keyring, mode="client")
         try:
-            number = jobs.submit(store.writer.call, access.actor(), verb, ids, **args)
+            number = _audited(store, verb, ids, **args)
             return (watch(store, number) if wait else _job(store, number)), True
         finally:
             store.close()
     try:
-        number = jobs.submit(store.writer.call, access.actor(), verb, ids, **args)
+        number = _audited(store, verb, ids, **args)
         if wait:
             jobs.drain(store.writer.call, number, jobs.BATCH[verb])
         return _job(store, number), False
     finally:
         store.close()
+
+
+def _audited(store: Store, verb: str, ids: list[int], **args: Any) -> int:
+    detail = msgspec.json.encode(
+        {"count": len(ids), **{name: value for name, value in args.items() if value}}
+    )
+    store.writer.call(
+        partial(
+            audit.record, actor=access.actor(), action=f"messages.{verb}", object=audit.span(ids),
+            detail=detail.decode(),
+        )
+    )  # fmt: skip
+    return jobs.submit(store.writer.call, access.actor(), verb, ids, **args)
 
 
 def _job(store: Store, number: int) -> jobs.Job:
@@ -166,6 +179,10 @@ def outcome(job: jobs.Job) -> str:
     text = f"{DONE[job.verb]}: {job.changed} (of {job.total} chosen)."
     if job.verb == "replay" and job.done > job.changed:
         text += f" {job.done - job.changed} left out: not routed yet, or their content is not kept or cannot be read."
+    elif job.verb != "replay" and job.done > job.changed + job.failed:
+        text += f" {job.done - job.changed - job.failed} had nothing open" + (
+            "." if job.verb == "discard" else " and no delivery that fits."
+        )
     elif job.failed:
         text += f" {job.failed} failed."
     if job.state != "done":
@@ -181,7 +198,13 @@ def change(data: Path, number: int, move: str) -> jobs.Job:
         job = jobs.get(store.reader, number)
         if job is None:
             raise StoreError(f"there is no job {number}", code="job.unknown", todo="see `isthmus job list`")
-        if not store.writer.call(partial(jobs.move, job_id=number, act=move, actor=access.actor())):
+
+        def both(tx: Tx) -> bool:
+            moved = jobs.move(tx, job_id=number, act=move, actor=access.actor())
+            audit.record(tx, access.actor(), f"job.{move}", str(number), outcome="ok" if moved else "refused")
+            return moved
+
+        if not store.writer.call(both):
             raise StoreError(
                 f"job {number} is {_job(store, number).state}: there is nothing to {move}", code="job.state"
             )

@@ -31,11 +31,13 @@ def command(act: str, name: str, note: str, data: Path) -> None:
         sys.exit(reload(data, name, note))
     if not name:
         raise click.UsageError("name the channel")
-    result = access.ask(data, "channel", {"name": name, "act": act})
+    result = access.ask(data, "channel", {"name": name, "act": act}, action=f"channel.{act}", object=name)
     click.echo(f"{result['channel']}: {result['state']}")
 
 
 def reload(data: Path, name: str = "", note: str = "") -> int:
     """Ask the engine to take up the configuration, and tell what became of it; gives the exit code."""
-    result = access.ask(data, "reload", {"name": name, "note": note})
+    result = access.ask(
+        data, "reload", {"name": name, "note": note}, action="config.reload", object=name, detail=note
+    )
     return saying.reloaded(result)

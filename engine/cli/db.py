@@ -126,7 +126,7 @@ def prune(dry_run: bool, config: Path, data: Path, as_json: bool) -> None:
     Example: isthmus db prune --dry-run
     """
     if not dry_run and engine_runs(data):
-        started = access.ask(data, "prune", {})["started"]
+        started = access.ask(data, "prune", {}, action="db.prune")["started"]
         click.echo(
             "The engine prunes; `isthmus status --json` shows how far." if started else "It does already."
         )
@@ -234,7 +234,7 @@ def rotate_key(drop_old: bool, data: Path) -> None:
         _drop_old(data)
         return
     if engine_runs(data):
-        key_id = access.ask(data, "rotate-key", {})["key"]
+        key_id = access.ask(data, "rotate-key", {}, action="db.rotate-key")["key"]
         click.echo(
             f"Key {key_id} is the key now; the engine encrypts what is older again. Back up the key file."
         )
@@ -265,7 +265,7 @@ def _drop_old(data: Path) -> None:
     if not old:
         click.echo("There is no old key.")
     elif engine_runs(data):
-        access.ask(data, "drop-keys", {"keys": old})
+        access.ask(data, "drop-keys", {"keys": old}, action="db.drop-keys")
     else:
         with alone(data) as (store, held):
             store.writer.call(partial(maintenance.forget_keys, keys=old))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,10 @@ def command(
             yield send(engine, broken, reactor)
         for name, channel in engine.channels.items():
             console.print(f"{name} listens on {channel.status()['address']}")
+        beside = Path(sys.executable).with_name("isthmus")  # of an environment that nobody activated
+        named = beside.name if shutil.which(beside.name) else os.path.relpath(beside)
         console.print(
-            "Try:  isthmus messages list · isthmus messages show 1 · isthmus status.  Ctrl-C stops."
+            f"Try:  {named} messages list · {named} messages show 1 · {named} status.  Ctrl-C stops."
         )
 
     sys.exit(serve(engine, reactor, show))

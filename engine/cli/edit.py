@@ -60,7 +60,9 @@ def command(
     if older and not force:
         click.echo(warning(older, 1), err=True)
         sys.exit(1)
-    done = access.ask(data, "edit", {"id": id, "note": note}, sealed=content)
+    done = access.ask(
+        data, "edit", {"id": id, "note": note}, content, action="messages.edit", object=str(id), detail=note
+    )
     click.echo(saying.edited(done["id"], id, as_json))
 
 

@@ -155,8 +155,7 @@ def messages_act(
         begun = remote.post("/messages/acts", asked, Begun)
     except Answered as error:
         if error.code == "query.nothing" and error.what == "no messages fit":
-            click.echo("No messages fit." if not as_json else "null")
-            return
+            sys.exit(saying.nothing(filters["ids"], as_json))
         if error.code not in ("stale", "query.nothing"):
             raise
         click.echo(f"{error.what[:1].upper()}{error.what[1:]}. Nothing was done.", err=True)
@@ -168,7 +167,7 @@ def messages_act(
     if as_json:
         _json(job)
     elif no_wait or not running:
-        click.echo(f"Job {job.id}: {job.total} messages. See `isthmus job show {job.id}`.")
+        click.echo(f"Job {job.id}: {saying.counted(job.total, 'message')}. See `isthmus job show {job.id}`.")
     else:
         click.echo(bulk.outcome(job))
     if not running:

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from engine.change import kinds, named
-from engine.cli import access
+from engine.cli import access, saying
 from engine.cli.options import checked
 from engine.cli.selecting import chosen_ids, narrowing
 
@@ -45,6 +45,8 @@ def foresee(
     only = {} if verb == "replay" else narrowing(filters)
     configuration = checked(config)
     reactor = steady()
+    if not brief:
+        access.saw(data, ids, "preview")
     with access.reading(data) as tx:
         previewer = Previewer(configuration, data, reactor, tx, brief=brief)
         effects: list[Effect] = wait_for(previewer.preview(verb, ids, **only), reactor)
@@ -144,4 +146,4 @@ def total(named: list[str], chosen: int) -> str:
     for kind in named:
         counts[kind] = counts.get(kind, 0) + 1
     told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "no record"
-    return f"{chosen} messages: {told}. Nothing was done."
+    return f"{saying.counted(chosen, 'message')}: {told}. Nothing was done."

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from channels.lint import check
+from engine.cli import saying
 from engine.cli.options import CONFIG, data_option
 from engine.errors import ConfigError
 from engine.odoo import snapshot
@@ -59,7 +60,8 @@ def command(files: tuple[Path, ...], form: str, fix: bool, live: bool, data: Pat
         for problem in problems:
             click.echo(github(problem) if form == "github" else str(problem))
         if form == "text":
-            click.echo(f"{len(errors)} errors, {len(problems) - len(errors)} warnings.", err=True)
+            warnings = saying.counted(len(problems) - len(errors), "warning")
+            click.echo(f"{saying.counted(len(errors), 'error')}, {warnings}.", err=True)
     sys.exit(1 if errors else 0)
 
 

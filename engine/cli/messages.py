@@ -19,7 +19,7 @@ from engine.cli.options import config_option, data_option, json_option
 from engine.cli.remote import served
 from engine.cli.selecting import chosen_ids, rate, selection
 from engine.cli.showing import error_table, listing, message_view
-from engine.store import causes, search
+from engine.store import audit, causes, search
 from engine.store.exporting import Form, as_text
 
 
@@ -63,6 +63,7 @@ def show(id: int, raw: bool, data: Path, as_json: bool) -> None:
     if shown is None:
         click.echo(f"There is no message {id}.", err=True)
         sys.exit(1)
+    access.saw(data, [id])
     if raw:
         sys.stdout.buffer.write(shown["raw"] or b"")
     elif as_json:
@@ -213,4 +214,5 @@ def export(filters: dict[str, Any], form: Form, output: Path, limit: int | None,
     Example: isthmus messages export --cause 3f2a91bc --format hl7 -o failed.hl7
     """
     ids = chosen_ids(data, filters, limit)
+    access.audited(data, "messages.export", audit.span(ids), lambda tx: None, form)
     sys.exit(saying.exported(from_store(data, ids, form, output), len(ids)))

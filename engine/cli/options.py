@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli import saying
+
 if TYPE_CHECKING:
     from engine.spec.channel import Configuration
 
@@ -73,6 +75,6 @@ def checked(path: Path) -> Configuration:
     for problem in configuration.problems:
         click.echo(str(problem), err=True)
     if configuration.errors:
-        click.echo(f"{len(configuration.errors)} errors: not started.", err=True)
+        click.echo(f"{saying.counted(len(configuration.errors), 'error')}: not started.", err=True)
         sys.exit(1)
     return configuration

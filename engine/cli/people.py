@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 import msgspec
@@ -17,38 +15,12 @@ from engine.cli.options import data_option, json_option
 from engine.cli.remote import served
 from engine.errors import UserError
 from engine.security import passwords
-from engine.security.keyring import open_keyring
 from engine.security.roles import Grant, Role
 from engine.store import audit, tokens, users
-from engine.store.store import open_store
 from engine.store.tx import Tx
 
 T = TypeVar("T")
 ROLES = click.Choice([role.value for role in Role])
-
-
-@contextmanager
-def writing(data: Path) -> Iterator[Callable[[Callable[[Tx], Any]], Any]]:
-    """Changes in the store, each a transaction."""
-    access.present(data)
-    store = open_store(data, open_keyring(data), mode="client")
-    try:
-        yield store.writer.call
-    finally:
-        store.close()
-
-
-def audited(data: Path, action: str, object: str, work: Callable[[Tx], T]) -> T:
-    """Do something and keep who did it, in one transaction."""
-
-    def both(tx: Tx) -> T:
-        result = work(tx)
-        audit.record(tx, access.actor(), action, object)
-        return result
-
-    with writing(data) as call:
-        done: T = call(both)
-    return done
 
 
 @click.group("user")
@@ -87,7 +59,7 @@ def add(name: str, role: str, channels: tuple[str, ...], reveal: bool, data: Pat
     """
     hashed = passwords.hashed(secret.password(), name)
     grants = [Grant(Role(role), channels)]
-    audited(data, "user.create", name, lambda tx: users.add(tx, name, hashed, grants, reveal=reveal))
+    access.audited(data, "user.create", name, lambda tx: users.add(tx, name, hashed, grants, reveal=reveal))
     click.echo(saying.user_added(name))
 
 
@@ -101,7 +73,7 @@ def password(name: str, data: Path) -> None:
     Example: isthmus user password nightshift
     """
     hashed = passwords.hashed(secret.password(), name)
-    audited(data, "password.change", name, lambda tx: users.change(tx, name, password=hashed))
+    access.audited(data, "password.change", name, lambda tx: users.change(tx, name, password=hashed))
     click.echo(saying.password_changed(name))
 
 
@@ -121,7 +93,7 @@ def unlock(name: str, second_factor_off: bool, data: Path) -> None:
         if second_factor_off:
             users.set_totp(tx, name, None)
 
-    audited(data, "user.unlock", name, work)
+    access.audited(data, "user.unlock", name, work)
     click.echo(saying.user_unlocked(name, second_factor_off))
 
 
@@ -134,7 +106,7 @@ def remove(name: str, data: Path) -> None:
 
     Example: isthmus user remove nightshift
     """
-    audited(data, "user.delete", name, lambda tx: users.remove(tx, name))
+    access.audited(data, "user.delete", name, lambda tx: users.remove(tx, name))
     click.echo(saying.user_removed(name))
 
 
@@ -166,7 +138,7 @@ def add_token(
     """
     until = time.time_ns() // 1000 + days * 86_400_000_000
     grants = [Grant(Role(role), channels)]
-    made, _ = audited(
+    made, _ = access.audited(
         data, "token.create", name, lambda tx: tokens.add(tx, owner, name, grants, until, reveal=reveal)
     )
     click.echo(made)
@@ -204,7 +176,7 @@ def rotate(number: int, overlap: int, data: Path) -> None:
     Example: isthmus token rotate 3 --overlap 24
     """
     hours = overlap * 3_600_000_000
-    made, _ = audited(data, "token.rotate", str(number), lambda tx: tokens.rotate(tx, number, hours))
+    made, _ = access.audited(data, "token.rotate", str(number), lambda tx: tokens.rotate(tx, number, hours))
     click.echo(made)
 
 
@@ -225,7 +197,7 @@ def revoke(number: int, data: Path) -> None:
             )
         tokens.revoke(tx, number)
 
-    audited(data, "token.revoke", str(number), work)
+    access.audited(data, "token.revoke", str(number), work)
     click.echo(saying.token_revoked(number))
 
 

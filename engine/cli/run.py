@@ -13,6 +13,7 @@ from typing import Any
 import click
 import structlog
 
+from engine.cli import saying
 from engine.cli.options import config_option, console_options, data_option
 from engine.cli.reactor import steady
 from engine.cli.supervisor import Supervisor, ready
@@ -69,7 +70,7 @@ def command(
     if check:
         sys.exit(1 if errors else 0)
     if errors:
-        click.echo(f"{errors} errors: not started.", err=True)
+        click.echo(f"{saying.counted(errors, 'error')}: not started.", err=True)
         sys.exit(1)
     logging_to_stderr(log)
     from engine.app import Engine

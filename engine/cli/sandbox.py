@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from engine.errors import ConfigError
+
 
 @click.command("sandbox")
 @click.option("--listen", default="127.0.0.1:8069", show_default=True, help="HOST:PORT.")
@@ -29,6 +31,7 @@ def command(listen: str, data: Path, version: str) -> None:
     if not port.isdigit():
         raise click.BadParameter("write HOST:PORT, such as 127.0.0.1:8069", param_hint="--listen")
     from twisted.internet import reactor as installed
+    from twisted.internet.error import CannotListenError
 
     reactor: Any = installed
 
@@ -46,9 +49,18 @@ def command(listen: str, data: Path, version: str) -> None:
             f"Odoo {version} sandbox on http://{listen}/ (database clinic, login sandbox, key sandbox)"
         )
 
+    wrong: list[str] = []
+
     def failed(failure: Any) -> None:
-        click.echo(f"isthmus: cannot listen on {listen}: {failure.getErrorMessage()}", err=True)
-        reactor.stop()
+        refused = failure.check(CannotListenError) and failure.value.socketError
+        wrong.append(getattr(refused, "strerror", None) or failure.getErrorMessage())
+        reactor.callWhenRunning(reactor.stop)
 
     serve(sandbox, host or "127.0.0.1", int(port), reactor).addCallbacks(listening, failed)
     reactor.run()
+    if wrong:
+        raise ConfigError(
+            f"cannot listen on {listen}: {wrong[0]}",
+            code="sandbox.port",
+            todo="give another one with --listen",
+        )

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from engine.clock import iso
-from engine.store.audit import Verdict
-from engine.store.versions import Entry
+
+if TYPE_CHECKING:  # verbs that need no store start without it
+    from engine.store.audit import Verdict
+    from engine.store.versions import Entry
 
 SHOWN = 20  # ids in a line
+
+
+def counted(count: int, word: str) -> str:
+    """`1 message`, `2 messages`."""
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def nothing(ids: Sequence[int] | None, as_json: bool) -> int:
+    """No message was chosen; gives the exit status: 1 when messages were named."""
+    if as_json:
+        click.echo("null")
+    elif ids:
+        named = ", ".join(str(one) for one in ids[:SHOWN])
+        click.echo(f"There is no message {named}{' …' if len(ids) > SHOWN else ''} that fits.", err=True)
+    else:
+        click.echo("No messages fit.")
+    return 1 if ids else 0
 
 
 def contentless(verb: str, gone: Sequence[int]) -> str:

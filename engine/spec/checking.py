@@ -14,6 +14,15 @@ from pydantic import ValidationError
 from engine.errors import IsthmusError
 from engine.spec.document import Document, Where, did_you_mean
 
+_WORDS = {  # what pydantic says in the words of Python
+    "model_type": "must be a mapping of names",
+    "dict_type": "must be a mapping of names",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "string_type": "must be a text",
+    "string_pattern_mismatch": "is not written as it must be",
+}
+
 
 def validated(
     model: Any, data: Any, where: Where, also: Any, document: Document, *, partial: bool = False
@@ -60,6 +69,8 @@ def _inside(loc: Any, where: Where, document: Document) -> Where:
 
 def _report(model: Any, item: Any, where: Where, loc: Where, also: Any, document: Document) -> None:
     place = (*where, *loc)
+    if any(one.code == "env.unset" and one.mark == document.marks.get(place) for one in document.problems):
+        return  # its value is not known
     if item["type"] == "extra_forbidden":
         inner = _model_at(model, item["loc"][:-1])
         known = {*inner.model_fields, *(also if inner is model else ())} if inner else set(also)
@@ -75,7 +86,7 @@ def _report(model: Any, item: Any, where: Where, loc: Where, also: Any, document
         )
     else:
         name = ".".join(map(str, loc or item["loc"])) or str(where[-1] if where else "value")
-        text = str(item["msg"]).removeprefix("Value error, ")
+        text = _WORDS.get(item["type"]) or str(item["msg"]).removeprefix("Value error, ")
         hint = _described(model, loc or item["loc"]) or _described(model, loc[:1])
         document.report("setting.invalid", place, f"{name}: {text[:1].lower()}{text[1:]}", hint)
 

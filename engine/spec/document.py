@@ -200,12 +200,32 @@ def _syntax(error: yaml.YAMLError, text: str, path: Path) -> Problem:
         mark = Mark(str(path), before.count("\n") + 1, error.position - before.rfind("\n"))
         code = error.character if isinstance(error.character, int) else ord(error.character)
         return Problem("yaml.syntax", mark, f"the character U+{code:04X} is not allowed here", "Delete it.")
-    at = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    mark = Mark(str(path), at.line + 1 if at else 1, at.column + 1 if at else 1)
     what = getattr(error, "problem", None) or "it cannot be read"
+    at = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if "expected ':'" in what:  # where the name begins, not where the next one shows that it had no end
+        at = getattr(error, "context_mark", None) or at
+    mark = Mark(str(path), at.line + 1 if at else 1, at.column + 1 if at else 1)
     if "nesting depth" in what:  # libyaml has a limit of its own
         return Problem("yaml.depth", mark, TOO_DEEP)
-    return Problem("yaml.syntax", mark, f"this is not YAML: {what}", "Check the indentation.")
+    written = text.splitlines()[mark.line - 1 : mark.line]
+    return Problem(
+        "yaml.syntax", mark, f"this is not YAML: {what}", _remedy(what, *written, column=mark.column)
+    )
+
+
+def _remedy(what: str, line: str = "", *, column: int) -> str:
+    """What to do about a line that is not YAML."""
+    if line[column - 1 : column] == "\t":
+        return "Indent with spaces: this is a tab."
+    if re.search(r"[:{,\[-]\s*\{[{%]", line):
+        return 'Put quotes around a value that begins with a brace: "{{ … }}".'
+    if line[column - 1 : column] in ("@", "`", "%"):
+        return "Put quotes around a value that begins with this character."
+    if "expected ':'" in what:
+        return "Write `name: value`, or check the indentation."
+    if "mapping values" in what:
+        return "Check the indentation, and whether the line above lacks its colon."
+    return "Check the indentation."
 
 
 _PLAIN: dict[str, Callable[[str], Any]] = {

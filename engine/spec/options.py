@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from engine.spec.meaning import HL7Path, MessageTypeName
 from engine.spec.retention import Retention, Storage
@@ -168,6 +169,17 @@ class ChannelOptions(_Options):
     canonical: dict[str, Any] = Field(
         default={}, description="Options of the canonical adapter (default_authority, default_duration …)."
     )
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(
+                f"there is no time zone {value!r} (write a name such as Europe/Berlin)"
+            ) from None
+        return value
 
     @model_validator(mode="after")
     def _remembers(self) -> ChannelOptions:

@@ -8,6 +8,7 @@ Refuses nothing; holds no patient data: objects are ids.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -69,6 +70,11 @@ def record(
         (*msgspec.structs.astuple(entry), _hash(tx, chained, entry)),
     )
     return entry.id
+
+
+def span(ids: Sequence[int]) -> str:
+    """Messages as an object: all of them when they are few."""
+    return ",".join(map(str, ids)) if len(ids) <= 50 else f"{ids[0]}..{ids[-1]} ({len(ids)})"
 
 
 def _next_id(tx: Tx, last: int) -> int:

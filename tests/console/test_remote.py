@@ -44,6 +44,29 @@ def test_it_says_the_same_there_as_here(run, put, store, words):
     assert there == here and (here[1] or here[2])
 
 
+def test_a_message_that_is_not_there_is_told(run, put):
+    put()
+    for verb in ("replay", "discard"):
+        here, there = run("messages", verb, "77", "78", there=False), run("messages", verb, "77", "78")
+        assert there == here and here[0] == 1 and "no message 77, 78" in here[2]
+    assert run("messages", "replay", "--state", "ERROR", there=False)[0] == 0
+
+
+def test_what_is_done_and_shown_here_is_in_the_audit_log_as_well(run, put, store, tmp_path):
+    number = put("C2", error="table.code")
+    run("messages", "show", str(number), there=False)
+    run("messages", "export", str(number), "-o", str(tmp_path / "out.hl7"), there=False)
+    said = run("messages", "discard", str(number), "--no-wait", "--note", "by hand", there=False)[1]
+    assert run("job", "cancel", "1", there=False)[0] == 0, said
+    found = [(one.action, one.object) for one in reversed(audit.find(store.reader))]
+    assert found == [
+        ("phi.reveal", str(number)), ("messages.export", str(number)), ("messages.discard", str(number)),
+        ("job.cancel", "1"),
+    ]  # fmt: skip
+    assert all(one.actor.startswith("cli:") for one in audit.find(store.reader))
+    assert "by hand" in audit.find(store.reader, action="messages.discard")[0].detail
+
+
 def test_the_status_is_the_same(run, store):
     status = {"store": {"state": "open"}, "channels": {}}
     epoch = store.epoch
@@ -58,7 +81,7 @@ def test_messages_are_acted_upon_by_the_user_of_the_token(run, put, store):
     code, text, told = run(
         "messages", "discard", str(number), "--note", "by hand", "--no-wait", user="operator"
     )
-    assert code == 0 and text.startswith("Job 1: 1 messages"), told
+    assert code == 0 and text.startswith("Job 1: 1 message."), told
     assert jobs.get(store.reader, 1).verb == "discard"
     assert audit.find(store.reader, action="messages.discard")[0].actor == "operator"
     code, text, told = run("messages", "replay", str(number))

@@ -47,3 +47,26 @@ def test_a_version_and_a_profile_that_are_none_are_told_at_their_place(tmp_path)
     file.write_text(HEAD + steps, "utf-8")
     found = [(one.mark.line, one.mark.column, one.code) for one in check(load(file, {}))]
     assert found == [(5, 29, "validate.version"), (6, 29, "validate.profile"), (7, 29, "validate.profile")]
+
+
+@pytest.mark.parametrize(
+    ("line", "todo"),
+    [
+        ("\tmllp: {port: 2575}", "Indent with spaces"),
+        ("    a: {{ msg['PID-3'] }}", "Put quotes around"),
+        ("    a: @home", "Put quotes around"),
+        ("    filters\n    ack: stored", "Write `name: value`"),
+        ("  b:\n    filters\n    ack: stored", "lacks its colon"),
+        ("    filters: [{condition: \"msg['PV1-2'] = 'P'\"}]", "Write `==`"),
+        ("    filters: [{condition: \"msg['PV1-2'] == 'P' && vars\"}]", "Write `and`"),
+        ("    filters: [{condition: \"msg['PV1-2'] == 'P' || vars\"}]", "Write `or`"),
+        ("    filters: [{condition: \"!msg['PV1-2']\"}]", "Write `not`"),
+        ("    filters: [{condition: \"msg['PV1-2'] != null\"}]", "Write `is absent`"),
+        ("    filters: [{message_type: {allow: [ADT_A04]}}]", "Did you mean 'ADT^A04'?"),
+        ("    timezone: 'Nowhere/None'", "Time zone of times without an offset"),
+    ],
+)
+def test_a_mistake_of_habit_is_told_with_what_to_write(tmp_path, line, todo):
+    file = tmp_path / "channels.yaml"
+    file.write_text(f"channels:\n  a:\n    listener: {{mllp: {{port: 2575}}}}\n{line}\n", "utf-8")
+    assert [one.hint for one in check(load(file, {})) if todo in one.hint]
