@@ -5,6 +5,10 @@ own copies the log into the database (PASSIVE: it blocks nobody). While commits 
 up with the end of the log, and only a log that was copied to its end is begun anew; so once it is close and
 the log is long, the rest is copied right after a COMMIT, in the commit thread, where it is only a few pages.
 A reader that stays in a transaction keeps the log from being begun anew: it grows, and nothing else happens.
+
+A log that was copied to its end is overwritten by the next transaction. Until then it is the only place where its
+messages are safe, should the disk have lost the copy and called it durable: so the writer asks, after BEGIN and before
+it writes, whether a checkpoint `may_have_ended`, and if so the file system whether it still keeps anything.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ class Checkpointer:
         self._estimate = 0
         self._running = False
         self._restart = False
+        self._unasked = False  # a checkpoint has begun that the writer does not know the end of
         self.frames = 0  # in the log, when last looked at
         self.failures = 0
         self._thread = Thread(target=self._run, name="isthmus-checkpoint", daemon=True)
@@ -39,11 +44,17 @@ class Checkpointer:
         self._estimate += FRAMES_A_COMMIT + FRAMES_A_WORK * works
         if self._restart and may_wait:
             self._restart = False
+            self._unasked = True
             self._checkpoint(db)
         elif self._estimate > START_AT and not self._running:
             self._estimate = 0
-            self._running = True
+            self._running = self._unasked = True
             self._pokes.put(True)
+
+    def may_have_ended(self) -> bool:
+        """Whether a checkpoint may have ended since this was asked last."""
+        unasked, self._unasked = self._unasked, self._running
+        return unasked
 
     def close(self) -> None:
         """End the thread."""

@@ -78,6 +78,7 @@ def connect(path: Path, *, write: bool, wait: float = 0.0) -> sqlite3.Connection
         try:
             if write:
                 db.execute("PRAGMA journal_mode=WAL")
+                db.execute("PRAGMA wal_autocheckpoint=0")  # the engine's Checkpointer alone empties the log
             db.execute("PRAGMA synchronous=FULL")
             db.execute(f"PRAGMA cache_size=-{WRITE_CACHE if write else READ_CACHE}")
             db.execute("PRAGMA temp_store=MEMORY")
@@ -207,10 +208,12 @@ class FolderLock:
         """Whether the file system still keeps what it says it keeps: asked after every COMMIT, some microseconds.
 
         An ext4 that fails (its journal is aborted) may tell an fdatasync which is under way at that moment that all
-        is well, although the data is lost (seen on Linux 6.18). A change of a file's time goes through the journal,
-        so it is refused from that moment on.
+        is well, although the data is lost (seen on Linux 6.18). A change of a file's time goes through the journal.
+        The first one after the abort is lost as silently, but it makes the file system read-only, should nobody have
+        done so yet; the second is refused.
         """
         try:
+            os.utime(self._file)
             os.utime(self._file)
         except OSError as error:
             if error.errno in (errno.EIO, errno.EROFS):

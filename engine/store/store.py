@@ -132,7 +132,6 @@ def open_store(
         if engine:
             migrate(db)
             path.chmod(0o600)
-            db.execute("PRAGMA wal_autocheckpoint=0")
         else:
             require_current(db)
         check_keys(db, keys)

@@ -19,7 +19,7 @@ Refuses: to write once a newer engine owns the database; to accept works while t
 | disk full, IO error, read-only,    | rolled back; every work gets StoreError with its code; state `failed`;|
 | corrupt; at BEGIN, a work, COMMIT  | later works fail at once; a probe a second; back to `open` by itself  |
 | the disk fails during a COMMIT,    | as any failed COMMIT: the file system itself is asked afterwards      |
-| which returns as if it had not     | (`witness`)                                                           |
+| which returns as if it had not     | (`witness`); after a checkpoint also before the log is overwritten    |
 | COMMIT fails after it was written  | the works get an error although they may be found after a restart: a  |
 |                                    | resend meets the duplicate check, so nothing is lost and nothing twice|
 | a newer engine took over (epoch)   | rolled back; every work gets `store.fenced`; state `fenced` for good  |
@@ -220,6 +220,9 @@ class Writer:
 
     def _begin(self) -> None:
         self._db.execute("BEGIN IMMEDIATE")
+        copied = self._checkpointer is not None and self._checkpointer.may_have_ended()
+        if copied and (lost := self._witness()) is not None:
+            raise lost  # before the log is overwritten, which may be all that there is
         if self.epoch is not None:
             newest = self._db.execute("SELECT max(epoch) FROM node").fetchone()[0]
             if newest != self.epoch:
@@ -338,6 +341,8 @@ class Writer:
     def _probe(self) -> StoreError | None:
         """Try to write durably: what the disk could not take, or None."""
         db = self._db
+        if (lost := self._witness()) is not None:
+            return lost
         try:
             if db.in_transaction:
                 db.execute("ROLLBACK")

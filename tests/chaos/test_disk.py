@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import random
 import subprocess
 import sys
 import time
+from pathlib import Path
+from threading import Timer
 
 import pytest
 from chaos import Load, Odoo, configured, seconds, verify
 from engine_process import ROOT, EngineProcess, adt, free_ports, until
 from mounts import fill, mounted, resize, sh, tmpfs
+
+from engine.store.sqlite import FolderLock
 
 BIG = "".join(
     f"OBX|{n}|ED|X||^{'%0512x' % (3**1200 * n % 16**512)}\r" for n in range(40)
@@ -96,19 +102,63 @@ def test_read_only_at_start(tmp_path):
             engine.kill()
 
 
+def breaker(folder):
+    """What makes the ext4 there fail, as when its disk does."""
+    device = sh("findmnt", "-n", "-o", "SOURCE", folder).strip().rpartition("/")[2]
+    return Path(f"/sys/fs/ext4/{device}/trigger_fs_error")
+
+
+def small_ext4(image):
+    with image.open("wb") as file:
+        file.truncate(24 << 20)
+    sh("mkfs.ext4", "-q", "-F", image)
+
+
+def repaired(image):
+    subprocess.run(["e2fsck", "-fy", str(image)], capture_output=True, check=False)
+
+
+def test_what_is_lost_is_never_called_durable(tmp_path):
+    """Again and again, as it takes luck: the disk fails between two steps of a commit."""
+    image, block = tmp_path / "disk.img", 4096
+    for _ in range(12):
+        small_ext4(image)
+        kept = 0
+        with mounted(tmp_path / "data", "-o", "loop,errors=remount-ro", image) as folder:
+            lock = FolderLock(folder)
+            with (folder / "log").open("wb", buffering=0) as file, breaker(folder).open("w") as trigger:
+                os.fsync(file.fileno())
+                fails = Timer(0.03 + random.random() / 20, lambda to=trigger: (to.write("x"), to.flush()))
+                fails.start()
+                try:
+                    while kept < 5000:
+                        file.write(kept.to_bytes(4, "big") * (block // 4))
+                        os.fdatasync(file.fileno())
+                        if lock.witness() is not None:
+                            break
+                        kept += 1
+                except OSError:
+                    pass
+                fails.join()
+            lock.release()
+            sh("umount", folder)
+        repaired(image)
+        with mounted(tmp_path / "data", "-o", "loop", image) as folder:
+            found = (folder / "log").read_bytes()
+        for number in range(kept):
+            assert found[number * block :][:4] == number.to_bytes(4, "big"), f"{number} of {kept} is lost"
+
+
 def test_becomes_read_only(tmp_path):
     """What ext4 does when the disk fails: read-only from one moment to the next."""
     image = tmp_path / "disk.img"
-    with image.open("wb") as file:
-        file.truncate(24 << 20)
+    small_ext4(image)
     port, odoo_port = free_ports(2)
     odoo = Odoo(tmp_path / "odoo", odoo_port).start()
     engine = EngineProcess(tmp_path, configured(port, odoo_port))
-    sh("mkfs.ext4", "-q", "-F", image)
     try:
         with mounted(engine.data, "-o", "loop,errors=remount-ro", image) as folder:
-            device = sh("findmnt", "-n", "-o", "SOURCE", folder).strip().rpartition("/")[2]
-            trigger = f"/sys/fs/ext4/{device}/trigger_fs_error"
+            trigger = breaker(folder)
             engine.start()
             load = Load(port, patients=6, pace=0.005).start()
             time.sleep(0.5)
@@ -119,7 +169,7 @@ def test_becomes_read_only(tmp_path):
             assert "Traceback" not in engine.text
             engine.kill()
             sh("umount", folder)
-        subprocess.run(["e2fsck", "-fy", str(image)], capture_output=True, check=False)
+        repaired(image)
         with mounted(engine.data, "-o", "loop", image):
             engine.start()
             load.stop()

@@ -256,6 +256,31 @@ def test_the_log_stays_bounded_under_load(grouped, folder):
     assert store._checkpointer.failures == 0
 
 
+def test_the_log_is_not_overwritten_when_the_disk_may_have_lost_what_was_copied(grouped, folder):
+    store, reactor = grouped
+    log = folder / "isthmus.db-wal"
+    store.writer.submit(receive(1), Seen())
+    reactor.turn()
+    before = log.read_bytes()
+    store._checkpointer._unasked = store._checkpointer._restart = True
+    store._checkpointer.committed(store._writing.db, 1, True)
+    seen, lost = Seen(), StoreError("lost", code="store.io")
+    store.writer._witness = lambda: lost
+    store.writer.submit(receive(2), seen)
+    reactor.turn()
+    reactor.advance(5)  # probes
+    reactor.turn()
+    assert seen.results == ["store.io"]
+    assert log.read_bytes() == before
+    store.writer._witness = lambda: None
+    reactor.advance(2)
+    reactor.turn()
+    store.writer.submit(receive(2), seen)
+    reactor.turn()
+    assert seen.results == ["store.io", 2]
+    assert log.read_bytes()[:32] != before[:32], "begun anew"
+
+
 def test_a_synchronous_writer_raises_and_waits_for_others(bench, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         bench.writer.call(lambda tx: 1 / 0)
