@@ -45,7 +45,7 @@ from channels.versions import name_of
 from channels.watch import Watch
 from channels.wiring import Group, Wiring, order_groups, shape
 from engine.clock import Micros, iso
-from engine.errors import ConfigError
+from engine.errors import ConfigError, places
 from engine.spec.channel import ChannelSpec, Configuration, load
 from engine.spec.files import absolute
 from engine.store import commands, versions
@@ -106,7 +106,7 @@ def prepare(before: Running, reactor: Any, data_dir: Path, afresh: str = "") -> 
     except ConfigError as error:
         raise NotTaken([str(error)]) from None
     except Exception as error:
-        log.exception("config.broken")
+        log.error("config.broken", error=type(error).__name__, where=places(error.__traceback__))
         raise NotTaken([f"{path}: it cannot be built ({type(error).__name__})"]) from error
 
 

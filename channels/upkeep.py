@@ -32,7 +32,7 @@ from twisted.python.failure import Failure
 from channels.channel import Channel
 from channels.diskwatch import DiskWatch
 from engine.clock import Micros, iso
-from engine.errors import IsthmusError, StoreError
+from engine.errors import IsthmusError, StoreError, places
 from engine.security.keyring import Keyring
 from engine.spec.options import ChannelOptions
 from engine.spec.retention import Disk, Retention
@@ -152,7 +152,7 @@ class Upkeep:
         if isinstance(error, IsthmusError):
             log.warning("upkeep.interrupted", code=error.code, why=error.what)
         else:
-            log.error("upkeep.failed", why=failure.type.__name__, where=failure.getTraceback(detail="brief"))
+            log.error("upkeep.failed", why=failure.type.__name__, where=places(failure.getTracebackObject()))
 
     def _ended(self, _: Any) -> None:
         waiting, self._running = self._running, None

@@ -5,6 +5,8 @@ line:column or an HL7 position; `todo` tells the reader the next step.
 """
 
 import errno
+from traceback import extract_tb
+from types import TracebackType
 
 
 class IsthmusError(Exception):
@@ -103,3 +105,8 @@ class UserError(IsthmusError):
 
 class StepTimeout(BaseException):
     """A step used up its time budget. Not an Exception, so that a step that catches everything cannot keep it."""
+
+
+def places(trace: TracebackType | None) -> str:
+    """The last places of a traceback, for a log: without the text of the error, which may quote a message."""
+    return "Traceback: " + ", ".join(f"{one.filename}:{one.lineno}" for one in extract_tb(trace)[-5:])

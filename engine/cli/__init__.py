@@ -6,6 +6,7 @@ A verb's module is imported when the verb is used, so that `--help` and small ve
 from __future__ import annotations
 
 import importlib
+import resource
 import sys
 from typing import Any
 
@@ -87,6 +88,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; an error of ours is one clear line and exit 2."""
+    # Messages and keys are in our memory: a crash must not leave it on the disk.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     try:
         cli(standalone_mode=True, prog_name="isthmus")
     except BrokenPipeError:

@@ -13,7 +13,7 @@ from typing import Any
 import click
 import structlog
 
-from engine.cli import saying
+from engine.cli import faults, saying
 from engine.cli.options import config_option, console_options, data_option
 from engine.cli.reactor import steady
 from engine.cli.supervisor import Supervisor, ready
@@ -149,3 +149,4 @@ def logging_to_stderr(level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    faults.install()

@@ -27,6 +27,21 @@ def engine(tmp_path):
     assert running.faults == []
 
 
+@pytest.mark.skipif(
+    not resource.getrlimit(resource.RLIMIT_CORE)[1], reason="no process may leave a core here"
+)
+def test_a_crash_leaves_no_memory_on_the_disk(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+    running = EngineProcess(tmp_path, EMPTY.format(port=0, listener="", options=""))
+    try:
+        running.start()
+        assert resource.prlimit(running.child.pid, resource.RLIMIT_CORE)[0] == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+        running.kill()
+
+
 def proven_alive(client: Client, control_id: str) -> bytes:
     """A good message on this connection is accepted; gives its bytes."""
     raw = adt(control_id, "4711")
