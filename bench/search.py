@@ -98,6 +98,7 @@ def filters(count: int) -> dict[str, dict[str, Any]]:
         "destination_of_all": {"destination": "odoo"},
         "patient_and_destination": {"mrn": "nobody", "destination": "odoo"},
         "error_code": {"error_code": "odoo.validation"},
+        "error_code_of_sent": {"error_code": "odoo.validation", "delivery_state": "SENT"},
         "deep_page": {"after": middle},
         "patient_and_state": {"mrn": str(1_000_000), "state": "ERROR"},
     }

@@ -93,7 +93,11 @@ def find(
 
     error = any(one is not None for one in (error_code, error_place, cause))
     few = state in ("RECEIVED", "ERROR") or any(one is not None for one in (ids, control_id, parent_id))
-    rare = few or delivery_state in ("QUEUED", "PENDING", "ERROR") or (error and delivery_state is None)
+    rare = (
+        few
+        or delivery_state in ("QUEUED", "PENDING", "ERROR")
+        or (error and delivery_state in (None, "SENT"))
+    )
     by_kind = None
     if not rare:  # what is rare is found by an index of its own, and each asked for the rest
         names = [channel] if channel is not None else channels
@@ -269,7 +273,9 @@ def _delivery_term(
             LAST,
             *values,
         )
-    if state in ("DISCARDED", "SENT"):
+    if state == "SENT":
+        terms.append("(error_code IS NOT NULL OR error_place IS NOT NULL)")  # as the partial index says it
+    if state == "DISCARDED":
         terms.append(WITHIN.format("message_id"))
         values += [FIRST, LAST]
     selected = f"SELECT message_id FROM delivery WHERE {' AND '.join(terms)}"

@@ -11,6 +11,7 @@ from bench.search import filters, questions
 from bench.search_store import START, STEP, fill
 from engine.security.keyring import open_keyring
 from engine.store import columns, search
+from engine.store.causes import fingerprint
 from engine.store.store import open_store
 from engine.store.tx import Q
 
@@ -181,6 +182,49 @@ def test_a_channel_that_hardly_ever_lets_one_through_is_not_read_wholly(tmp_path
     one.writer.call(filtered)
     found, looks = looked_into(one, state="TRANSFORMED")
     assert found == [2048] and looks == [1]
+    one.close()
+
+
+def test_what_was_sent_although_something_is_told_of_it_is_found_without_reading_what_was_sent(tmp_path):
+    ring = open_keyring(tmp_path)
+    one = open_store(tmp_path, ring, mode="engine")
+    fill(one, ring, 3_000, lambda line: None)
+    sent = {"delivery_state": "SENT"}
+
+    def tell(tx):
+        sql = "UPDATE delivery SET {} WHERE message_id IN ({}) AND state = 'SENT'"
+        tx.execute(sql.format("error_code = 'odd', error_place = 'PID-3'", "100, 2800"))
+        return tx.execute(sql.format("error_place = 'PID-5'", "2900")).rowcount
+
+    for wanted, fit in (
+        ({"error_code": "odd"}, [2800, 100]),
+        ({"error_code": "odd", "destination": "odoo"}, [2800, 100]),
+        ({"error_code": "odd", "destination": "archive"}, []),
+        ({"error_code": "odd", "until": START + 1000 * STEP}, [100]),
+        ({"error_place": "PID-5"}, [2900]),
+        ({"cause": fingerprint("odd", "PID-3")}, [2800, 100]),
+        ({"error_code": "odd", "mrn": str(1_000_000 + 99)}, [100]),
+    ):
+        for told in (False, True):
+            if told:
+                one.writer.call(tell)
+            found = [row.id for row in search.find(one.reader, **sent, **wanted, limit=20)]
+            assert found == (fit if told else []), wanted
+            asked, db = [], one.reader.db
+            db.set_trace_callback(asked.append)
+            search.find(one.reader, **sent, **wanted, limit=20)
+            db.set_trace_callback(None)
+            plans = [
+                row[3]
+                for sql in asked
+                if sql.startswith("SELECT id, ")
+                for row in db.execute(f"EXPLAIN QUERY PLAN {sql}")
+            ]
+            of_deliveries = [step for step in plans if "delivery" in step]
+            assert of_deliveries and all("delivery_sent_error" in step for step in of_deliveries), plans
+        one.writer.call(
+            lambda tx: tx.execute("UPDATE delivery SET error_code = NULL, error_place = NULL").rowcount
+        )
     one.close()
 
 

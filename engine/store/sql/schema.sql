@@ -63,6 +63,9 @@ CREATE INDEX delivery_open ON delivery (channel, destination, message_id)
 CREATE INDEX delivery_error ON delivery (channel, destination, error_code, error_place)
   WHERE state = 'ERROR';
 CREATE INDEX delivery_discarded ON delivery (message_id) WHERE state = 'DISCARDED';
+-- SENT although something is told of it: hardly ever, if at all.
+CREATE INDEX delivery_sent_error ON delivery (error_code, error_place)
+  WHERE state = 'SENT' AND (error_code IS NOT NULL OR error_place IS NOT NULL);
 
 -- Which channels and types there are in each stretch of 2048 messages: a search for a rare one looks there alone.
 CREATE TABLE message_kind (
