@@ -247,7 +247,7 @@ class Reloader:
             group.hold(True)
         try:
             yield self._quiet(given_up)
-            yield ports.open()
+            standing = yield ports.open(partial(wiring.come_and_gone, made.specs))
         except BaseException:
             for group in given_up:
                 group.hold(False)
@@ -257,7 +257,7 @@ class Reloader:
             group.hold(True)
         kept = wiring.groups
         gone = {name: channel for name, channel in wiring.channels.items() if name not in made.pipelines}
-        unstarted = wiring.install(groups, made.specs, made.pipelines, fresh)
+        unstarted = wiring.install(groups, made.specs, made.pipelines, fresh, standing)
         ports.use()
         for channel in gone.values():
             channel.stop()
@@ -321,10 +321,14 @@ class Ports:
         self.closed: list[Channel] = []
 
     @inlineCallbacks
-    def open(self) -> Any:
-        """Open what must be open; a port that another listener is to give up is closed there first."""
+    def open(self, then: Callable[[], Any]) -> Any:
+        """Open what must be open; a port that another listener is to give up is closed there first.
+
+        Gives what `then` gives, the last that may fail.
+        """
         try:
             yield from self._open()
+            return then()
         except Exception as error:
             yield from self._give_up()
             raise NotTaken([str(error)]) from None

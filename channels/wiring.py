@@ -203,8 +203,12 @@ class Wiring:
         specs: list[ChannelSpec],
         pipelines: Mapping[str, Pipeline],
         fresh: Mapping[str, Channel],
+        standing: Mapping[Key, int],
     ) -> list[tuple[Channel, Sender]]:
-        """From now on these groups and channels, and no others. Gives the senders with a destination that is new."""
+        """From now on these groups and channels, and no others. Gives the senders with a destination that is new.
+
+        `standing`: see `come_and_gone`. Nothing in here may fail.
+        """
         before = {key: sender for group in self.groups for key, sender in group.senders.items()}
         channels = {spec.name: self.channels.get(spec.name) or fresh[spec.name] for spec in specs}
         old, self.groups = self.groups, groups
@@ -232,15 +236,21 @@ class Wiring:
                 if known is not None:
                     sender.take_over(known, route.destination, item.options)
                 elif spec.name not in fresh:
-                    channel.open += unfinished(self.store.reader, "", [(spec.name, item.name)])
+                    channel.open += standing[spec.name, item.name]
                 sender.finished, sender.ended = channel.finished, channel.ended
                 sender.responder.response = route.response
                 channel.senders.append(sender)
         for key, sender in before.items():
             sender.leave()
             if key[0] in channels:
-                channels[key[0]].finished(unfinished(self.store.reader, "", [key]))
+                channels[key[0]].finished(standing[key])
         return unstarted
+
+    def come_and_gone(self, specs: list[ChannelSpec]) -> dict[Key, int]:
+        """How many deliveries are open, of each destination that is new or is not there any more."""
+        before = {key for group in self.groups for key in group.senders}
+        after = {(spec.name, item.name) for spec in specs for item in spec.destinations}
+        return {key: unfinished(self.store.reader, "", [key]) for key in before ^ after}
 
     def _renew(self, channel: Channel, spec: ChannelSpec, pipeline: Pipeline) -> None:
         """Let a channel receive by this declaration; what its intake has begun is finished as it was begun."""

@@ -90,7 +90,7 @@ class Engine:
         self.wiring = Wiring(self.store, self.keyring, reactor, now, self.rng, self.guard)
         self.channels, self.backlogs = self.wiring.channels, self.wiring.backlogs
         groups = [self.wiring.group(group, pipelines) for group in order_groups(specs)]
-        self.wiring.install(groups, specs, pipelines, self.wiring.fresh(groups, specs, listeners))
+        self.wiring.install(groups, specs, pipelines, self.wiring.fresh(groups, specs, listeners), {})
         self.operator = Operator(self.channels, self.backlogs, self.writer, self.store.reader, reactor)
         self.wiring.arrived = self.operator.arrived
         self.trainer = Trainer(self.store, reactor)

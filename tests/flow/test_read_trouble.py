@@ -4,10 +4,11 @@ import sqlite3
 
 import pytest
 from desk import config
-from reloading import make_desk  # noqa: F401
+from reloading import make_desk, reload  # noqa: F401
 
 import channels.answers
 import channels.operate
+import channels.wiring
 import engine.store.jobs
 import engine.store.maintenance
 from engine.states import Result
@@ -84,6 +85,21 @@ def test_commands_are_looked_for_again(make, monkeypatch):
     left = failing(monkeypatch, engine.store.jobs, "unfinished")
     desk.advance(0.25)
     assert not left and desk.channel("pause") == "paused"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_reload_is_taken_up_wholly_or_not_at_all(make, monkeypatch, times):
+    desk, to = make(config())
+    two = config() + "      more: {scripted: {name: more}}\n"
+    desk.path.write_text(two)
+    left = failing(monkeypatch, channels.wiring, "unfinished", times)
+    for _ in range(times):
+        assert not reload(desk)["taken"]
+        desk.send((f"a{len(left)}", "A"))
+    assert not left and len(to["out"].effects) == times
+    assert reload(desk, two)["taken"]
+    desk.send(("b1", "B"))
+    assert to["out"].effects[-1] == "b1" and to["more"].effects == ["b1"] and desk.open() == {"adt": 0}
 
 
 def test_upkeep_goes_on(make, monkeypatch):
