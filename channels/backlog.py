@@ -65,6 +65,11 @@ class Backlog:
         if self._behind and self._scheduled is None and (len(self.lanes) < WINDOW or self._stuck()):
             self._scheduled = self.clock.callLater(0, self._fill)
 
+    def read_again(self) -> None:
+        """The store may hold deliveries that nobody told of: read all, in order; what is known keeps its place."""
+        self._behind, self._last = True, 0
+        self.fill()
+
     def _stuck(self) -> bool:
         """Everything in memory waits for somebody: look for deliveries that do not."""
         return not any(sender.busy for sender, _ in self.senders.values())
@@ -111,6 +116,9 @@ class Backlog:
         sender, lanes = owner
         known = self.lanes.find(message_id, sender)
         if known is not None:
+            if known.parked and not parked:  # resent, and nobody was told
+                known.pending = pending
+                self.lanes.unpark(known)
             return known
         entry = Entry(message_id, sender, units(keys, sender.options.on_error, lanes), attempts, next_at)
         entry.parked, entry.pending = parked, pending

@@ -22,6 +22,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from channels.build import Builder
 from channels.guard import Guard
 from channels.operate import Operator
+from channels.recovery import recover
 from channels.rekeying import outdated, renew
 from channels.reload import Reloader, Running
 from channels.upkeep import Upkeep
@@ -163,6 +164,7 @@ class Engine:
                 self.ousted()
         elif state == "open":
             log.info("store.recovered")
+            recover(self.wiring)
 
     def status(self) -> dict[str, Any]:
         """What `status` and the console show."""

@@ -20,7 +20,8 @@ Refuses: to write once a newer engine owns the database; to accept works while t
 | corrupt; at BEGIN, a work, COMMIT  | later works fail at once; a probe a second; back to `open` by itself  |
 | the disk fails during a COMMIT,    | as any failed COMMIT: the file system itself is asked afterwards      |
 | which returns as if it had not     | (`witness`); after a checkpoint also before the log is overwritten    |
-| COMMIT fails after it was written  | the works get an error although they may be found after a restart: a  |
+| COMMIT fails after it was written  | the works get an error although they may be found when the store goes |
+|                                    | on, or after a restart: channels look for them (channels.recovery), a |
 |                                    | resend meets the duplicate check, so nothing is lost and nothing twice|
 | a newer engine took over (epoch)   | rolled back; every work gets `store.fenced`; state `fenced` for good  |
 | a callback raises                  | logged; the others run                                                |
