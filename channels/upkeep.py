@@ -286,7 +286,11 @@ class Upkeep:
         }
         if levels != self._levels:
             self._levels = levels
-            self._writer.submit(lambda tx: set_levels(tx, levels))
+            self._writer.submit(lambda tx: set_levels(tx, levels), self._obeyed)
+
+    def _obeyed(self, _: Any, error: BaseException | None) -> None:
+        if error is not None:
+            self._levels = None  # the next run does it
 
     # What people ask for ----------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import pytest
 from desk import Desk, scripted
 
 from channels import upkeep
+from engine.errors import StoreError
 from engine.states import Result
 from engine.store import commands, maintenance, retention
 
@@ -53,6 +54,21 @@ def run(desk, seconds=0.0):
             return desk.settle()
         desk.advance(0.05)
     raise AssertionError("the run does not end")
+
+
+def test_a_storage_level_that_could_not_be_kept_is_kept_by_the_next_run(desk):
+    desk = desk("storage: no-content")
+    engine, writer = desk.engine, desk.engine.writer
+    writer.run(lambda tx: tx.execute("DELETE FROM setting WHERE name LIKE 'storage:%'"))
+    desk.settle()
+    writer.state, writer.error = "failed", StoreError("the disk is full", code="store.full")
+    engine.upkeep._levels = None
+    engine.upkeep.use(engine.reloader.running.configuration.disk)
+    desk.settle()
+    writer.state, writer.error = "open", None
+    run(desk)
+    kept = desk.rows("SELECT name, value FROM setting WHERE name LIKE 'storage:%'")
+    assert kept == [("storage:adt", "no-content")]
 
 
 def count(desk, table):
