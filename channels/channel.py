@@ -159,6 +159,11 @@ class Channel:
         if not self._holds:
             self.listener.resume()
 
+    @property
+    def crowded(self) -> bool:
+        """What comes now waits for many others to be routed or delivered."""
+        return self.router.crowded or any(sender.crowded for sender in self.senders)
+
     # What people do ---------------------------------------------------------------------------------------
 
     @inlineCallbacks

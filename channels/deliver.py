@@ -49,6 +49,7 @@ UNREADABLE = "delivery.unreadable"
 SOON = 1e-6  # seconds; below it a timer may come before its time, by the rounding of floats, again and again
 READ_AGAIN = 1.0  # seconds, when the store cannot be read
 BATCH_BYTES = 8 << 20  # payloads in one batch; one that is larger goes alone
+CROWD = 100  # deliveries that may go and wait: more, and more than one batch, are a crowd
 
 
 class Sender(Ending):
@@ -97,6 +98,12 @@ class Sender(Ending):
     def idle(self) -> bool:
         """Everything is in the store as it will be found there."""
         return not (self.in_flight or self.responder.storing)
+
+    @property
+    def crowded(self) -> bool:
+        """It delivers as fast as it can, and what comes now waits for more than one batch."""
+        working = self.breaker.state == "closed" and not self.resting
+        return working and len(self._ready) > max(self.limit, CROWD)
 
     @property
     def resting(self) -> bool:

@@ -2,8 +2,17 @@
 
 Guarantees: one step of a job at a time, the next when the last is durable, so no ACK waits behind more than one
 batch; what a step changed is in the lanes in the turn of its commit; at most `rate` messages a second; a job that
-is paused or cancelled by anybody takes no further step; a message that cannot be read fails alone. Who sends messages
-comes first: while more than `BUSY` a second arrive, a job without a rate takes very small steps, `YIELD` apart.
+is paused or cancelled by anybody takes no further step; a message that cannot be read fails alone.
+
+Who sends messages comes first. A job goes at full speed only while nobody is in its way:
+
+| others                                    | the job                                                              |
+|-------------------------------------------|----------------------------------------------------------------------|
+| fewer than `BUSY` messages a second       | whole batches, `PAUSE` apart                                         |
+| more, within the last `CALM` seconds      | a message at a time, for `SHARE` of the reactor's time, `YIELD` apart |
+| wait to be routed or delivered (`crowded`)| a message at a time, `FLOOR` a second                                 |
+
+It never stands still: `FLOOR` steps a second are taken whatever happens.
 
 | failure                        | what happens                                                              |
 |--------------------------------|---------------------------------------------------------------------------|
@@ -14,7 +23,7 @@ comes first: while more than `BUSY` a second arrive, a job without a rate takes 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -29,18 +38,26 @@ log = structlog.get_logger()
 
 EVERY = 0.2  # seconds between the steps of a job with a rate, when it allows more than one message in them
 PAUSE = 0.002  # seconds between the steps of a job without one: others get their turn
-BUSY = 200.0  # messages a second from outside
-LOOK = 0.05  # seconds that they are counted in
-YIELD = 0.01  # seconds between the steps of a job without a rate while so many come
-SMALL = 50  # part of a batch then: one message replayed, which no ACK notices
+BUSY = 50.0  # messages a second from outside: more than one connection gets through beside whole batches
+LOOK = 0.1  # seconds that they are counted in
+CALM = 1.0  # seconds after which senders who said no more count as quiet: they may only have been held up
+SHARE = 0.02  # of the reactor's time for the steps of all jobs, while senders are busy
+YIELD = 0.02  # seconds between two steps then, at least: most transactions have none
+FLOOR = 5.0  # steps a second that a job takes in any case
+SMALL = 25  # part of a batch in such a step: one message replayed, which no ACK notices
+SOON = 1e-6  # seconds; a timer may come before its time by as much
 
 
 class JobRunner:
-    """Runs the jobs of the store. `changed(verb, result)` is told what a step did, after its commit."""
+    """Runs the jobs of the store. `changed(verb, result)` is told what a step did, after its commit.
+
+    `arrivals` counts the messages from outside so far; `crowded(channels)` tells whether others wait there.
+    """
 
     def __init__(
         self, writer: Writer, reader: Tx, clock: Any, changed: Callable[[str, list[Any]], None],
         arrivals: Callable[[], int] = lambda: 0, keys: Callable[[str], Keys | None] = lambda channel: None,
+        crowded: Callable[[Iterable[str]], bool] = lambda channels: False,
     ) -> None:  # fmt: skip
         self.writer = writer
         self.reader = reader
@@ -50,9 +67,11 @@ class JobRunner:
         self._next: dict[int, Any] = {}  # job id -> the delayed call of its next step; None: it is at work
         self._singly: dict[int, int] = {}  # job id -> messages to take one by one
         self._stopped = False
-        self._arrivals = arrivals  # how many messages have come from outside
-        self._seen = 0, 0.0  # of them, and when
-        self._busy = False
+        self._arrivals = arrivals
+        self._crowded = crowded
+        self._seen = 0, 0.0  # arrivals, and when
+        self._busy_until = 0.0
+        self._took = 0.0  # seconds of the reactor that the last step of any job took
 
     def poll(self) -> None:
         """Look for jobs that run and are not run here yet; called several times a second."""
@@ -72,10 +91,38 @@ class JobRunner:
                 call.cancel()
         self._next.clear()
 
+    def _turn(self, job: jobs.Job, last: float) -> None:
+        """The next step, `last` the time of the one before; when others come first, look again soon."""
+        now = self.clock.seconds()
+        wait = last + self._wait(job) - now
+        if wait > SOON:
+            self._next[job.id] = self.clock.callLater(min(wait, LOOK), self._turn, job, last)
+        else:
+            self._step(job)
+
+    def _wait(self, job: jobs.Job) -> float:
+        """Seconds between two steps that others are due, just now."""
+        self._look()
+        if self._stands_in_line(job):
+            return 1 / FLOOR
+        if self._busy:
+            return min(max(YIELD, self._took / SHARE) * len(self._next), 1 / FLOOR)
+        return 0.0
+
+    def _stands_in_line(self, job: jobs.Job) -> bool:
+        return job.verb != "discard" and self._crowded(job.channels)
+
     def _step(self, job: jobs.Job) -> None:
         self._next[job.id] = None
-        size = 1 if self._singly.get(job.id) else portion(job, self._busy)
-        work = partial(jobs.step, job_id=job.id, limit=size, keys=self.keys)
+        small = self._busy or self._stands_in_line(job)
+        size = 1 if self._singly.get(job.id) else portion(job, small)
+
+        def work(tx: Tx) -> jobs.Step | None:
+            begun = self.clock.seconds()
+            done = jobs.step(tx, job.id, size, self.keys)
+            self._took = self.clock.seconds() - begun
+            return done
+
         self.writer.submit(work, partial(self._stepped, job, size))
 
     def _stepped(self, job: jobs.Job, size: int, done: jobs.Step | None, error: BaseException | None) -> None:
@@ -88,10 +135,12 @@ class JobRunner:
             return
         if self._singly.get(job.id):
             self._singly[job.id] -= 1
+        begun = self.clock.seconds()
         try:
             if done.changed:
                 self.changed(job.verb, done.changed)
         finally:
+            self._took += self.clock.seconds() - begun
             self._later(job, len(done.ids))
 
     def _failed(self, job: jobs.Job, size: int, error: BaseException) -> None:
@@ -110,22 +159,26 @@ class JobRunner:
     def _later(self, job: jobs.Job, messages: int) -> None:
         if self._stopped:
             return
-        self._look()
         rate = job.args.get("rate")
-        seconds = messages / rate if rate else YIELD if self._busy else PAUSE
-        self._next[job.id] = self.clock.callLater(seconds, self._step, job)
+        seconds = messages / rate if rate else PAUSE
+        self._next[job.id] = self.clock.callLater(seconds, self._turn, job, self.clock.seconds())
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self.clock.seconds() < self._busy_until)
 
     def _look(self) -> None:
         """Whether many messages come from outside just now."""
         came, now = self._arrivals(), self.clock.seconds()
         before, then = self._seen
         if now - then >= LOOK:
-            self._busy = then > 0 and came - before > BUSY * (now - then)
+            if then > 0 and came - before > BUSY * (now - then):
+                self._busy_until = now + CALM
             self._seen = came, now
 
 
-def portion(job: jobs.Job, busy: bool = False) -> int:
+def portion(job: jobs.Job, small: bool = False) -> int:
     """Messages in one step of a job."""
-    largest = jobs.BATCH[job.verb] // (SMALL if busy else 1)
+    largest = jobs.BATCH[job.verb] // (SMALL if small else 1)
     rate = job.args.get("rate")
     return max(1, min(largest, int(rate * EVERY))) if rate else largest

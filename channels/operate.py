@@ -6,7 +6,7 @@ Guarantees: a command is carried out once, in order, and its outcome is stored w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -51,7 +51,7 @@ class Operator:
         self.writer = writer
         self.reader = reader
         self.clock = clock
-        self.jobs = JobRunner(writer, reader, clock, self._changed, self._arrivals, self._keys)
+        self.jobs = JobRunner(writer, reader, clock, self._changed, self._arrivals, self._keys, self._crowded)
         self._busy = False
         self._recover = True  # commands that a dead engine had taken are taken again, once
         self._verbs: dict[str, Callable[[commands.Command], Any]] = {
@@ -110,6 +110,9 @@ class Operator:
     def _keys(self, name: str) -> Keys | None:
         channel = self.channels.get(name)
         return partial(keys, channel) if channel is not None else None
+
+    def _crowded(self, names: Iterable[str]) -> bool:
+        return any(self.channels[name].crowded for name in names if name in self.channels)
 
     def _changed(self, verb: str, changed: list[Any]) -> None:
         """In the turn of the commit, as the intake does: a router takes messages by rising id."""

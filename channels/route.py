@@ -39,6 +39,7 @@ WINDOW_BYTES = 32 << 20  # of them all
 READ = 64  # messages read from the store at a time
 SLICE = 32  # messages routed before the reactor gets its turn
 FETCH_AGAIN, FETCH_LONGEST = 1.0, 60.0  # seconds until a lookup that cannot be answered is tried again
+CROWD = 100  # messages that wait: more are a crowd
 CAREFUL = 100  # messages found at the start that are routed one by one, each marked first
 LIVES = 2  # deaths of the process with this message at work
 Made = list[tuple[Arrived, Rendered]]
@@ -134,6 +135,12 @@ class Router:
     def read_again(self, first: int) -> None:
         """A RECEIVED message could not be offered: they come again from the store, from this id on, in order."""
         self._rewind(first)
+
+    @property
+    def crowded(self) -> bool:
+        """It routes as fast as it can, and what comes now waits for many."""
+        working = not (self.paused or self._held or self.waits_for)
+        return working and (self._behind or len(self._queue) + self.pending > CROWD)
 
     @property
     def idle(self) -> bool:

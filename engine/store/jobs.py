@@ -32,7 +32,7 @@ from engine.store import operate
 from engine.store.rekey import Keys
 from engine.store.tx import Tx
 
-BATCH = {"replay": 50, "resend": 250, "discard": 250}  # messages in one transaction: about 10 ms of work
+BATCH = {"replay": 25, "resend": 125, "discard": 125}  # messages in one transaction: about 5 ms of work
 FILL = 2_000  # ids written or deleted in one transaction: a few ms that a sender may wait
 OPEN = "('filling', 'running', 'paused')"
 MOVES = {"pause": ("running", "paused"), "resume": ("paused", "running"), "cancel": (OPEN, "cancelled")}
