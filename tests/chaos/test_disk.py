@@ -13,7 +13,7 @@ from threading import Timer
 import pytest
 from chaos import Load, Odoo, configured, seconds, verify
 from engine_process import ROOT, EngineProcess, adt, free_ports, until
-from mounts import fill, mounted, resize, sh, tmpfs
+from mounts import fill, mounted, resize, sh, small_ext4, tmpfs
 
 from engine.store.sqlite import FolderLock
 
@@ -106,12 +106,6 @@ def breaker(folder):
     """What makes the ext4 there fail, as when its disk does."""
     device = sh("findmnt", "-n", "-o", "SOURCE", folder).strip().rpartition("/")[2]
     return Path(f"/sys/fs/ext4/{device}/trigger_fs_error")
-
-
-def small_ext4(image):
-    with image.open("wb") as file:
-        file.truncate(24 << 20)
-    sh("mkfs.ext4", "-q", "-F", image)
 
 
 def repaired(image):
