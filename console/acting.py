@@ -160,7 +160,10 @@ class Desk:
             )  # fmt: skip
         if not kept:
             raise Refused(
-                422, "query.nothing", "no messages fit" if not gone else "their content is not kept any more"
+                422,
+                "query.nothing",
+                "no messages fit" if not gone else "their content is not kept any more",
+                "" if gone else "somebody may have dealt with them meanwhile: the page Jobs tells who",
             )
         only = {} if act.verb == "replay" else act.query.only
         self.audited(f"messages.{act.verb}", audit.span(kept), lambda tx: None, _detail(act, len(kept)))

@@ -41,7 +41,7 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
@@ -114,7 +114,7 @@ class Guard:
         if not length.isdecimal() or int(length) > most:
             return too_large(most)
         if state["identity"] is None and not path.startswith(PUBLIC):
-            return _unknown(path, scope.get("query_string", b"").decode("latin-1"), headers)
+            return _unknown(_wanted(scope, headers), path, headers)
         by_token = state["session"] is None and state["identity"] is not None
         if method not in SAFE and not by_token and not _same_site(headers, scope):
             return problem(403, "other-site", "this request came from another site")
@@ -165,12 +165,21 @@ def _same_site(headers: Headers, scope: Any) -> bool:
     return bool(origin) and urlsplit(origin).netloc == headers.get("host", "")
 
 
-def _unknown(path: str, query: str, headers: Headers) -> Response:
+def _wanted(scope: Any, headers: Headers) -> str:
+    """Where to go on after the sign-in: the page that was asked for, or the one that something was sent from."""
+    if scope["method"] in SAFE and not headers.get("hx-request"):
+        query = scope.get("query_string", b"").decode("latin-1")
+        return f"{scope['path']}?{query}" if query else str(scope["path"])
+    page = urlsplit(headers.get("referer", ""))
+    return page._replace(scheme="", netloc="").geturl() if page.netloc == headers.get("host") else "/"
+
+
+def _unknown(target: str, path: str, headers: Headers) -> Response:
     if path.startswith("/api/"):
         return problem(
             401, "unauthenticated", "sign in, or send an API token", headers={"WWW-Authenticate": "Bearer"}
         )
-    wanted = quote(path + (f"?{query}" if query else ""), safe="/")
+    wanted = quote(target, safe="/")
     if headers.get("hx-request"):
         return Response(status_code=401, headers={"HX-Redirect": f"/login?next={wanted}"})
     return RedirectResponse(f"/login?next={wanted}", 303)

@@ -18,6 +18,7 @@ from console.masking import masked, readable
 from console.timeline import Moment, linked, timeline
 from engine.clock import Micros
 from engine.store import search, servers
+from engine.store.causes import DISMISSED
 from engine.store.family import Relative, family, lineage
 from engine.store.tx import Tx
 
@@ -49,6 +50,7 @@ class MessageView(msgspec.Struct):
     ack: str | None
     config_version: str | None
     parent_id: int | None
+    dismissed: bool  # ERROR: an operator discarded or replayed it
     patient: bool  # whether it names one
     lineage: str  # what it is of its parent: replay, edited copy, part
     children: list[int]
@@ -90,7 +92,7 @@ def view(
     return MessageView(
         **fields
         | {
-            "patient": shown["patient"],
+            "patient": shown["patient"], "dismissed": bool(shown["flags"] & DISMISSED),
             "family": relatives,
             "lineage": lineage(shown["parent_id"], shown["flags"]), "revealed": reveal,
             "has_content": shown["raw"] is not None, "deliveries": deliveries,

@@ -8,9 +8,11 @@ that cannot be reached), in the words of the command line.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from console.masking import DOT
 from console.problems import Refused
 from console.queries import Act
 from engine.change import Change, kinds, named
+from engine.store import audit
 
 PROGRAM = "from engine.cli import main; main()"
 LONGEST = 30.0  # seconds
@@ -69,6 +72,11 @@ class Preview(msgspec.Struct):
     revealed: bool
     effects: list[Foreseen]
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many records of each kind."""
+        return Counter(record.kind for effect in self.effects for record in effect.records)
+
 
 def preview(config: Path, data: Path, act: Act, ids: list[int], reveal: bool) -> Preview:
     """The effects of an act on these messages, in the order in which they would happen."""
@@ -100,7 +108,7 @@ def asked(arguments: list[str], content: bytes = b"") -> list[dict[str, Any]]:
     try:
         done = subprocess.run(  # noqa: S603 (our own program; numbers and checked words)
             [sys.executable, "-c", PROGRAM, *arguments], input=content, capture_output=True, timeout=LONGEST,
-            check=False,
+            check=False, env={**os.environ, audit.BY_CONSOLE: "1"},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise Refused(
@@ -115,7 +123,8 @@ def asked(arguments: list[str], content: bytes = b"") -> list[dict[str, Any]]:
         return msgspec.json.decode(done.stdout, type=list[dict[str, Any]])
     except msgspec.DecodeError:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise Refused(409, "preview.failed", lines[-1] if lines else "this cannot be told") from None
+        why = lines[-1].removeprefix("isthmus: ") if lines else "this cannot be told"
+        raise Refused(409, "preview.failed", why) from None
 
 
 def effect(told: dict[str, Any], reveal: bool) -> Foreseen:

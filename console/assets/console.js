@@ -8,6 +8,11 @@ const { Idiomorph } = await import("idiomorph/htmx");
 const local = new Intl.DateTimeFormat(undefined, { dateStyle: "short", timeStyle: "medium" });
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" }); // of today
 
+const day = { year: "numeric", month: "numeric", day: "numeric" };
+const exactly = { hour: "numeric", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 };
+const close = new Intl.DateTimeFormat(undefined, exactly); // in a timeline, where one second holds it all
+const closeThatDay = new Intl.DateTimeFormat(undefined, { ...day, ...exactly });
+
 const zone = local.resolvedOptions().timeZone; // times are shown in it, so they are typed in it
 for (const place of document.querySelectorAll("[data-zone]")) {
   if (place.nodeName === "INPUT") place.value = zone;
@@ -22,7 +27,8 @@ function localTime(time) {
   const at = new Date(time.dateTime);
   const today = at.toDateString() === new Date().toDateString();
   time.title = local.format(at);
-  time.textContent = (today ? clock : local).format(at);
+  const [there, then] = time.closest(".when") ? [close, closeThatDay] : [clock, local];
+  time.textContent = (today ? there : then).format(at);
 }
 
 // What is live is morphed: an element that stays is the same one, with its focus, selection, scroll and open details.
@@ -65,7 +71,7 @@ function tell(text) {
   told.hidden = !text;
 }
 function answered({ target: xhr }) {
-  if (xhr.status && xhr.status < 400) return;
+  if ((xhr.status && xhr.status < 400) || xhr.status === 401) return; // 401: on the way to sign in, see below
   let said = {};
   try {
     said = JSON.parse(xhr.responseText);
@@ -83,6 +89,39 @@ document.body.addEventListener("htmx:beforeRequest", ({ detail: { xhr, requestCo
 });
 document.body.addEventListener("htmx:sseError", () => (lost.hidden = false));
 document.body.addEventListener("htmx:sseOpen", () => (lost.hidden = true));
+
+// What was typed into a form that is `data-kept` outlives its session: who signs in beside it goes on.
+const kept = document.querySelector("form[data-kept]"), ended = document.getElementById("ended");
+async function session() {
+  const answer = await fetch("/session", { redirect: "manual" }); // without one it leads to the sign-in
+  ended.hidden = answer.ok;
+  if (!answer.ok) return false;
+  const { csrf } = await answer.json();
+  document.querySelector("meta[name=csrf]").content = csrf;
+  for (const one of document.querySelectorAll("input[name=csrf]")) one.value = csrf;
+  return true;
+}
+if (kept) {
+  kept.addEventListener("submit", async (event) => {
+    if (kept.dataset.sent) return;
+    event.preventDefault();
+    try {
+      if (!(await session())) return;
+    } catch {
+      return tell(told.dataset.absent);
+    }
+    kept.dataset.sent = "yes";
+    kept.requestSubmit(event.submitter);
+  });
+  window.addEventListener("pageshow", () => delete kept.dataset.sent); // back in the browser's history
+  document.body.addEventListener("session:ended", () => session().catch(() => {}));
+  document.body.addEventListener("htmx:beforeOnLoad", (event) => {
+    if (event.detail.xhr.status !== 401) return;
+    event.preventDefault();
+    session().catch(() => {});
+  });
+  window.addEventListener("focus", () => ended.hidden || session().catch(() => {}));
+}
 
 document.body.addEventListener("htmx:load", (event) => localTimes(event.detail.elt.parentElement || document));
 localTimes(document);

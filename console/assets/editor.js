@@ -23,6 +23,7 @@ async function ask(path, body) {
   const options = { headers: { Accept: "application/json", "X-CSRF-Token": document.querySelector("meta[name=csrf]").content } };
   if (body) Object.assign(options, { method: "POST", body: JSON.stringify(body) }), (options.headers["Content-Type"] = "application/json");
   const answer = await fetch(`/api/v1/configuration/${path}`, options);
+  if (answer.status === 401) document.body.dispatchEvent(new Event("session:ended"));
   const content = await answer.json();
   if (!answer.ok) throw new Error(content.detail + (content.todo ? ` (${content.todo})` : ""));
   return content;
@@ -224,6 +225,5 @@ document.getElementById("load")?.addEventListener("click", async (event) => {
   }
 });
 // A text that is not deployed is not lost by a slip.
-let saved = field.value;
-form.addEventListener("submit", () => (saved = field.value));
-window.addEventListener("beforeunload", (event) => field.value !== saved && event.preventDefault());
+const saved = field.value;
+window.addEventListener("beforeunload", (event) => field.value !== saved && !form.dataset.sent && event.preventDefault());

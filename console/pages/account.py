@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 
 import segno
 from fastapi import APIRouter, Form, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from console import language as words
 from console import signing_in
 from console.acting import Desk
 from console.api.answers import desk_of, stores_of
-from console.guard import COOKIE
+from console.guard import COOKIE, cookie_of
 from console.language import N_
 from console.pages.render import page
 from console.rights import Viewer
@@ -49,7 +49,7 @@ def entered(request: Request, cookie: str, target: str, name: str) -> Response:
 def login_page(request: Request, status: int = 200, **values: Any) -> Response:
     """The form, with a button for each sign-in provider."""
     providers = [(name, one.title or name) for name, one in request.app.state.sign_on.providers.items()]
-    return page(request, "login.html", status, providers=providers, **values)
+    return page(request, "login.html", status, **{"ended": False, **values}, providers=providers)
 
 
 @router.get("/login")
@@ -59,7 +59,15 @@ def ask(request: Request, next: str = "/") -> Response:
         empty = not users.everybody(tx)
     if empty:
         return RedirectResponse("/setup", 303)
-    return login_page(request, next=inside(next), wrong="")
+    ended = bool(cookie_of(request.headers)) and request.state.session is None
+    return login_page(request, next=inside(next), wrong="", ended=ended)
+
+
+@router.get("/session")
+def session(request: Request, identity: Viewer) -> Response:
+    """Whether there is a session still, and what its forms send along: for pages whose text shall outlive theirs."""
+    found = request.state.session
+    return JSONResponse({"csrf": found.csrf if found is not None else ""})
 
 
 @router.post("/login")

@@ -73,5 +73,6 @@ def _foresee(content: bytes, old: Meta, config: Path, data: Path, as_json: bool)
 
     configuration = checked(config)
     reactor = steady()
+    access.saw(data, [old.id], "preview of edit")
     found: list[Effect] = wait_for(Previewer(configuration, data, reactor).edited(content, old), reactor)
     told(found, 1, as_json)

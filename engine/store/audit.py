@@ -17,6 +17,8 @@ import orjson
 from engine.clock import Micros, iso
 from engine.store.tx import Tx
 
+BY_CONSOLE = "ISTHMUS_AUDITED_BY_CONSOLE"
+"""Set for a process whose views the console that started it keeps itself, by who asked there."""
 PORTION = 5_000  # rows in memory at once
 
 

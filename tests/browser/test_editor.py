@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from demo_console import PASSWORD
 from engine_process import until
 
 
@@ -88,6 +89,30 @@ def test_two_editors_do_not_overwrite_each_other(open_page, demo):
         other.locator("#result").get_by_text("DIV")
     ).first.wait_for()
     assert "DIV: O" in (demo.config / "tables/sex.yaml").read_text()
+
+
+def test_what_was_typed_outlives_the_session(open_page, demo):
+    page = open_page("/config/edit?file=channels.yaml", refused=401)
+    page.locator("#problems").get_by_text("Nothing is wrong.").wait_for()
+    put_cursor_after(page, "description: Appointments from the scheduling system")
+    page.keyboard.type(" of two sites")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="What changes").click()
+    ended = page.get_by_text("Your session has ended")
+    ended.wait_for()
+    page.get_by_role("button", name="Deploy").click()
+    assert ended.is_visible() and "of two sites" in text_of(page)
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="Sign in in another tab").click()
+    signing_in = opened.value
+    signing_in.get_by_label("Name").fill("admin")
+    signing_in.get_by_label("Password").fill(PASSWORD)
+    signing_in.get_by_role("button", name="Sign in", exact=True).click()
+    signing_in.wait_for_url(f"{demo.url}/")
+    page.bring_to_front()
+    page.get_by_role("button", name="Deploy").click()
+    page.get_by_text(re.compile(r"Version \w+ runs\.")).wait_for()
+    assert "of two sites" in demo.channels.read_text()
 
 
 def test_hover_tells_what_a_key_is(open_page, picture):

@@ -58,6 +58,19 @@ def test_after_signing_in_one_goes_to_this_site_alone(app, people):
     )
 
 
+def test_a_session_that_ended_is_told_and_leads_back_to_its_page(app, people):
+    one = Browser(app)
+    one.http.cookies.set(COOKIE, "ended", domain="console.test")
+    page = "http://console.test/config/edit?file=channels.yaml"
+    for headers, way in (({}, "location"), ({"HX-Request": "true"}, "hx-redirect")):
+        answer = one.http.post("/config/edit", headers={"Referer": page, **headers})
+        assert answer.headers[way] == "/login?next=/config/edit%3Ffile%3Dchannels.yaml"
+    assert "Sign in again to go on" in one.http.get("/login?next=/config").text
+    assert "Sign in again to go on" not in Browser(app).http.get("/login").text
+    elsewhere = one.http.post("/config/edit", headers={"Referer": "http://evil.test/x"})
+    assert elsewhere.headers["location"] == "/login?next=/"
+
+
 def test_a_session_cannot_be_fixed_beforehand(app, people):
     one = Browser(app)
     one.http.cookies.set(COOKIE, "chosen-by-somebody-else", domain="console.test")
