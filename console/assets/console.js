@@ -87,40 +87,53 @@ document.body.addEventListener("htmx:beforeRequest", ({ detail: { xhr, requestCo
   // of the request itself: what htmx says of one whose button went away meanwhile is not heard here
   for (const end of ["load", "error"]) xhr.addEventListener(end, answered);
 });
-document.body.addEventListener("htmx:sseError", () => (lost.hidden = false));
+document.body.addEventListener("htmx:sseError", async () => {
+  lost.hidden = false;
+  if ((await session()) === "ended") location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+});
 document.body.addEventListener("htmx:sseOpen", () => (lost.hidden = true));
+
+// Whether the session is "here" still, "ended", or the console "absent"; the page's forms go on with what is here.
+async function session() {
+  let answer;
+  try {
+    answer = await fetch("/session", { redirect: "manual" }); // without one it leads to the sign-in
+  } catch {
+    return "absent";
+  }
+  if (answer.type === "opaqueredirect") return "ended";
+  if (answer.ok) {
+    const { csrf } = await answer.json();
+    document.querySelector("meta[name=csrf]").content = csrf;
+    for (const one of document.querySelectorAll("input[name=csrf]")) one.value = csrf;
+  }
+  return "here";
+}
 
 // What was typed into a form that is `data-kept` outlives its session: who signs in beside it goes on.
 const kept = document.querySelector("form[data-kept]"), ended = document.getElementById("ended");
-async function session() {
-  const answer = await fetch("/session", { redirect: "manual" }); // without one it leads to the sign-in
-  ended.hidden = answer.ok;
-  if (!answer.ok) return false;
-  const { csrf } = await answer.json();
-  document.querySelector("meta[name=csrf]").content = csrf;
-  for (const one of document.querySelectorAll("input[name=csrf]")) one.value = csrf;
-  return true;
+async function going() {
+  const is = await session();
+  ended.hidden = is !== "ended";
+  if (is === "absent") tell(told.dataset.absent);
+  return is === "here";
 }
 if (kept) {
   kept.addEventListener("submit", async (event) => {
     if (kept.dataset.sent) return;
     event.preventDefault();
-    try {
-      if (!(await session())) return;
-    } catch {
-      return tell(told.dataset.absent);
-    }
+    if (!(await going())) return;
     kept.dataset.sent = "yes";
     kept.requestSubmit(event.submitter);
   });
   window.addEventListener("pageshow", () => delete kept.dataset.sent); // back in the browser's history
-  document.body.addEventListener("session:ended", () => session().catch(() => {}));
+  document.body.addEventListener("session:ended", going);
   document.body.addEventListener("htmx:beforeOnLoad", (event) => {
     if (event.detail.xhr.status !== 401) return;
     event.preventDefault();
-    session().catch(() => {});
+    going();
   });
-  window.addEventListener("focus", () => ended.hidden || session().catch(() => {}));
+  window.addEventListener("focus", () => ended.hidden || going());
 }
 
 document.body.addEventListener("htmx:load", (event) => localTimes(event.detail.elt.parentElement || document));

@@ -58,6 +58,7 @@ def command(
     import uvicorn
 
     from console.app import make_app
+    from console.hurry import Hurried
     from console.oidc import read_providers
 
     logging_to_stderr("info")
@@ -79,7 +80,7 @@ def command(
     server = uvicorn.Server(
         uvicorn.Config(
             make_app(data, config, providers), log_config=None, access_log=False, server_header=False,
-            h11_max_incomplete_event_size=65536, timeout_graceful_shutdown=2, **settings,
+            h11_max_incomplete_event_size=65536, http=Hurried, timeout_graceful_shutdown=2, **settings,
         )
     )  # fmt: skip
     server.run([bound])

@@ -49,6 +49,24 @@ def test_what_a_user_may_no_more_is_told_and_not_done(open_page, demo):
     assert page.get_by_role("alert").count() == 0, "what is done well ends the complaint"
 
 
+def test_a_dashboard_whose_session_ended_leads_to_the_sign_in(open_page, demo):
+    page = open_page("/login?next=/%3Ftag%3Dnone", state=None, absent=True)
+
+    def sign_in():
+        page.get_by_label("Name").fill("admin")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in", exact=True).click()
+        page.wait_for_url(f"{demo.url}/?tag=none")
+
+    sign_in()
+    page.get_by_text("Engine runs").wait_for()
+    beside = page.context.new_page()
+    beside.goto("/account")
+    beside.get_by_role("button", name="Sign out").click()
+    page.wait_for_url(re.compile("/login"), timeout=SLOW)
+    sign_in()
+
+
 def test_a_killed_console_is_told_and_the_page_goes_on_when_it_is_back(open_page, demo):
     page = open_page(refused=0, absent=True)
     page.get_by_role("button", name="pause adt").wait_for()
