@@ -48,6 +48,7 @@ API = {
 }  # fmt: skip
 NOT_NEEDED = {  # a token stands for a session; pages alone speak a language
     "GET /login", "POST /login", "POST /logout", "GET /setup", "POST /setup", "POST /account/language",
+    "GET /session",
     "GET /oidc/{name}/login", "GET /oidc/{name}/callback",
 }  # fmt: skip
 
