@@ -34,8 +34,8 @@ class Fate(msgspec.Struct):
 
 
 def fates(tx: Tx, message_id: int) -> tuple[list[Fate], list[Fate]]:
-    """Of a message, everything that it was split into, and what took the place of any: the messages and their deliveries,
-    without those that were replaced.
+    """Of a message, everything that it was split into, and what took the place of any: the messages and their
+    deliveries, without those that were replaced.
 
     Nothing when there is no such message.
     """
