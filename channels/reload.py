@@ -266,7 +266,7 @@ class Reloader:
                 channel.start_destination(sender)
         made.since, made.listeners = wiring.now(), {}
         self.running = made
-        self.upkeep.use(made.configuration.disk)
+        self.upkeep.use(made.configuration)
         for group in groups:
             if group not in held:
                 group.begin(fill=group not in kept)

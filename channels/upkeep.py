@@ -34,8 +34,9 @@ from channels.diskwatch import DiskWatch
 from engine.clock import Micros, iso
 from engine.errors import IsthmusError, StoreError, places
 from engine.security.keyring import Keyring
+from engine.spec.channel import Configuration
 from engine.spec.options import ChannelOptions
-from engine.spec.retention import Disk, Retention
+from engine.spec.retention import Retention
 from engine.store import maintenance, retention, seen
 from engine.store.levels import set_levels
 from engine.store.operate import Discarded
@@ -69,7 +70,7 @@ class Upkeep:
         reactor: Any,
         now: Callable[[], Micros],
         channels: dict[str, Channel],
-        disk: Disk,
+        configuration: Configuration,
         released: Released,
         in_thread: InThread | None = None,
     ) -> None:
@@ -78,10 +79,10 @@ class Upkeep:
         self._keyring = keyring
         self._clock = reactor
         self._now = now
-        self._channels = channels
+        self._options = _options(configuration)
         self._released = released
         self._in_thread = in_thread or partial(threaded, reactor)
-        self.disk = DiskWatch(Path(store.path), disk, channels.values)
+        self.disk = DiskWatch(Path(store.path), configuration.disk, channels.values)
         self._look = LoopingCall(self.disk.look)
         self._look.clock = reactor
         self._next: Any = None  # the delayed call of the next run
@@ -165,7 +166,7 @@ class Upkeep:
         """A tenth of the shortest age: what is kept for 15 minutes goes within 16 and a half."""
         if self._writer.state == "open" and self._reencrypting:
             return PATIENCE
-        kept = [channel.spec.options.retention for channel in self._channels.values()]
+        kept = [options.retention for options in self._options.values()]
         ages = [
             age for one in kept for age in (one.content, one.messages, one.errors) if isinstance(age, int)
         ]
@@ -183,7 +184,7 @@ class Upkeep:
         try:
             yield self._reencrypt()
             yield self._forget()
-            if any(_keeps_less(channel.spec.options) for channel in self._channels.values()):
+            if any(map(_keeps_less, self._options.values())):
                 yield self._retain()
         finally:
             counts = dict(self._counts)
@@ -202,7 +203,7 @@ class Upkeep:
     def _retain(self) -> Any:
         reader = self._reader = yield self._in_thread(self._store.open_reader)
         try:
-            kept = [(name, channel.spec.options) for name, channel in self._channels.items()]
+            kept = list(self._options.items())
             self._sweeps = 0, sum(len(retention.rules(name, options, self._at)) for name, options in kept)
             for name, options in kept:
                 yield self._retain_one(reader, name, options)
@@ -275,15 +276,14 @@ class Upkeep:
                 self._pressed = True
                 return BUSY_ROWS
 
-    def use(self, disk: Disk) -> None:
+    def use(self, configuration: Configuration) -> None:
         """The configuration has changed."""
-        self.disk.use(disk)
+        self._options = _options(configuration)
+        self.disk.use(configuration.disk)
         self._obey_levels()
 
     def _obey_levels(self) -> None:
-        levels: dict[str, str] = {
-            name: channel.spec.options.storage for name, channel in self._channels.items()
-        }
+        levels: dict[str, str] = {name: options.storage for name, options in self._options.items()}
         if levels != self._levels:
             self._levels = levels
             self._writer.submit(lambda tx: set_levels(tx, levels), self._obeyed)
@@ -350,6 +350,11 @@ def threaded(reactor: Any, function: Callable[..., Any], *args: Any) -> Deferred
 
     Thread(target=work, name="isthmus-work", daemon=True).start()
     return result
+
+
+def _options(configuration: Configuration) -> dict[str, ChannelOptions]:
+    """Of all channels: those that do not run keep no longer what they have."""
+    return {name: spec.options for name, spec in configuration.channels.items()}
 
 
 def _keeps_less(options: ChannelOptions) -> bool:

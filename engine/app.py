@@ -96,7 +96,7 @@ class Engine:
         self.wiring.arrived = self.operator.arrived
         self.trainer = Trainer(self.store, reactor)
         self.upkeep = Upkeep(
-            self.store, self.keyring, reactor, now, self.channels, configuration.disk, self.operator.discarded
+            self.store, self.keyring, reactor, now, self.channels, configuration, self.operator.discarded
         )
         running = Running(configuration, self.builder, specs, pipelines, now())
         self.reloader = Reloader(running, self.wiring, self.upkeep, data_dir)

@@ -8,6 +8,7 @@ from threading import Event
 
 import pytest
 from desk import Desk, scripted
+from reloading import reload
 
 from channels import upkeep
 from engine.errors import StoreError
@@ -56,6 +57,15 @@ def run(desk, seconds=0.0):
     raise AssertionError("the run does not end")
 
 
+def test_what_a_channel_keeps_that_is_switched_off_goes_at_its_age(desk):
+    desk = desk("retention: {content: 30d}")
+    desk.send(("C1", "1"))
+    assert reload(desk, CONFIG % "retention: {content: 30d}\n    enabled: false")["taken"]
+    assert desk.engine.channels == {} and count(desk, "body") > 0
+    run(desk, 31 * DAY)
+    assert count(desk, "body") == 0
+
+
 def test_a_storage_level_that_could_not_be_kept_is_kept_by_the_next_run(desk):
     desk = desk("storage: no-content")
     engine, writer = desk.engine, desk.engine.writer
@@ -63,7 +73,7 @@ def test_a_storage_level_that_could_not_be_kept_is_kept_by_the_next_run(desk):
     desk.settle()
     writer.state, writer.error = "failed", StoreError("the disk is full", code="store.full")
     engine.upkeep._levels = None
-    engine.upkeep.use(engine.reloader.running.configuration.disk)
+    engine.upkeep.use(engine.reloader.running.configuration)
     desk.settle()
     writer.state, writer.error = "open", None
     run(desk)
