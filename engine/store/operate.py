@@ -17,7 +17,7 @@ import orjson
 from engine.store.bodies import Kind, body_id
 from engine.store.causes import DISMISSED, UNDISMISSED
 from engine.store.levels import settle
-from engine.store.messages import EDITED, NewMessage, raw, row_of
+from engine.store.messages import EDITED, NewMessage, raw, row_of, unpack_keys
 from engine.store.rekey import Keys, renew
 from engine.store.tx import Q, Tx
 
@@ -86,11 +86,15 @@ def edit(tx: Tx, message_id: int, new: NewMessage, actor: str, note: str = "") -
     no change) when that is RECEIVED still, or its content is not kept. `note` holds no patient data.
     """
     found = tx.rows(
-        "SELECT channel, peer, control_id FROM message WHERE id = ? AND state <> 'RECEIVED'", (message_id,)
+        "SELECT channel, peer, control_id, ordering_key, also_keys FROM message WHERE id = ? AND state <> 'RECEIVED'",
+        (message_id,),
     )
     if not found or raw(tx, message_id) is None:
         return None
-    new.channel, new.peer, control_id = found[0]
+    new.channel, new.peer, control_id, *keys = found[0]
+    if not new.ordering_key:  # it names nobody: it waits for whom the old one waited
+        new.ordering_key, *others = unpack_keys(*keys)
+        new.also_keys = tuple(others)
     new.control_id, new.parent_id = new.control_id or control_id, message_id
     row = row_of(tx, new, tx.digest(new.raw), flags=EDITED)
     new_id = tx.execute(Q["insert_message"], row).lastrowid

@@ -141,3 +141,14 @@ def test_on_the_command_line(tmp_path):
     finally:
         engine.kill()
     assert b"Keller" not in (engine.data / "isthmus.db").read_bytes()
+
+
+def test_an_edited_copy_that_names_nobody_waits_for_whom_the_old_one_waited(make):
+    desk, out = make()
+    out.auto = lambda delivery: Result.PERMANENT if delivery.payload == b"a2" else Result.RETRY
+    desk.send(("a1", "A"))
+    desk.send(("a2", "A"))
+    out.auto = None
+    content = raw(desk.engine.store.reader, desk.id_of("a2"))
+    edit(desk, desk.id_of("a2"), content.replace(b"|A^^^", b"|^^^"))
+    assert out.asked() == [], "a1 is to be tried again first"
