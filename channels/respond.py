@@ -129,7 +129,7 @@ class Responder:
         try:
             judged = self.response.run(answer)
             rows = [self.row(name, raw, answer.meta) for name, raw in judged.forwards]
-        except Exception as error:
+        except (Exception, StepTimeout) as error:
             judged, rows = broken(answer, error, "response forward"), []
         finally:
             self.guard.disarm()

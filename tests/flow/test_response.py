@@ -6,6 +6,7 @@ import pytest
 from desk import Desk, scripted
 from reloading import make_desk, reload  # noqa: F401
 
+from engine.errors import StepTimeout
 from engine.states import Result
 from engine.store import deliveries, messages
 
@@ -282,3 +283,17 @@ def test_what_steps_made_and_cannot_be_stored_is_an_error_and_a_resend_runs_the_
     assert ended(desk)["c1"] == ("SENT", None, None, 1) and out.sent == ["c1", "c2", "c3"]
     assert [one["of"] for _, one in passed_on(desk)] == ["c2", "c1", "c3"]
     assert desk.open() == {"adt": 0, "notes": 0}
+
+
+def test_what_is_passed_on_and_cannot_be_read_in_time_is_an_error(make):
+    desk, destinations = make(PLAIN)
+    out = answers(desk, destinations)
+    (sender,) = desk.engine.channels["adt"].senders
+
+    def endless(*_):
+        raise StepTimeout
+
+    sender.responder.row = endless
+    desk.receive("c1", "P1")
+    desk.settle()
+    assert ended(desk)["c1"][:2] == ("ERROR", "step.timeout") and out.sent == ["c1"]
