@@ -170,8 +170,13 @@ def _wanted(scope: Any, headers: Headers) -> str:
     if scope["method"] in SAFE and not headers.get("hx-request"):
         query = scope.get("query_string", b"").decode("latin-1")
         return f"{scope['path']}?{query}" if query else str(scope["path"])
+    return came_from(headers) or "/"
+
+
+def came_from(headers: Headers) -> str:
+    """The page of ours that something was asked from; empty when that is not told."""
     page = urlsplit(headers.get("referer", ""))
-    return page._replace(scheme="", netloc="").geturl() if page.netloc == headers.get("host") else "/"
+    return page._replace(scheme="", netloc="").geturl() if page.netloc == headers.get("host") else ""
 
 
 def _unknown(target: str, path: str, headers: Headers) -> Response:

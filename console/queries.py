@@ -111,6 +111,14 @@ class Act(BaseModel):
     force: StrictBool = Field(default=False, description="Put older data over newer, too.")
 
 
+def kept(query: Query) -> dict[str, Any]:
+    """What is kept of a saved search. Refused with filters that are patient data: without them it would find others."""
+    private = [field for field in PRIVATE if getattr(query, field)]
+    if private:
+        raise Refused(422, "query.private", f"{private[0]} is not kept in a saved search", "leave it out")
+    return query.model_dump(exclude_none=True, mode="json")
+
+
 def id_of(text: Any) -> int:
     """The id that a field of a form names."""
     text = str(text)

@@ -12,8 +12,6 @@ from starlette.responses import Response
 from console import queries, signing_in
 from console.api.answers import answer, desk_of, stores_of
 from console.api.openapi import gives
-from console.problems import Refused
-from console.queries import PRIVATE
 from console.rights import Viewer
 from engine.security import passwords
 from engine.security.roles import Grant
@@ -112,11 +110,8 @@ def searches(request: Request, identity: Viewer) -> Response:
 @router.put("/searches/{name}", summary="Keep a search by a name", status_code=204)
 def save(request: Request, identity: Viewer, name: Title, query: queries.Query) -> Response:
     """Refused with filters that are patient data."""
-    private = [field for field in PRIVATE if getattr(query, field)]
-    if private:
-        raise Refused(422, "query.private", f"{private[0]} is not kept in a saved search", "leave it out")
+    kept = queries.kept(query)
     _ = query.filters
-    kept = query.model_dump(exclude_none=True, mode="json")
     desk_of(request).stores.write(lambda tx: saved.keep(tx, identity.name, name, kept))
     return Response(status_code=204)
 

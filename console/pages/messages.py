@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
@@ -122,18 +123,19 @@ async def find(request: Request, identity: Viewer) -> Response:
 
 @router.post("/messages/saved")
 async def save(request: Request, identity: Viewer) -> Response:
-    """Keep the search by a name, without what is patient data in it; an empty search forgets the name."""
+    """Keep the search by a name, or forget the name. Refused with what is patient data in it, and when it is empty."""
     form = await request.form()
     title = str(form.get("name", ""))[:100].strip()
     if not title:
         raise Refused(422, "query.name", "give the search a name")
-    query = query_of({name: form.get(name) for name in FIELDS}).model_dump(exclude_none=True, mode="json")
+    query = None if form.get("forget") else queries.kept(query_of(form))
+    if query is not None and not query.keys() - {"zone"}:
+        raise Refused(
+            422, "query.empty", "this searches for nothing", "fill in what it shall find, then save it"
+        )
     stores = stores_of(request)
-    await run_in_threadpool(
-        stores.write,
-        lambda tx: saved.keep(tx, identity.name, title, None if form.get("forget") else query),
-    )
-    return RedirectResponse("/messages", 303)
+    await run_in_threadpool(stores.write, lambda tx: saved.keep(tx, identity.name, title, query))
+    return RedirectResponse(f"/messages?{urlencode(query)}" if query else "/messages", 303)
 
 
 @router.get("/messages/{message_id}")

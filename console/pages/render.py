@@ -12,8 +12,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context,
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
+from starlette.routing import Match
 
 from console import language
+from console.guard import came_from
 from console.language import N_
 from console.wording import Wording
 from engine.clock import iso
@@ -117,5 +119,11 @@ def page(request: Request, template: str, status: int = 200, /, **values: Any) -
 
 
 def error_page(request: Request, status: int, what: str, todo: str, code: str) -> HTMLResponse:
-    """An error for people."""
-    return page(request, "error.html", status, what=what, todo=todo, code=code)
+    """An error for people, with the way back to the page that they came from, if it can be shown again."""
+    back = came_from(request.headers)
+    path = back.partition("?")[0]
+    asked = {"type": "http", "method": "GET", "path": path, "root_path": "", "headers": []}
+    again = path == request.url.path and request.method == "GET"
+    if again or not any(one.matches(asked)[0] is Match.FULL for one in request.app.router.routes):
+        back = ""
+    return page(request, "error.html", status, what=what, todo=todo, code=code, back=back)

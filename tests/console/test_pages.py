@@ -72,6 +72,31 @@ def test_a_search_by_patient_stays_out_of_addresses(browser, put, store):
     assert audit.find(store.reader, action="messages.search")
 
 
+def test_a_search_by_patient_is_not_kept_as_one_for_everybody(browser, put):
+    put()
+    one, page = browser("operator"), {"Referer": f"{BASE}/messages?channel=adt"}
+    refused = one.http.post(
+        "/messages/saved", data={"csrf": one.csrf, "name": "mine", "mrn": "100234"}, headers=page
+    )
+    assert refused.status_code == 422 and "mrn is not kept in a saved search" in refused.text.lower()
+    assert 'href="/messages?channel=adt">Back<' in refused.text
+    assert one.post("/messages/saved", name="mine", zone="UTC").status_code == 422
+    kept = one.post("/messages/saved", name="mine", channel="adt", type="ADT")
+    assert kept.headers["location"] == "/messages?channel=adt&type=ADT"
+    assert ">mine<" in one.get("/messages").text
+    assert one.post("/messages/saved", name="mine", forget="1").headers["location"] == "/messages"
+    assert ">mine<" not in one.get("/messages").text
+
+
+def test_the_way_back_from_an_error_leads_to_a_page(browser):
+    one = browser("viewer")
+    for referer in ("/acts", "/nothing", "https://evil.test/messages", "/errors"):
+        shown = one.get(
+            "/messages/999", headers={"Referer": referer if "evil" in referer else BASE + referer}
+        )
+        assert ('href="/errors">Back<' in shown.text) == (referer == "/errors"), referer
+
+
 def test_text_in_content_is_found_by_who_may_see_it(browser, put):
     number = put(name="Vogelsang")
     put("C2")
