@@ -134,6 +134,14 @@ class Desk:
             only = {} if act.verb == "replay" else act.query.only
             return kept, gone, stale(tx, act.verb, kept, **only)
 
+    def replayed(self, act: Act) -> list[tuple[int, int]]:
+        """Of messages that were named to be replayed: those that were replayed already, each with its newest."""
+        if act.verb != "replay" or not act.query.ids:
+            return []
+        ids = chosen(self.stores, self.identity, act)
+        with self.stores.reading() as tx:
+            return operate.replayed(tx, ids)
+
     def preview(self, act: Act, config: Path, reveal: bool) -> Preview:
         """What an act would change in the destinations; with its values only to who may see them, and audited."""
         if act.verb == "discard":

@@ -204,15 +204,17 @@ def wanted_act(form: Any) -> queries.Act:
 
 @router.post("/acts")
 async def act(request: Request, identity: Operator) -> Response:
-    """Replay, resend or discard; asks first, with what stands against it."""
+    """Replay, resend or discard; asks first, with what stands against it, and again when it was replayed meanwhile."""
     form = await request.form()
     wanted = wanted_act(form)
     desk = desk_of(request)
-    if not form.get("sure"):
+    again = await run_in_threadpool(desk.replayed, wanted)
+    newest = str(max((new for _, new in again), default=0))
+    if not form.get("sure") or newest != form.get("newest", newest):  # else somebody was quicker
         kept, gone, older = await run_in_threadpool(desk.weigh, wanted)
         return page(
             request, "confirm.html", act=wanted, kept=kept, gone=gone, older=older,
-            query=fields_of(wanted.query),
+            query=fields_of(wanted.query), again=again, newest=newest,
         )  # fmt: skip
     job, _ = await run_in_threadpool(desk.act, wanted)
     return RedirectResponse(f"/jobs/{job.id}", 303)

@@ -17,7 +17,7 @@ import orjson
 from engine.store.bodies import Kind, body_id
 from engine.store.causes import DISMISSED, UNDISMISSED
 from engine.store.levels import settle
-from engine.store.messages import EDITED, NewMessage, raw, row_of, unpack_keys
+from engine.store.messages import EDITED, PART, NewMessage, raw, row_of, unpack_keys
 from engine.store.rekey import Keys, renew
 from engine.store.tx import Q, Tx
 
@@ -213,6 +213,16 @@ def contentless(tx: Tx, ids: Sequence[int]) -> list[int]:
         (orjson.dumps(list(ids)).decode(),),
     )
     return [row[0] for row in rows]
+
+
+def replayed(tx: Tx, ids: Sequence[int]) -> list[tuple[int, int]]:
+    """Those of these messages that were replayed already, each with its newest replay."""
+    rows = tx.rows(
+        "SELECT parent_id, max(id) FROM message WHERE parent_id IN (SELECT value FROM json_each(?))"
+        f" AND flags & {PART} = 0 GROUP BY parent_id",
+        (orjson.dumps(list(ids)).decode(),),
+    )
+    return [(old, new) for old, new in rows]
 
 
 def _decide(

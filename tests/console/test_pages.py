@@ -119,6 +119,22 @@ def test_a_failed_message_is_replayed_after_a_question(browser, put, store):
     assert one.get(done.headers["location"]).status_code == 200
 
 
+def test_a_message_that_somebody_replayed_meanwhile_is_asked_about_again(browser, put, store):
+    number = put(error="table.code")
+    one, other = browser("operator"), browser("admin")
+    asked = [each.post("/acts", id=number, verb="replay").text for each in (one, other)]
+    assert all("Replay 1 message?" in text and "replayed already" not in text for text in asked)
+    sure = {"ids": number, "verb": "replay", "sure": "1", "newest": "0"}
+    assert one.post("/acts", **sure).status_code == 303
+    (job,) = jobs.newest(store.reader)
+    jobs.drain(store.writer.call, job.id, jobs.BATCH["replay"])
+    late = other.post("/acts", **sure)
+    assert late.status_code == 200 and "replayed already" in late.text and len(jobs.newest(store.reader)) == 1
+    newest = re.search(r'name="newest" value="(\d+)"', late.text)[1]
+    assert int(newest) > number
+    assert other.post("/acts", **{**sure, "newest": newest}).status_code == 303
+
+
 @pytest.mark.parametrize(
     "raw",
     [
