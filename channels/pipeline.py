@@ -200,7 +200,7 @@ class Pipeline:
                 header = self.format.peek(raw)
                 identity = self.format.identify(raw, header, self.ordering_key)
                 parts.append(Part(raw, control_id or header.control_id, header.type, identity))
-        except IsthmusError as error:
+        except (Exception, StepTimeout) as error:
             return failed(error, label)
         return Rendered(MessageState.FILTERED, reason=reason, parts=parts)
 

@@ -22,13 +22,14 @@ from channels import once
 from channels.arrived import DAMAGED, POISON, Arrived, Batch, refused
 from channels.guard import Guard
 from channels.parts import parts
-from channels.pipeline import Pipeline, Rendered
+from channels.pipeline import Pipeline, Rendered, failed
 from channels.states import States
 from engine.clock import Micros
 from engine.errors import StepTimeout
 from engine.spec.lookups import LookupDown, Wanted, fetch_all
 from engine.store import messages, snapshots
 from engine.store.seen import Seen
+from engine.store.sqlite import momentary
 from engine.store.together import route_all, sparing
 from engine.store.writer import Writer
 
@@ -268,12 +269,17 @@ class Router:
                     rendered = run(pipeline, arrived.raw, arrived.meta) if arrived.raw else replace(DAMAGED)
                     if rendered is None:
                         continue
-                    rendered.version = pipeline.version
-                    batch.messages[index] = arrived, rendered
                 except Wanted as one:
                     wanted.append(one)
+                    continue
+                except (Exception, StepTimeout) as error:
+                    if momentary(error):
+                        raise  # the store: they come again
+                    rendered = failed(error, "route")
                 finally:
                     self.guard.disarm()
+                rendered.version = pipeline.version
+                batch.messages[index] = arrived, rendered
         return wanted
 
     def _next(self) -> Arrived:

@@ -167,6 +167,23 @@ def test_an_outcome_that_cannot_be_stored_is_an_error_and_the_others_of_its_batc
     assert out.effects == ["a1", "b1", "c1", "b1", "b2"]
 
 
+@pytest.mark.parametrize("error", [StepTimeout, ValueError])
+def test_a_defect_with_one_message_is_its_error_and_stops_nobody(make, monkeypatch, error):
+    desk, out = make()
+    (router,) = {channel.router for channel in desk.engine.channels.values()}
+    run = router.states.run
+
+    def broken(pipeline, raw, meta):
+        if meta.control_id == "a1":
+            raise error
+        return run(pipeline, raw, meta)
+
+    monkeypatch.setattr(router.states, "run", broken)
+    desk.send(("a1", "A"), ("b1", "B"), ("a2", "A"))
+    desk.advance(1)
+    assert desk.states() == {"a1": "ERROR", "b1": "SENT", "a2": "SENT"} and desk.open() == {"adt": 0}
+
+
 def test_an_interruption_between_two_messages_loses_none(make, monkeypatch):
     """The alarm of a step may ring when the step has just ended."""
     desk, out = make()

@@ -3,6 +3,8 @@
 import pytest
 from desk import Desk, scripted
 
+from engine.errors import StepTimeout
+
 CONFIG = """
 channels:
   adt:
@@ -105,3 +107,24 @@ def test_a_replay_is_split_again(desk):
     desk.act("replay", "C1")
     assert [row[2] for row in stored(desk)] == [None, 1, 1, 1, 1, 5, 5, 5]
     assert desk.out.effects == ["C1-1", "C1-2", "C1-3"] * 2
+
+
+@pytest.mark.parametrize("error", [StepTimeout, MemoryError, ValueError])
+def test_parts_that_cannot_be_read_are_an_error_of_the_message_and_hold_up_nobody(desk, error):
+    form = desk.engine.channels["adt"].router.pipelines["adt"].format
+    identify = form.identify
+
+    def fails(raw, header, path):
+        if header.control_id.startswith("C1") and raw.count(b"OBR") == 1:
+            raise error
+        return identify(raw, header, path)
+
+    form.identify = fails
+    receive(desk, RAW)
+    receive(desk, RAW.replace(b"|C1|", b"|C2|"))
+    desk.settle()
+    assert desk.rows("SELECT control_id, state FROM message WHERE parent_id IS NULL") == [
+        ("C1", "ERROR"),
+        ("C2", "FILTERED"),
+    ]
+    assert desk.out.effects == ["C2-1", "C2-2", "C2-3"]
