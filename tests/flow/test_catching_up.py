@@ -169,7 +169,7 @@ def test_an_outcome_that_cannot_be_stored_is_an_error_and_the_others_of_its_batc
 
 @pytest.mark.parametrize("error", [StepTimeout, ValueError])
 def test_a_defect_with_one_message_is_its_error_and_stops_nobody(make, monkeypatch, error):
-    desk, out = make()
+    desk, _ = make()
     (router,) = {channel.router for channel in desk.engine.channels.values()}
     run = router.states.run
 
