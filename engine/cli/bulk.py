@@ -6,7 +6,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import msgspec
@@ -70,11 +70,15 @@ def refuse_stale(verb: str, data: Path, ids: list[int], only: dict[str, Any], as
     """Exit 1 when older data would be put over newer."""
     with access.reading(data) as tx:
         found = stale(tx, verb, ids, **only)
-    if not found:
-        return
+    if found:
+        refused(found, len(ids), as_json)
+
+
+def refused(found: list[Stale], chosen: int, as_json: bool) -> NoReturn:
+    """Say which are older, and exit 1."""
     if as_json:
         click.echo(msgspec.json.encode({"stale": [one._asdict() for one in found]}).decode())
-    click.echo(warning(found, len(ids)), err=True)
+    click.echo(warning(found, chosen), err=True)
     sys.exit(1)
 
 

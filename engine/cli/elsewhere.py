@@ -138,6 +138,14 @@ class Begun(msgspec.Struct):
     without_content: list[int] = []
 
 
+class Weight(msgspec.Struct):
+    """What stands against an act."""
+
+    messages: int
+    without_content: list[int]
+    stale: list[dict[str, Any]]
+
+
 def messages_act(
     verb: str, remote: Remote, filters: dict[str, Any], rate: float | None, limit: int | None, no_wait: bool,
     as_json: bool, data: Path, dry_run: bool = False, force: bool = True, config: Path | None = None, note: str = "",
@@ -156,7 +164,12 @@ def messages_act(
     except Answered as error:
         if error.code == "query.nothing" and error.what == "no messages fit":
             sys.exit(saying.nothing(filters["ids"], as_json))
-        if error.code not in ("stale", "query.nothing"):
+        if error.code == "stale":
+            weight = remote.post("/messages/acts/weigh", asked, Weight)
+            if weight.without_content:
+                click.echo(saying.contentless(verb, weight.without_content), err=True)
+            bulk.refused([Stale(**one) for one in weight.stale], weight.messages, as_json)
+        if error.code != "query.nothing":
             raise
         click.echo(f"{error.what[:1].upper()}{error.what[1:]}. Nothing was done.", err=True)
         sys.exit(1)

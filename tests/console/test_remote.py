@@ -52,6 +52,16 @@ def test_a_message_that_is_not_there_is_told(run, put):
     assert run("messages", "replay", "--state", "ERROR", there=False)[0] == 0
 
 
+def test_what_is_older_is_told_the_same_there_as_here(run, put, store):
+    old, newer = put(), put("C2")
+    sent = "UPDATE delivery SET state = 'SENT', finished_at = ? WHERE message_id = ?"
+    store.writer.call(lambda tx: tx.execute(sent, (tx.now(), newer)).rowcount)
+    for more in ((), ("--json",)):
+        words = ("messages", "replay", str(old), "--no-wait", *more)
+        here, there = run(*words, there=False), run(*words)
+        assert there == here and here[0] == 1 and f"{old} → {newer}  odoo" in here[2]
+
+
 def test_what_is_done_and_shown_here_is_in_the_audit_log_as_well(run, put, store, tmp_path):
     number = put("C2", error="table.code")
     run("messages", "show", str(number), there=False)
