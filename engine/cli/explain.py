@@ -95,19 +95,25 @@ def message(found: events.Message) -> None:
 
 def error_code(code: str) -> None:
     """What an error code means. Raises PathError."""
-    rows = error_rows()
-    if code not in rows:
-        raise PathError(code, 1, f"there is no error code {code}", did_you_mean(code, rows))
-    what, todo = rows[code]
-    click.echo(f"{code}: {what}\n  what to do: {todo}")
+    rows, told_by_lint = rows_of("errors.md"), rows_of("lint.md")
+    if code in rows:
+        what, todo = rows[code]
+        click.echo(f"{code}: {what}\n  what to do: {todo}")
+    elif code in told_by_lint:
+        example, what = told_by_lint[code]
+        click.echo(f"{code}: {what}\n  for example: {example}")
+    else:
+        raise PathError(
+            code, 1, f"there is no error code {code}", did_you_mean(code, {**rows, **told_by_lint})
+        )
 
 
-def error_rows() -> dict[str, tuple[str, str]]:
-    """The rows of docs/errors.md, in the source tree or as installed beside the package."""
+def rows_of(page: str) -> dict[str, tuple[str, str]]:
+    """The codes of a page of docs/, in the source tree or as installed beside the package."""
     beside = (
         Path(__file__).resolve().parents[2] / "docs",
         Path(sysconfig.get_path("data")) / "share/doc/isthmus",
     )
-    page = next((folder / "errors.md" for folder in beside if (folder / "errors.md").is_file()), None)
-    text = page.read_text("utf-8") if page else ""
-    return {code: (what, todo) for code, what, todo in _ROW.findall(text)}
+    found = next((folder / page for folder in beside if (folder / page).is_file()), None)
+    text = found.read_text("utf-8") if found else ""
+    return {code: (one.replace("\\|", "|"), other) for code, one, other in _ROW.findall(text)}

@@ -11,6 +11,13 @@ from engine_process import ROOT, Client, Process, children, free_ports, until
 PASSWORD = "a long sentence to type"
 
 
+def sign_in(page, name: str = "admin", password: str = PASSWORD) -> None:
+    """Fill in the form of the sign-in, and send it."""
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+
+
 class Demo(Process):
     """`demo` on a copy of the shipped configuration whose table of sexes refuses unknown codes; with the messages that
     are broken on purpose or, as other tests make their own, without; `more` are channels beside the shipped ones."""

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 
-from demo_console import PASSWORD, Demo
+from demo_console import PASSWORD, Demo, sign_in
 from engine_process import until
 
 SLOW = 60_000  # milliseconds that a process may take to come back
@@ -52,19 +52,14 @@ def test_what_a_user_may_no_more_is_told_and_not_done(open_page, demo):
 def test_a_dashboard_whose_session_ended_leads_to_the_sign_in(open_page, demo):
     page = open_page("/login?next=/%3Ftag%3Dnone", state=None, absent=True)
 
-    def sign_in():
-        page.get_by_label("Name").fill("admin")
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in", exact=True).click()
-        page.wait_for_url(f"{demo.url}/?tag=none")
-
-    sign_in()
+    sign_in(page)
     page.get_by_text("Engine runs").wait_for()
     beside = page.context.new_page()
     beside.goto("/account")
     beside.get_by_role("button", name="Sign out").click()
     page.wait_for_url(re.compile("/login"), timeout=SLOW)
-    sign_in()
+    sign_in(page)
+    page.wait_for_url(f"{demo.url}/?tag=none")
 
 
 def test_a_killed_console_is_told_and_the_page_goes_on_when_it_is_back(open_page, demo):

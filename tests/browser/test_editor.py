@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from demo_console import PASSWORD
+from demo_console import sign_in
 from engine_process import until
 
 
@@ -105,9 +105,7 @@ def test_what_was_typed_outlives_the_session(open_page, demo):
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="Sign in in another tab").click()
     signing_in = opened.value
-    signing_in.get_by_label("Name").fill("admin")
-    signing_in.get_by_label("Password").fill(PASSWORD)
-    signing_in.get_by_role("button", name="Sign in", exact=True).click()
+    sign_in(signing_in)
     signing_in.wait_for_url(f"{demo.url}/")
     page.bring_to_front()
     page.get_by_role("button", name="Deploy").click()

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pyotp
 import pytest
-from demo_console import PASSWORD, Demo
+from demo_console import PASSWORD, Demo, sign_in
 from engine_process import free_ports, until
 from looking import CHANNELS, PROVIDERS, RESULTS, Looked
 
@@ -81,9 +81,7 @@ def test_who_has_no_session_yet(chromium, demo, look):
     page.get_by_role("button", name="Make the admin").click()
     page.get_by_role("button", name="Sign out").click()
     look.at(page, "login")
-    page.get_by_label("Name").fill("admin")
-    page.get_by_label("Password").fill("wrong")
-    page.get_by_role("button", name="Sign in", exact=True).click()
+    sign_in(page, password="wrong")
     page.get_by_role("alert").get_by_text("did not fit").wait_for()
     look.at(page, "login-refused")
     page.get_by_role("link", name="Sign in with Clinic account").click()
@@ -100,9 +98,7 @@ def signed_in(chromium, demo):
     context = chromium.new_context(base_url=demo.url)
     page = context.new_page()
     page.goto("/login")
-    page.get_by_label("Name").fill("admin")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in", exact=True).click()
+    sign_in(page)
     page.wait_for_url(f"{demo.url}/")
     state = context.storage_state()
     context.close()
@@ -373,9 +369,7 @@ def test_pages_that_are_not_there_or_not_for_everybody(go, chromium, demo, look)
     context = chromium.new_context(base_url=demo.url)
     other = context.new_page()
     other.goto("/login?next=/users")
-    other.get_by_label("Name").fill("nina")
-    other.get_by_label("Password").fill(PASSWORD)
-    other.get_by_role("button", name="Sign in", exact=True).click()
+    sign_in(other, "nina")
     look.at(other, "forbidden")
     other.goto("/messages")
     look.at(other, "messages-of-an-operator")

@@ -51,6 +51,11 @@ def test_an_error_code_says_what_to_do():
     assert code == 0 and text.startswith("odoo.validation: ") and "what to do: " in text
 
 
+def test_a_code_of_lint_is_known_too():
+    code, text = explain("hl7.path", "expression.filter")
+    assert code == 0 and "hl7.path: this is no path" in text and "msg['PID-8'] | uper" in text
+
+
 @pytest.mark.parametrize("version", names.versions())
 def test_every_version_has_codes_of_sex(version):
     assert {"F", "M"} <= set(names.table("0001", version)[1])
