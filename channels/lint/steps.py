@@ -266,6 +266,11 @@ class Reader:
         except ConfigError as error:
             self.refused(error)
             return
+        own = context.file(f"{name}.yaml", "template")
+        if path.is_relative_to(shipped_folder()) and own.is_file():
+            told = f"the template {name!r} is the shipped one, and {own.name} beside the channel file is not used"
+            hint = f"Write `template: {name}.yaml` to use it."
+            self.findings.tell("template.beside", mark, told, hint, "warning")
         key = f"{path} {preset or ''}"
         if key not in self._sheets:
             self._sheets[key] = sheet_of_file(self.env, self.builder.configuration, path, preset)

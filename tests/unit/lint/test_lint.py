@@ -6,6 +6,7 @@ import pytest
 
 from channels.lint import check
 from engine.spec.channel import load
+from engine.spec.template import shipped_folder
 
 HEAD = "channels:\n  a:\n    listener: {mllp: {port: 2575}}\n    transformers:\n"
 
@@ -47,6 +48,17 @@ def test_a_version_and_a_profile_that_are_none_are_told_at_their_place(tmp_path)
     file.write_text(HEAD + steps, "utf-8")
     found = [(one.mark.line, one.mark.column, one.code) for one in check(load(file, {}))]
     assert found == [(5, 29, "validate.version"), (6, 29, "validate.profile"), (7, 29, "validate.profile")]
+
+
+def test_a_copy_of_a_shipped_template_that_is_not_used_is_told(tmp_path):
+    text = (
+        'connections: {c: {odoo: {url: "sandbox:", database: c, api_key: "${KEY:-a}"}}}\nchannels:\n'
+        "  a: {listener: {mllp: {port: 2575}}, destinations: {o: {odoo: {connection: c, template: %s}}}}\n"
+    )
+    assert "template.beside" not in codes(tmp_path, text % "patient")
+    (tmp_path / "patient.yaml").write_text((shipped_folder() / "patient.yaml").read_text("utf-8"), "utf-8")
+    assert "template.beside" in codes(tmp_path, text % "patient")
+    assert "template.beside" not in codes(tmp_path, text % "patient.yaml")
 
 
 @pytest.mark.parametrize(
