@@ -171,9 +171,9 @@ class JobRunner:
         """Whether many messages come from outside just now."""
         came, now = self._arrivals(), self.clock.seconds()
         before, then = self._seen
+        if then > 0 and came - before > BUSY * max(now - then, LOOK):  # at once, not when `LOOK` is over
+            self._busy_until = now + CALM
         if now - then >= LOOK:
-            if then > 0 and came - before > BUSY * (now - then):
-                self._busy_until = now + CALM
             self._seen = came, now
 
 

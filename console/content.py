@@ -25,8 +25,8 @@ LOOKED_AT = 20_000  # messages that one search looks into ...
 PATIENCE = 3.0  # ... and seconds that it takes, at most
 ACTED = 200_000  # messages that are looked into for an act
 BUSY = 200.0  # messages a second that arrive
-STILL = 4.0  # times as long as the last portion took: the search keeps still then ...
-LONGEST_STILL = 0.5  # ... seconds, at most
+STILL = 9.0  # times as long as the last portion took: the search keeps still then ...
+LONGEST_STILL = 1.0  # ... seconds, at most
 
 
 class Looked(NamedTuple):

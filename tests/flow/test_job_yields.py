@@ -98,6 +98,18 @@ def test_who_sends_comes_first_and_it_goes_on_fast_when_that_is_over(make):
     replay.finish()
 
 
+def test_it_notices_at_once_that_somebody_sends(make):
+    replay = Replay(*make())
+    replay.pass_(0.3)
+    replay.begin()
+    while not replay.done:
+        replay.pass_(TICK)
+    assert replay.pass_(0.05) > 100, "whole batches"
+    replay.pass_(TICK, per_s=(BUSY * LOOK + 2) / TICK)
+    assert replay.pass_(0.05) <= 0.05 / YIELD + 1
+    replay.finish()
+
+
 @pytest.mark.parametrize("args", [{}, {"rate": 1000}])
 def test_it_takes_a_small_share_of_the_time_while_others_send(make, slow, args):
     desk, out = make()
