@@ -276,7 +276,7 @@ class Writer:
         took = time.perf_counter() - started
         self._commit_time += (took - self._commit_time) / 8
         if self._checkpointer is not None and self._committing is not None:
-            self._checkpointer.committed(self._db, len(self._committing), patient)
+            self._checkpointer.committed(len(self._committing), patient)
         return None
 
     def _commit_and_report(self) -> None:

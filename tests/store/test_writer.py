@@ -263,7 +263,7 @@ def test_the_log_is_not_overwritten_when_the_disk_may_have_lost_what_was_copied(
     reactor.turn()
     before = log.read_bytes()
     store._checkpointer._unasked = store._checkpointer._restart = True
-    store._checkpointer.committed(store._writing.db, 1, True)
+    store._checkpointer.committed(1, True)
     seen, lost = Seen(), StoreError("lost", code="store.io")
     store.writer._witness = lambda: lost
     store.writer.submit(receive(2), seen)
@@ -279,6 +279,27 @@ def test_the_log_is_not_overwritten_when_the_disk_may_have_lost_what_was_copied(
     reactor.turn()
     assert seen.results == ["store.io", 2]
     assert log.read_bytes()[:32] != before[:32], "begun anew"
+
+
+def test_a_log_that_is_copied_to_its_end_is_not_copied_again(bench, folder):
+    """Beside a COMMIT that begins it anew, SQLite would take the new pages for copied."""
+    told = []
+    checkpointer = bench.store._checkpointer
+    checkpointer._db.set_trace_callback(lambda sql: told.append(sql) if "checkpoint" in sql else None)
+    for commits, asked in ((1, 1), (0, 1), (2, 2), (0, 2), (0, 2), (1, 3)):
+        for _ in range(commits):
+            bench.writer.call(lambda tx: tx.event("test"))
+        checkpointer._checkpoint()
+        assert len(told) == asked
+    assert checkpointer.failures == 0
+
+
+@pytest.mark.parametrize("mode", ["engine", "client"])
+def test_nobody_who_writes_copies_the_log_within_a_commit(bench, folder, mode):
+    bench.store.close()
+    store = open_store(folder, bench.keys, mode=mode)
+    assert store._writing.db.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
+    store.close()
 
 
 def test_a_synchronous_writer_raises_and_waits_for_others(bench, monkeypatch):
