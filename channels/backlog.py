@@ -61,8 +61,14 @@ class Backlog:
             self._behind = True
 
     def fill(self) -> None:
-        """Read on from the store, when there is room."""
-        if self._behind and self._scheduled is None and (len(self.lanes) < WINDOW or self._stuck()):
+        """Read on from the store, when there is room; nothing while it is held, for what is there may change."""
+        if (
+            not self._behind
+            or self._scheduled is not None
+            or any(one.held for one, _ in self.senders.values())
+        ):
+            return
+        if len(self.lanes) < WINDOW or self._stuck():
             self._scheduled = self.clock.callLater(0, self._fill)
 
     def read_again(self) -> None:

@@ -76,7 +76,7 @@ class Sender(Ending):
         self.breaker = Breaker(options.retry, rng)
         self.responder: Responder
         self.owned: Callable[[], bool] = lambda: True  # the store is still this engine's
-        self._held = False  # while channels are put together anew: see channels.wiring
+        self.held = False  # while channels are put together anew: see channels.wiring
         self.in_flight = 0  # calls of `deliver`
         self._calls: Counter[Destination] = Counter()  # those not answered, by who was called
         self._leaving: list[Destination] = []  # used no more, and to be stopped
@@ -108,7 +108,7 @@ class Sender(Ending):
     @property
     def resting(self) -> bool:
         """It begins nothing."""
-        return self.paused or self._held
+        return self.paused or self.held
 
     # Which deliveries go ----------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class Sender(Ending):
 
     def hold(self, held: bool) -> None:
         """Begin nothing more, whatever people do meanwhile; or no longer so."""
-        self._held = held
+        self.held = held
         self.wake()
 
     def take_over(self, known: Sender, destination: Destination, options: DestinationOptions) -> None:

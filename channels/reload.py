@@ -39,7 +39,7 @@ from channels.channel import Channel, retire
 from channels.ingredients import Ingredients, ingredients
 from channels.lint import check
 from channels.pipeline import Pipeline
-from channels.rekeying import outdated, renew
+from channels.rekeying import Rekeying, concerned, outdated
 from channels.upkeep import Upkeep, threaded
 from channels.versions import name_of
 from channels.watch import Watch
@@ -154,6 +154,7 @@ class Reloader:
         self.running = running
         self.wiring = wiring
         self.upkeep = upkeep
+        self.rekeying = Rekeying(wiring)
         self.data_dir = data_dir
         self.reactor = wiring.reactor
         self.writer = wiring.store.writer
@@ -176,6 +177,7 @@ class Reloader:
     def stop(self) -> None:
         """Look for no more changes."""
         self.watch.stop()
+        self.rekeying.stop()
 
     def ask(self, actor: str) -> None:
         """Write the command to reload; what is asked for while one waits is the same one."""
@@ -240,7 +242,7 @@ class Reloader:
         wiring = self.wiring
         rekeyed = outdated(wiring.store.reader, made.specs)
         groups, given_up = self._groups(made)
-        held = [group for group in groups if not set(rekeyed).isdisjoint(group.names)]
+        held = concerned(groups, rekeyed)
         fresh = wiring.fresh(groups, made.specs, made.listeners)
         ports = Ports(wiring, made, fresh)
         for group in given_up:
@@ -255,7 +257,6 @@ class Reloader:
         # From here until all is swapped nothing can fail, and nothing runs between.
         for group in held:
             group.hold(True)
-        kept = wiring.groups
         gone = {name: channel for name, channel in wiring.channels.items() if name not in made.pipelines}
         unstarted = wiring.install(groups, made.specs, made.pipelines, fresh, standing)
         ports.use()
@@ -269,12 +270,8 @@ class Reloader:
         self.upkeep.use(made.configuration)
         for group in groups:
             if group not in held:
-                group.begin(fill=group not in kept)
-        yield renew(rekeyed, wiring.channels, self.writer, self.reactor)
-        for group in held:
-            group.hold(False)
-            group.begin()
-        self.writer.submit(wiring.keep)
+                group.begin()
+        yield self.rekeying.renew(rekeyed, held)
 
     def _groups(self, made: Running) -> tuple[list[Group], list[Group]]:
         """The order groups of the new configuration, and those of the old one that it has not."""

@@ -69,10 +69,12 @@ class Group:
         self.router.hold(held)
         for sender in self.senders.values():
             sender.hold(held)
+        if not held:
+            self.begin()
 
-    def begin(self, *, fill: bool = True) -> None:
+    def begin(self) -> None:
         """Route and deliver what the store has."""
-        for backlog in set(self.backlogs.values()) if fill else ():
+        for backlog in set(self.backlogs.values()):
             backlog.fill()
         self.router.wake()
 

@@ -16,18 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from twisted.internet.defer import DeferredList, inlineCallbacks, maybeDeferred
+from twisted.internet.defer import CancelledError, DeferredList, inlineCallbacks, maybeDeferred
 from twisted.internet.task import LoopingCall, deferLater
 
 from channels.build import Builder
 from channels.guard import Guard
 from channels.operate import Operator
 from channels.recovery import recover
-from channels.rekeying import outdated, renew
+from channels.rekeying import concerned, outdated
 from channels.reload import Reloader, Running
 from channels.upkeep import Upkeep
 from channels.wiring import Wiring, order_groups
 from engine import clock, systemd
+from engine.errors import StoreError
 from engine.security.keyring import open_keyring
 from engine.spec.channel import Configuration
 from engine.store import commands, search
@@ -116,19 +117,28 @@ class Engine:
         self.guard.install()
         self.writer.on_state(self._store_state)
         rekeyed = outdated(self.store.reader, [channel.spec for channel in self.channels.values()])
-        yield renew(rekeyed, self.channels, self.writer, self.reactor)
-        self.writer.submit(self.wiring.keep)
-        for backlog in set(self.backlogs.values()):
-            backlog.fill()
+        held = concerned(self.wiring.groups, rekeyed)
+        for group in self.wiring.groups:
+            if group in held:
+                group.hold(True)
+            else:
+                group.begin()
         self.upkeep.start()
         self.reloader.start()
         yield DeferredList([channel.start() for channel in self.channels.values()])
         for channel in self.channels.values():
             channel.router.wake()
-        self._loops[0].start(COMMANDS_EVERY, now=False)
         self._loops[1].start(STATUS_EVERY, now=True)
         self._loops[2].start(TRAIN_EVERY, now=False)
         systemd.notify("READY=1")
+        self.reloader.rekeying.renew(rekeyed, held).addCallbacks(self._renewed, self._not_renewed)
+
+    def _renewed(self, _: Any) -> None:
+        """Commands, a reload among them, wait until the keys of what was open are today's."""
+        self._loops[0].start(COMMANDS_EVERY, now=False)
+
+    def _not_renewed(self, failure: Any) -> None:
+        failure.trap(CancelledError, StoreError)  # the engine stops, or was ousted
 
     @inlineCallbacks
     def stop(self, deadline: float = STOP_DEADLINE) -> Any:

@@ -9,7 +9,8 @@ Refuses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Mapping
 
 import orjson
 
@@ -17,7 +18,7 @@ from engine.errors import StoreError
 from engine.store.messages import pack_keys, raw
 from engine.store.tx import Q, Tx
 
-ROWS = 200  # messages read in one transaction
+ROWS = 50  # messages read in one transaction: an ACK waits for no more than one
 _SETTING = "keyed"
 Keys = Callable[[bytes], tuple[int, ...]]
 """The ordering keys of these bytes, the own one first; 0: none. Raises IsthmusError when they cannot be read."""
@@ -36,13 +37,13 @@ def keep(tx: Tx, made: Mapping[str, str]) -> None:
     tx.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (_SETTING, value))
 
 
-def rekey(
-    tx: Tx, channel: str, keys: Keys, after: int = 0, until: int | None = None
-) -> tuple[int, int] | None:
-    """The next open messages of a channel. Gives `after` and `until` of the next call; None when all are done."""
-    if until is None:
-        until = tx.execute("SELECT coalesce(max(id), 0) FROM message").fetchone()[0]
-    ids = [row[0] for row in tx.rows(Q["open_messages"], (channel, after, until, ROWS))]
+def open_messages(tx: Tx, channel: str) -> array[int]:
+    """The ids of its open messages, in order, 8 bytes each: read once, as reading sorts all of them."""
+    return array("q", (row[0] for row in tx.execute(Q["open_messages"], (channel,))))
+
+
+def rekey(tx: Tx, ids: Iterable[int], keys: Keys) -> None:
+    """Give these messages today's keys."""
     for message_id in ids:
         try:
             content = raw(tx, message_id)
@@ -51,7 +52,6 @@ def rekey(
                 raise
             continue  # told where it is routed or sent
         renew(tx, message_id, content or b"", keys)
-    return (ids[-1], until) if len(ids) == ROWS else None
 
 
 def renew(tx: Tx, message_id: int, content: bytes, keys: Keys) -> None:

@@ -237,7 +237,10 @@ class Desk:
         """Everything that is due now, until nothing is."""
         reactor, writer = self.reactor, self.engine.writer
         for _ in range(100_000):
-            if reactor.run_handed(wait=writer._committing is not None):
+            probe = writer._probing if writer.state == "failed" else None
+            if reactor.run_handed(
+                wait=writer._committing is not None or (probe is not None and not probe.active())
+            ):
                 continue
             due = [call for call in reactor.getDelayedCalls() if call.getTime() <= reactor.seconds()]
             if not due and not writer.backlog:

@@ -2,9 +2,11 @@
 
 import sqlite3
 
+from desk import DESTINATIONS, Desk
 from reloading import TWO, make_desk, reload  # noqa: F401
 
 import engine.store.rekey
+from engine.errors import StoreError
 from engine.states import Result
 
 OLD = TWO.replace("{name: out}", "{name: out, in_flight: 4}")
@@ -67,6 +69,53 @@ def test_messages_are_taken_while_the_store_cannot_be_read(make, monkeypatch):
     desk.send(("a2", "A"), ("b2", "B"))
     desk.advance(100)
     assert out.effects == ["a1", "a2"]
+
+
+def test_a_start_takes_messages_while_keys_are_made(make, monkeypatch):
+    desk, out = waiting(make)
+    desk.path.write_text(NEW)
+    read, broken = engine.store.rekey.raw, [True]
+
+    def full(tx, message_id):
+        if broken:
+            raise StoreError("no space", code="store.full")
+        return read(tx, message_id)
+
+    monkeypatch.setattr(engine.store.rekey, "raw", full)
+    desk.crash()
+    assert all(channel.listening for channel in desk.engine.channels.values())
+    desk.send(("a2", "A"), ("b2", "B"))
+    desk.send(("s1", "A"), channel="siu")
+    assert DESTINATIONS["siu"].effects == ["s1"] and not out.effects
+    broken.clear()
+    desk.advance(100)
+    assert out.effects == ["a1", "a2"]
+
+
+def test_an_engine_stops_while_keys_are_made(make, monkeypatch):
+    monkeypatch.setattr(engine.store.rekey, "ROWS", 1)
+    desk, out = waiting(make)
+    desk.path.write_text(NEW)
+    starting = Desk.settle
+    monkeypatch.setattr(Desk, "settle", lambda self: None)
+    desk.crash()
+    monkeypatch.setattr(Desk, "settle", starting)
+    desk.stop()
+    assert not desk.failures
+    desk.elapsed = desk.reactor.seconds()
+    desk.start()
+    desk.send(("a2", "A"))
+    desk.advance(100)
+    assert out.effects == ["a1", "a2"]
+
+
+def test_many_that_are_open_are_looked_for_once(make, monkeypatch):
+    monkeypatch.setattr(engine.store.rekey, "ROWS", 1)
+    desk, _ = waiting(make)
+    asked = []
+    desk.engine.store._writing.db.set_trace_callback(asked.append)
+    assert reload(desk, NEW)["taken"]
+    assert len([one for one in asked if "-- open_messages" in one or "ORDER BY 1" in one]) == 1
 
 
 def test_a_replay_has_the_keys_of_today(make):

@@ -88,12 +88,10 @@ SELECT d.message_id, d.state, d.attempts, d.next_at, m.ordering_key, m.also_keys
   ORDER BY d.message_id LIMIT ?;
 
 -- open_messages: those that wait for their steps, or have a delivery that is open or in ERROR
-SELECT id FROM message WHERE channel = ?1 AND state = 'RECEIVED' AND id > ?2 AND id <= ?3
-UNION SELECT message_id FROM delivery
-  WHERE channel = ?1 AND state IN ('QUEUED', 'PENDING') AND message_id > ?2 AND message_id <= ?3
-UNION SELECT message_id FROM delivery
-  WHERE channel = ?1 AND state = 'ERROR' AND message_id > ?2 AND message_id <= ?3
-ORDER BY 1 LIMIT ?4;
+SELECT id FROM message WHERE channel = ?1 AND state = 'RECEIVED'
+UNION SELECT message_id FROM delivery WHERE channel = ?1 AND state IN ('QUEUED', 'PENDING')
+UNION SELECT message_id FROM delivery WHERE channel = ?1 AND state = 'ERROR'
+ORDER BY 1;
 
 -- unfinished: messages of a channel that are not routed or not delivered yet
 SELECT (SELECT count(*) FROM message WHERE channel = ?1 AND state = 'RECEIVED')
