@@ -20,7 +20,11 @@ _WORDS = {  # what pydantic says in the words of Python
     "list_type": "must be a list",
     "tuple_type": "must be a list",
     "string_type": "must be a text",
-    "string_pattern_mismatch": "is not written as it must be",
+}
+_PATTERNS = {
+    "^/": "must begin with /",
+    r"^[A-Za-z0-9-]+$": "must be of letters, digits and -",
+    r"^[a-z][a-z0-9_]{0,30}$": "must be of small letters, digits and _, begin with a letter and have 31 at most",
 }
 
 
@@ -86,7 +90,8 @@ def _report(model: Any, item: Any, where: Where, loc: Where, also: Any, document
         )
     else:
         name = ".".join(map(str, loc or item["loc"])) or str(where[-1] if where else "value")
-        text = _WORDS.get(item["type"]) or str(item["msg"]).removeprefix("Value error, ")
+        text = _PATTERNS.get(item.get("ctx", {}).get("pattern", "")) or _WORDS.get(item["type"])
+        text = text or str(item["msg"]).removeprefix("Value error, ")
         hint = _described(model, loc or item["loc"]) or _described(model, loc[:1])
         document.report("setting.invalid", place, f"{name}: {text[:1].lower()}{text[1:]}", hint)
 

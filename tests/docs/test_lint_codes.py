@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/lint.md").read_text(encoding="utf-8")
 CODE = re.compile(
-    r'"((?:hl7|fhirpath|expression|variable|event|table|connection|port|channel|secret|odoo)\.[a-z_]+)"'
+    r'"((?:hl7|fhirpath|expression|variable|event|table|connection|port|channel|secret|odoo)\.[a-z_]+|template\.beside)"'
 )
 FILES = [
     *(ROOT / "channels/lint").glob("*.py"),

@@ -59,7 +59,7 @@ def test_a_killed_engine_writes_them_once(make):
     [
         ("{columns: {ward: PV1-300}}", "4:34: error: PV1 Patient Visit has no field 300"),
         ("{columns: {ward: {path: 'PID-'}}}", "4:30: error: cannot read 'PID-'"),
-        ("{columns: {Ward No: PV1-3}}", "4:33: error: search.columns.Ward No: string should match"),
+        ("{columns: {Ward No: PV1-3}}", "4:33: error: search.columns.Ward No: must be of small letters"),
         (
             "{columns: {ward: {path: PV1-3, plane: true}}}",
             "4:44: error: unknown key 'plane'. Did you mean 'plain'?",
