@@ -20,6 +20,7 @@ from engine.cli.reactor import steady
 from engine.cli.run import both, logging_to_stderr, serve
 from engine.cli.send import LARGEST, frames, notify_all, send_all
 from engine.cli.showing import console, listing
+from engine.errors import ConfigError
 from engine.model import Meta
 from engine.odoo.connection import SANDBOX, SANDBOX_FILE
 from engine.odoo.sandbox import Sandbox
@@ -69,6 +70,9 @@ def command(
 
     @inlineCallbacks
     def show(engine: Any, stop: Any) -> Any:
+        for name, channel in engine.channels.items():
+            if not channel.listening:
+                raise ConfigError(f"{name}: {channel.why}", code="demo.port")
         before = newest(engine)
         console.print("Sending over MLLP and HTTP:", style="bold")
         refused = yield send(engine, samples, reactor)

@@ -18,7 +18,7 @@ from engine.store.bodies import Kind, body_id
 from engine.store.causes import DISMISSED, UNDISMISSED
 from engine.store.levels import settle
 from engine.store.messages import EDITED, PART, NewMessage, raw, row_of, unpack_keys
-from engine.store.rekey import Keys, renew
+from engine.store.rekey import Keys, doubt, renew
 from engine.store.tx import Q, Tx
 
 _ANSWERED = "state = 'ERROR' AND error_place LIKE 'response%'"
@@ -50,7 +50,7 @@ def replay(
 
     What the old message still had to deliver, or could not, is DISCARDED with it, and its own error is dealt
     with: the new message takes its place, and an error is counted once however often it is replayed.
-    `keys`: how a channel makes ordering keys today; None: those of the old message, as it does not run.
+    `keys`: how a channel makes ordering keys today; None: it does not run, and gives them when it runs next.
     """
     made = []
     for message_id in sorted(set(ids)):
@@ -72,6 +72,8 @@ def replay(
         tx.put(new_id, Kind.RAW, content, channel=channel)
         if (today := keys(channel)) is not None:
             renew(tx, new_id, content, today)
+        else:
+            doubt(tx, channel)
         replaced = discard(tx, [message_id], actor, note=f"replayed as {new_id}")
         tx.event("replay", message_id=message_id, actor=actor, detail=str(new_id))
         tx.count(channel, "replayed")

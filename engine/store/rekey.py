@@ -19,6 +19,7 @@ from engine.store.messages import pack_keys, raw
 from engine.store.tx import Q, Tx
 
 ROWS = 50  # messages read in one transaction: an ACK waits for no more than one
+UNKNOWN = ""  # how the keys of a channel are made
 _SETTING = "keyed"
 Keys = Callable[[bytes], tuple[int, ...]]
 """The ordering keys of these bytes, the own one first; 0: none. Raises IsthmusError when they cannot be read."""
@@ -35,6 +36,12 @@ def keep(tx: Tx, made: Mapping[str, str]) -> None:
     """The keys of these channels are made so, of everything that is open."""
     value = orjson.dumps({**kept(tx), **made}).decode()
     tx.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)", (_SETTING, value))
+
+
+def doubt(tx: Tx, channel: str) -> None:
+    """Some open message of this channel may have keys of another day: they are made anew when it runs next."""
+    if kept(tx).get(channel, UNKNOWN) != UNKNOWN:
+        keep(tx, {channel: UNKNOWN})
 
 
 def open_messages(tx: Tx, channel: str) -> array[int]:

@@ -8,6 +8,7 @@ from reloading import TWO, make_desk, reload  # noqa: F401
 import engine.store.rekey
 from engine.errors import StoreError
 from engine.states import Result
+from engine.store import operate
 
 OLD = TWO.replace("{name: out}", "{name: out, in_flight: 4}")
 NEW = OLD.replace("  siu:", "    ordering_key: PID-3\n  siu:", 1)
@@ -126,6 +127,20 @@ def test_a_replay_has_the_keys_of_today(make):
     desk.act("replay", "a1")
     desk.send(("a2", "A"))
     assert to["out"].sent == ["a1", "a1"]
+
+
+def test_a_replay_while_no_engine_runs_has_them_from_the_next_start_on(make):
+    desk, to = make(OLD)
+    desk.send(("a1", "A"))
+    assert reload(desk, NEW)["taken"]
+    desk.channel("pause")
+    old = desk.id_of("a1")
+    desk.engine.writer.run(lambda tx: operate.replay(tx, [old], "test"))
+    desk.settle()
+    to["out"].auto = None
+    desk.crash()
+    desk.send(("a2", "A"))
+    assert to["out"].sent == ["a1", "a1"], "a2 waits"
 
 
 def test_the_same_key_as_before_changes_nothing(make):
