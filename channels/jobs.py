@@ -9,9 +9,10 @@ Who sends messages comes first. A job goes at full speed only while nobody is in
 | others                                    | the job                                                              |
 |-------------------------------------------|----------------------------------------------------------------------|
 | fewer than `BUSY` messages a second       | whole batches, `PAUSE` apart                                         |
-| more, within the last `CALM` seconds      | a message at a time, for `SHARE` of the reactor's time, `YIELD` apart |
-| wait to be routed or delivered (`crowded`)| a message at a time, `FLOOR` a second                                 |
+| more, within the last `CALM` seconds      | small steps, for `SHARE` of the reactor's time, `YIELD` apart         |
+| wait to be routed or delivered (`crowded`)| small steps, `FLOOR` a second                                         |
 
+A small step is one message to replay, five to resend or discard.
 It never stands still: `FLOOR` steps a second are taken whatever happens.
 
 | failure                        | what happens                                                              |
@@ -44,7 +45,7 @@ CALM = 1.0  # seconds after which senders who said no more count as quiet: they 
 SHARE = 0.02  # of the reactor's time for the steps of all jobs, while senders are busy
 YIELD = 0.02  # seconds between two steps then, at least: most transactions have none
 FLOOR = 5.0  # steps a second that a job takes in any case
-SMALL = 25  # part of a batch in such a step: one message replayed, which no ACK notices
+SMALL = 25  # part of a batch in a small step, which no ACK notices
 SOON = 1e-6  # seconds; a timer may come before its time by as much
 
 

@@ -23,7 +23,7 @@ async def slowly(scope, receive, send):
 
 @pytest.fixture
 def connect(monkeypatch):
-    monkeypatch.setattr(hurry, "PATIENCE", 0.1)
+    monkeypatch.setattr(hurry, "PATIENCE", 0.3)
     bound = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(slowly, http=hurry.Hurried, lifespan="off", log_config=None, timeout_keep_alive=600)
