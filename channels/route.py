@@ -337,7 +337,9 @@ class Router:
         self.states.forget()
         self._behind = self._rewound = True
         self._last = min(self._last, first - 1)
-        self.clock.callLater(1, self.wake)
+        if self._scheduled is not None:
+            self._scheduled.cancel()  # else it goes round and round while the store takes nothing
+        self._scheduled = self.clock.callLater(1, self._slice)
 
     def _commit(self, group: Made) -> None:
         self.pending += len(group)

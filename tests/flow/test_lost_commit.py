@@ -80,3 +80,24 @@ def test_a_resend_reaches_its_lane(world):
     disk.lose(lambda: desk.engine.writer.submit(lambda tx: operate.resend(tx, [desk.id_of("a1")], "test")))
     disk.recover()
     assert out.effects == ["a1", "a2"]
+
+
+def test_a_router_rests_while_the_store_takes_nothing(world):
+    desk, out, disk = world
+    disk.lose(lambda: desk.receive("a1", "A"))
+    router, reads = desk.engine.channels["adt"].router, []
+    read = router.read
+
+    def counted(after, limit):
+        reads.append(after)
+        assert len(reads) < 20
+        return read(after, limit)
+
+    router.read = counted
+    disk.broken = True
+    router.read_again(1)
+    desk.advance(1)
+    assert len(reads) == 1
+    disk.broken = False
+    disk.recover()
+    assert out.effects == ["a1"]
