@@ -20,6 +20,7 @@ from engine.errors import ConfigError
 from engine.spec.tables import VALUE
 
 _PLAIN = re.compile(r"[A-Za-z](?:[A-Za-z0-9_. ^-]*[A-Za-z0-9])?")
+_BLANK = " \t\r\n"  # what YAML calls white space: others, as U+00A0, may end a value
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 Row = Mapping[str, str]
 
@@ -81,7 +82,7 @@ def _yaml(text: str, keys: Sequence[str], code: str, row: Row | None) -> str:
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
         node = next((value for name, value in pairs if name.value == key), None)
     if node is None and not keys and row is not None:
-        return f"{text.rstrip()}\n{quoted(code)}: {_value(row)}\n".lstrip("\n")
+        return f"{text.rstrip(_BLANK)}\n{quoted(code)}: {_value(row)}\n".lstrip("\n")
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError("this table is not written as a mapping", code="table.edit", todo="edit its file")
     pair = next((one for one in node.value if one[0].value == code), None)
@@ -89,7 +90,7 @@ def _yaml(text: str, keys: Sequence[str], code: str, row: Row | None) -> str:
         return text if row is None else _added(text, node, f"{quoted(code)}: {_value(row)}")
     key, value = pair
     begin, end = value.start_mark.index, value.start_mark.index
-    end += len(text[begin : value.end_mark.index].rstrip())
+    end += len(text[begin : value.end_mark.index].rstrip(_BLANK))
     if row is not None:
         return text[:begin] + ("" if begin > key.end_mark.index + 1 else " ") + _value(row) + text[end:]
     if not node.flow_style:
@@ -109,7 +110,7 @@ def _added(text: str, node: yaml.MappingNode, line: str) -> str:
         at = node.start_mark.index + 1
         return f"{text[:at]}{line}{text[at:]}"
     last = node.value[-1][1]
-    end = last.start_mark.index + len(text[last.start_mark.index : last.end_mark.index].rstrip())
+    end = last.start_mark.index + len(text[last.start_mark.index : last.end_mark.index].rstrip(_BLANK))
     if node.flow_style:
         return f"{text[:end]}, {line}{text[end:]}"
     indent = " " * node.value[0][0].start_mark.column

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from channels.tablework import changed
@@ -65,6 +65,10 @@ texts = st.text(
 )
 
 
+@example({"0": "0\xa0"}, "0", "0", False, False)
+@example({"0": "0\u3000"}, "0", "1", True, False)
+@example({"0\xa0": "0\xa0"}, "1", "1", True, False)
+@example({"0": "0\xa0", "1": "1"}, "0", "1", True, True)
 @given(st.dictionaries(texts, texts, max_size=4), texts, texts, st.booleans(), st.booleans())
 def test_any_code_and_value_come_back_as_they_are(before, code, value, flow, take):
     text = yaml.safe_dump(before, allow_unicode=True, default_flow_style=flow, width=1000)
