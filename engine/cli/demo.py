@@ -70,9 +70,6 @@ def command(
 
     @inlineCallbacks
     def show(engine: Any, stop: Any) -> Any:
-        for name, channel in engine.channels.items():
-            if not channel.listening:
-                raise ConfigError(f"{name}: {channel.why}", code="demo.port")
         before = newest(engine)
         console.print("Sending over MLLP and HTTP:", style="bold")
         refused = yield send(engine, samples, reactor)
@@ -120,19 +117,26 @@ def send(engine: Any, samples: list[Path], reactor: Any) -> Any:
                 console.print(f"{file.name}: no channel takes HL7 over MLLP, it was not sent")
                 failed.append(f"{file.name}: nobody takes it")
                 break
-            channel = engine.channels[name]
             if name not in clients:
-                address = channel.address
+                address = address_of(engine, name)
                 clients[name] = MllpClient(reactor, endpoint(reactor, address.host, address.port))
             yield send_all(clients[name], [(file, raw)], failed)
     return failed
+
+
+def address_of(engine: Any, name: str) -> Any:
+    """Where a channel that samples go to listens; ConfigError when it does not."""
+    channel = engine.channels[name]
+    if not channel.listening:
+        raise ConfigError(f"{name}: {channel.why}", code="demo.port")
+    return channel.address
 
 
 def notified(engine: Any, file: Path) -> str:
     """The address of the channel that takes FHIR notifications."""
     for name, spec in engine.builder.configuration.channels.items():
         if spec.listener.component.name == "fhir_subscription" and name in engine.channels:
-            address = engine.channels[name].address
+            address = address_of(engine, name)
             return f"http://{address.host}:{address.port}{spec.listener.settings.path}"
     raise click.UsageError(f"there is no channel with a fhir_subscription for {file.name}")
 
