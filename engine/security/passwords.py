@@ -7,6 +7,7 @@ Refuses: passwords shorter than `SHORTEST` characters and the few that everybody
 
 from __future__ import annotations
 
+import base64
 import re
 import secrets
 
@@ -22,7 +23,13 @@ STEP = 30  # seconds that a one-time code is good for
 _COMMON = ("password", "passwort", "123456", "qwert", "isthmus", "admin", "welcome", "letmein", "hospital")
 TOTP = "[A-Z2-7]{32}"  # pattern of what `new_totp` makes: 160 bits in base32
 _hasher = PasswordHasher()  # argon2id with the library's current parameters
-_NOBODY = _hasher.hash(secrets.token_hex(16))
+_salt, _hash = (
+    base64.b64encode(secrets.token_bytes(length)).decode().rstrip("=")
+    for length in (_hasher.salt_len, _hasher.hash_len)
+)
+_NOBODY = (  # a hash that no password has, not computed: that takes 64 MiB, and engines import this
+    f"$argon2id$v=19$m={_hasher.memory_cost},t={_hasher.time_cost},p={_hasher.parallelism}${_salt}${_hash}"
+)
 
 
 def hashed(password: str, name: str = "") -> str:

@@ -8,6 +8,8 @@ import time
 
 import pyotp
 import pytest
+from argon2 import PasswordHasher, extract_parameters
+from argon2.exceptions import VerifyMismatchError
 from console_desk import PASSWORD, Browser
 
 from console import throttle
@@ -235,3 +237,10 @@ def test_the_live_dashboard_ends_with_a_token_and_follows_its_rights(app, people
     assert not watching.is_alive()
     first, *_, last = answers[0].split("event: channels")[1:]
     assert "siu" in first and "siu" not in last and "adt" in last
+
+
+def test_a_password_of_nobody_is_checked_as_a_real_one():
+    """Else the time tells who exists."""
+    assert extract_parameters(passwords._NOBODY) == extract_parameters(passwords.rehashed("of somebody"))
+    with pytest.raises(VerifyMismatchError):
+        PasswordHasher().verify(passwords._NOBODY, "of nobody")
